@@ -1,0 +1,39 @@
+# Everything a person does here, one line each. PYTHON chooses the interpreter: make train PYTHON=python3.12
+PYTHON  ?= python3
+BIN     := .venv/bin
+WORKDIR ?= runs/lenet5_quickstart
+
+.DEFAULT_GOAL := help
+.PHONY: help install train test test-all check format clean
+
+help:        ## this list
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
+
+install: .venv/.installed  ## a virtual environment in .venv with everything pinned
+
+.venv/.installed: pyproject.toml constraints.txt
+	@echo "setting up .venv (once, a minute or two) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with PYTHON=..."; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+train: install  ## LeNet-5 on real handwritten digits, under a minute on a laptop
+	@$(BIN)/lenet-alexnet train --config=configs/lenet5_quickstart.py --workdir=$(WORKDIR)
+
+test: install  ## the fast tests
+	@$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: install  ## every test
+	@$(BIN)/python -m pytest -n 2
+
+check: install  ## format, lint and types
+	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+
+format: install  ## rewrite the code in the house format
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+clean:       ## remove the virtual environment, runs and caches
+	rm -rf .venv runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,217 @@
+"""The layers of the 1998 networks (LeCun, Bottou, Bengio, Haffner 1998, secs. II.A-II.C).
+
+Maps are kept channel first, [B, maps, rows, columns], as the paper writes them ("6@28x28").
+Each layer is an affine function (`linear`) and a squashing function; the second backward pass of
+`optimizers/sdlm.py` needs the two apart. `connections` and `multiply_adds` take an output shape
+without the batch.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from lenet_alexnet.models import lenet_1998_tables as tables
+
+AMPLITUDE, SLOPE = 1.7159, 2.0 / 3.0  # eqs. 5-6 and p. 41: f(1) = 1, f(-1) = -1
+
+
+def squash(a: Float[Array, "..."]) -> Float[Array, "..."]:
+    """f(a) = 1.7159 tanh(2a/3), eq. 6."""
+    return AMPLITUDE * jnp.tanh(SLOPE * a)
+
+
+def squash_slope(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """f'(a) written with the state x = f(a)."""
+    return SLOPE * (AMPLITUDE - x * x / AMPLITUDE)
+
+
+# ---------------------------------------------------------------- initialisation
+
+
+@dataclasses.dataclass(frozen=True)
+class Initialisation:
+    """How trainable numbers are drawn; the fields are explained in `lenet_1998.py`."""
+
+    scale: float
+    power: float
+    bias: Literal["weights", "zero"]
+    bias_in_fan_in: bool
+    coefficient: tuple[float, float]
+
+    def bound(self, fan_in: Float[np.ndarray, "..."] | int) -> Float[np.ndarray, "..."]:
+        """Weights of a unit with `fan_in` inputs are uniform in +-bound."""
+        inputs = np.asarray(fan_in, np.float32) + self.bias_in_fan_in
+        return self.scale / inputs**self.power
+
+    def bias_bound(self, fan_in: Float[np.ndarray, "..."] | int) -> Float[np.ndarray, "..."]:
+        """Biases of a unit with `fan_in` inputs are uniform in +-bias_bound."""
+        return self.bound(fan_in) * (self.bias == "weights")
+
+
+def uniform(low: Any, high: Any) -> Callable[..., Float[Array, "..."]]:
+    """Initialiser: uniform in [low, high), each a number or an array that broadcasts to the shape."""
+    return lambda key, shape: low + (high - low) * jax.random.uniform(key, shape)
+
+
+# ---------------------------------------------------------------- layers
+
+
+def patches(x: Float[Array, "B C H W"], size: int) -> Float[Array, "B P Q"]:
+    """The size x size neighbourhoods: P = C*size*size inputs of each of the Q valid positions."""
+    batch, channels, height, width = x.shape
+    rows, columns = height - size + 1, width - size + 1
+    if rows * columns > 1:
+        # Slices, first along the rows and then along the columns: on a CPU this and its gradient
+        # are many times faster than a convolution, inside a loop and with a kernel per vmap lane.
+        x = jnp.stack([x[..., j : j + columns] for j in range(size)], axis=2)
+        x = jnp.stack([x[..., i : i + rows, :] for i in range(size)], axis=2)
+    return x.reshape(batch, channels * size * size, rows * columns)
+
+
+def spread(table: tables.Table) -> Callable[[Float[Array, "N K"]], Float[Array, "O I K"]]:
+    """The kernels of the N connected (output map, input map) pairs -> all pairs, zero where unconnected."""
+    connected = np.array(table, bool).T  # output map, input map
+    count = int(connected.sum())
+    source = np.full(connected.shape, count)
+    source[connected] = np.arange(count)
+    cells = np.flatnonzero(connected)
+    if count == connected.size:
+        return lambda kernels: kernels.reshape(*connected.shape, -1)
+
+    @jax.custom_vjp
+    def place(kernels: Float[Array, "N K"]) -> Float[Array, "O I K"]:
+        return jnp.concatenate([kernels, jnp.zeros_like(kernels[:1])])[source]
+
+    # By hand, as a gather too: the automatic transpose is a scatter, a slow loop on CPUs.
+    def backward(_: None, g: Float[Array, "O I K"]) -> tuple[Float[Array, "N K"]]:
+        return (g.reshape(connected.size, -1)[cells],)
+
+    place.defvjp(lambda kernels: (place(kernels), None), backward)
+    return place
+
+
+class Convolution1998(nn.Module):
+    """5x5 valid convolution; `table[i][o]` says whether map o sees map i; one bias a map (C1, C3, C5)."""
+
+    table: tables.Table
+    initial: Initialisation
+    size: int = 5
+
+    @nn.compact
+    def linear(self, x: Float[Array, "B I H W"]) -> Float[Array, "B O H2 W2"]:
+        """Weighted sums a. The 'kernel' parameter is [connected pairs, size, size], by output map."""
+        connected = np.array(self.table).T  # output map, input map
+        maps, fan_in = connected.shape[0], connected.sum(1) * self.size**2
+        bound = self.initial.bound(np.repeat(fan_in, connected.sum(1)))[:, None, None]
+        kernel = self.param("kernel", uniform(-bound, bound), (len(bound), self.size, self.size))
+        bound = self.initial.bias_bound(fan_in)
+        bias = self.param("bias", uniform(-bound, bound), (maps,)).astype(x.dtype)
+
+        dense = spread(self.table)(kernel.astype(x.dtype).reshape(len(kernel), -1))
+        a = jnp.einsum("op,bpq->boq", dense.reshape(maps, -1), patches(x, self.size))
+        a = a + bias[:, None]
+        return a.reshape(len(x), maps, x.shape[2] - self.size + 1, x.shape[3] - self.size + 1)
+
+    def __call__(self, x: Float[Array, "B I H W"]) -> Float[Array, "B O H2 W2"]:
+        """States x = f(a)."""
+        return squash(self.linear(x))
+
+    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
+        """Weights times positions, for an output of (maps, rows, columns)."""
+        _, rows, columns = output_shape
+        return int(np.sum(self.table)) * self.size**2 * rows * columns
+
+    def connections(self, output_shape: tuple[int, ...]) -> int:
+        """As the paper counts: a unit's weights and its bias."""
+        return self.multiply_adds(output_shape) + math.prod(output_shape)
+
+
+class Subsample(nn.Module):
+    """2x2 subsampling: the sum of four times a coefficient per map, plus a bias per map (S2, S4)."""
+
+    maps: int
+    initial: Initialisation
+
+    @nn.compact
+    def linear(self, x: Float[Array, "B C H W"]) -> Float[Array, "B C H2 W2"]:
+        """Weighted sums a. Sec. II.B adds the four inputs (sec. II.A speaks of their average)."""
+        coefficient = self.param("coefficient", uniform(*self.initial.coefficient), (self.maps,))
+        bound = self.initial.bias_bound(4)
+        bias = self.param("bias", uniform(-bound, bound), (self.maps,)).astype(x.dtype)
+
+        batch, maps, height, width = x.shape
+        total = x.reshape(batch, maps, height // 2, 2, width // 2, 2).sum((3, 5))
+        return coefficient.astype(x.dtype)[:, None, None] * total + bias[:, None, None]
+
+    def __call__(self, x: Float[Array, "B C H W"]) -> Float[Array, "B C H2 W2"]:
+        """States x = f(a)."""
+        return squash(self.linear(x))
+
+    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
+        """Four inputs a unit, counted like the paper's connections."""
+        return 4 * math.prod(output_shape)
+
+    def connections(self, output_shape: tuple[int, ...]) -> int:
+        """Four inputs and a bias a unit."""
+        return 5 * math.prod(output_shape)
+
+
+class Dense1998(nn.Module):
+    """Full connection of all states below to `features` units (F6; the output units of LeNet-1)."""
+
+    inputs: int
+    features: int
+    initial: Initialisation
+
+    @nn.compact
+    def linear(self, x: Float[Array, "B ..."]) -> Float[Array, "B O"]:
+        """Weighted sums a."""
+        bound, bias_bound = self.initial.bound(self.inputs), self.initial.bias_bound(self.inputs)
+        kernel = self.param("kernel", uniform(-bound, bound), (self.inputs, self.features))
+        bias = self.param("bias", uniform(-bias_bound, bias_bound), (self.features,))
+        return x.reshape(len(x), -1) @ kernel.astype(x.dtype) + bias.astype(x.dtype)
+
+    def __call__(self, x: Float[Array, "B ..."]) -> Float[Array, "B O"]:
+        """States x = f(a)."""
+        return squash(self.linear(x))
+
+    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
+        """All weights."""
+        return self.inputs * math.prod(output_shape)
+
+    def connections(self, output_shape: tuple[int, ...]) -> int:
+        """All weights and a bias a unit."""
+        return (self.inputs + 1) * math.prod(output_shape)
+
+
+class RBF(nn.Module):
+    """Euclidean radial basis functions around fixed codes: y_i = sum_j (x_j - w_ij)^2, eq. 7."""
+
+    inputs: int
+
+    def __call__(self, x: Float[Array, "B J"]) -> Float[Array, "B 10"]:
+        """Penalties, one a class; the codes are constants, "chosen by hand and kept fixed"."""
+        return distances(x, tables.digit_codes())
+
+    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
+        """One a code element."""
+        return self.inputs * math.prod(output_shape)
+
+    def connections(self, output_shape: tuple[int, ...]) -> int:
+        """One a code element: connections, but no trainable parameters."""
+        return self.inputs * math.prod(output_shape)
+
+
+def distances(x: Float[Array, "B J"], codes: Float[np.ndarray, "I J"]) -> Float[Array, "B I"]:
+    """Squared distances of the states x to each code, eq. 7."""
+    return jnp.sum((x[:, None, :] - jnp.asarray(codes, x.dtype)) ** 2, axis=-1)
+
+
+Layer = Convolution1998 | Subsample | Dense1998  # those with parameters

@@ -1,0 +1,147 @@
+"""LeNet-5 and LeNet-1 as published (LeCun, Bottou, Bengio, Haffner 1998), with the losses of eqs. 8 and 9."""
+
+import math
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Num
+
+from lenet_alexnet.models import lenet_1998_tables as tables
+from lenet_alexnet.models.layers_1998 import (
+    RBF,
+    Convolution1998,
+    Dense1998,
+    Initialisation,
+    Layer,
+    Subsample,
+    distances,
+)
+
+
+def normalise(images: Num[Array, "B H W 1"], size: int = 32) -> Float[Array, "B S S 1"]:
+    """Bytes, or floats 0..1 -> background -0.1, ink 1.175 (p. 7), extended to size x size (p. 10)."""
+    unit = images.astype(jnp.float32) / 255.0 if images.dtype == jnp.uint8 else images
+    margin = (size - images.shape[1]) // 2
+    padding = ((0, 0), (margin, margin), (margin, margin), (0, 0))
+    return jnp.pad(1.275 * unit - 0.1, padding, constant_values=-0.1)
+
+
+class Network1998(nn.Module):
+    """What LeNet-5 and LeNet-1 share: the options that the paper leaves open, and the pass over the layers.
+
+    init_scale, init_power: weights are uniform in +-scale / F**power, F = fan-in. The text (p. 41) says
+      (2.4, 1). Departure: the default is (sqrt 3, 0.5), sums of unit variance; with the text's own steps
+      (2.4, 1) does not train: signals and curvature vanish, all steps are eta/mu, the units saturate.
+    bias_init: "weights" = uniform with the bound of the unit's weights, or "zero". Not in the paper.
+    bias_in_fan_in: whether F counts the bias. Not in the paper.
+    coefficient_init: range of the S2/S4 coefficients, on the sum of four. Not in the paper; the default
+      0.25 (low = high) makes a subsampling unit start as the squashed average of its four inputs.
+    dtype: in which the network computes; parameters are always float32.
+    """
+
+    init_scale: float = math.sqrt(3.0)
+    init_power: float = 0.5
+    bias_init: Literal["weights", "zero"] = "weights"
+    bias_in_fan_in: bool = False
+    coefficient_init: tuple[float, float] = (0.25, 0.25)
+    dtype: Any = jnp.float32
+
+    @property
+    def initial(self) -> Initialisation:
+        """The initialisation options as the layers take them."""
+        low, high = self.coefficient_init
+        return Initialisation(
+            self.init_scale, self.init_power, self.bias_init, self.bias_in_fan_in, (low, high)
+        )
+
+    @nn.nowrap
+    def layers(self) -> list[Layer]:
+        """The layers with parameters, from the input up, each under the paper's name."""
+        raise NotImplementedError
+
+    @nn.nowrap
+    def penalties(self, x: Float[Array, "B J"]) -> Float[Array, "B 10"]:
+        """The fixed top: states of the last layer with parameters -> one penalty a class."""
+        raise NotImplementedError
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W 1"]) -> Float[Array, "B 10"]:
+        """Normalised images -> penalties y (eq. 7); the predicted class is argmin y."""
+        x = jnp.moveaxis(x, -1, 1).astype(self.dtype)
+        for layer in self.layers():
+            x = layer(x)
+            layer.sow("features", "states", x)
+        return self.penalties(x)
+
+
+class LeNet5_1998(Network1998):  # noqa: N801
+    """LeNet-5, sec. II.B: 60,000 trainable parameters, 340,908 connections. Input 32x32."""
+
+    @nn.nowrap
+    def layers(self) -> list[Layer]:
+        """C1 to F6."""
+        initial = self.initial
+        return [
+            Convolution1998(tables.full(1, 6), initial, name="C1"),  # 6@28x28
+            Subsample(6, initial, name="S2"),  # 6@14x14
+            Convolution1998(tables.C3_TABLE, initial, name="C3"),  # 16@10x10
+            Subsample(16, initial, name="S4"),  # 16@5x5
+            Convolution1998(tables.full(16, 120), initial, name="C5"),  # 120@1x1
+            Dense1998(120, 84, initial, name="F6"),  # 84
+        ]
+
+    @nn.nowrap
+    def penalties(self, x: Float[Array, "B 84"]) -> Float[Array, "B 10"]:
+        """Distances to the 7x12 bitmaps of the ten digits."""
+        layer = RBF(84, name="output")
+        y = layer(x)  # 10
+        layer.sow("features", "states", y)
+        return y
+
+
+class LeNet1(Network1998):
+    """LeNet-1, sec. III.C: 2,578 parameters, 98,442 connections. Input 28x28.
+
+    The table of H3 has one source (see `LENET1_TABLE`). Departure: the paper centres 16x16 digits in the
+    input; ours are the 20x20 digits of the public files.
+    """
+
+    @nn.nowrap
+    def layers(self) -> list[Layer]:
+        """H1 to the ten output units."""
+        initial = self.initial
+        return [
+            Convolution1998(tables.full(1, 4), initial, name="H1"),  # 4@24x24
+            Subsample(4, initial, name="H2"),  # 4@12x12
+            Convolution1998(tables.LENET1_TABLE, initial, name="H3"),  # 12@8x8
+            Subsample(12, initial, name="H4"),  # 12@4x4
+            Dense1998(192, 10, initial, name="output"),  # 10
+        ]
+
+    @nn.nowrap
+    def penalties(self, x: Float[Array, "B 10"]) -> Float[Array, "B 10"]:
+        """Squared distances of the outputs to each class's target, +1 for the class and -1 elsewhere."""
+        return distances(x, 2.0 * np.eye(10) - 1.0)
+
+
+# ---------------------------------------------------------------- losses
+
+
+def penalty_eq8(y: Float[Array, "B I"], labels: Int[Array, " B"]) -> Float[Array, " B"]:
+    """Penalty of the right class, eq. 8: maximum likelihood, sound because the codes are fixed."""
+    return jnp.take_along_axis(y, labels[:, None], axis=1)[:, 0]
+
+
+def penalty_eq9(
+    y: Float[Array, "B I"], labels: Int[Array, " B"], j: float | Float[Array, ""]
+) -> Float[Array, " B"]:
+    """Eq. 9, maximum a posteriori: y_D + log(e^-j + sum_i e^-y_i) >= 0; wrong classes are pushed up.
+
+    j is the penalty of a "rubbish" class (value not in the paper): classes far above it are left alone.
+    """
+    rubbish = jnp.broadcast_to(jnp.asarray(j, y.dtype), (len(y), 1))
+    competition = jax.nn.logsumexp(-jnp.concatenate([y, rubbish], axis=1), axis=1)
+    return penalty_eq8(y, labels) + competition

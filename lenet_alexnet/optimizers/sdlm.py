@@ -1,0 +1,161 @@
+"""Stochastic diagonal Levenberg-Marquardt (LeCun et al. 1998, appendix C, eqs. 18-27).
+
+Each parameter has its own step eta / (mu + h), h = its mean second derivative on a few hundred
+patterns, estimated anew before every pass by a second backward pass.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from lenet_alexnet.models.layers_1998 import Layer, squash_slope
+from lenet_alexnet.models.lenet_1998 import Network1998
+
+Schedule = Callable[[Int[Array, ""]], Any]
+
+# Sec. III.B: the global rate eta, and for how many passes; the last one holds "thereafter".
+PAPER_RATES = ((0.0005, 2), (0.0002, 3), (0.0001, 3), (0.00005, 4), (0.00001, None))
+
+
+def paper_rate(pass_index: Int[Array, ""] | int) -> Float[Array, ""]:
+    """The paper's eta in a pass, counted from 0."""
+    ends = np.cumsum([passes for _, passes in PAPER_RATES if passes])
+    index = jnp.searchsorted(jnp.asarray(ends), jnp.asarray(pass_index), side="right")
+    return jnp.asarray([rate for rate, _ in PAPER_RATES], jnp.float32)[index]
+
+
+def paper_schedule(patterns: int) -> Schedule:
+    """The paper's eta as a function of the step, for passes of so many patterns (batch size 1)."""
+    return lambda count: paper_rate(count // patterns)
+
+
+# ---------------------------------------------------------------- the optimizer
+
+
+class SdlmState(NamedTuple):
+    """`count`: updates so far; `curvature`: h of each parameter."""
+
+    count: Int[Array, ""]
+    curvature: PyTree[Float[Array, "..."]]
+
+
+def step_sizes(
+    curvature: PyTree[Float[Array, "..."]],
+    eta: float | Float[Array, ""],
+    mu: float | Float[Array, ""],
+) -> PyTree[Float[Array, "..."]]:
+    """eps = eta / (mu + h), eq. 19 with the regularisation of eq. 21."""
+    return jax.tree.map(lambda h: eta / (mu + h), curvature)
+
+
+def sdlm(learning_rate: float | Schedule, mu: float = 0.02) -> optax.GradientTransformation:
+    """Update -eta / (mu + h) * gradient; `learning_rate` is eta, or a function of the step count.
+
+    The state starts with h infinite, so nothing moves until `set_curvature` has been called.
+    """
+
+    def init(params: PyTree) -> SdlmState:
+        unknown = jax.tree.map(lambda p: jnp.full_like(p, jnp.inf), params)
+        return SdlmState(jnp.zeros([], jnp.int32), unknown)
+
+    def update(
+        updates: PyTree, state: SdlmState, params: PyTree | None = None
+    ) -> tuple[PyTree, SdlmState]:
+        del params
+        eta = learning_rate(state.count) if callable(learning_rate) else learning_rate
+        sizes = step_sizes(state.curvature, eta, mu)
+        updates = jax.tree.map(lambda size, g: -size * g, sizes, updates)
+        return updates, SdlmState(state.count + 1, state.curvature)
+
+    return optax.GradientTransformation(init, update)  # type: ignore[arg-type]
+
+
+def _is_sdlm(node: Any) -> bool:
+    return isinstance(node, SdlmState)
+
+
+def set_curvature(opt_state: PyTree, curvature: PyTree[Float[Array, "..."]]) -> PyTree:
+    """The optimizer state with a fresh h, also when `sdlm` is one link of an `optax.chain`."""
+    return jax.tree.map(
+        lambda node: node._replace(curvature=curvature) if _is_sdlm(node) else node,
+        opt_state,
+        is_leaf=_is_sdlm,
+    )
+
+
+def get_curvature(opt_state: PyTree) -> PyTree[Float[Array, "..."]]:
+    """The h in an optimizer state."""
+    (state,) = (n for n in jax.tree.leaves(opt_state, is_leaf=_is_sdlm) if _is_sdlm(n))
+    return state.curvature
+
+
+# ---------------------------------------------------------------- the second backward pass
+
+
+def curvature(
+    model: Network1998, params: PyTree, images: Float[Array, "P H W 1"]
+) -> PyTree[Float[Array, "..."]]:
+    """h of each parameter, the mean over P normalised patterns, eqs. 22-27; never negative.
+
+    Departure: the paper gives no start of the recursion for eq. 9; we use eq. 8's, d2E/dx2 = 2 for each
+    state below the RBFs (from eq. 7), for both. Eq. 9's own, a variance over the posterior, goes to 0.
+    """
+    layers = model.layers()
+    inputs, x = [], jnp.moveaxis(images, -1, 1)
+    for layer in layers:
+        inputs.append(x)
+        x = layer.apply({"params": params[layer.name]}, x)
+
+    top, h = jnp.full_like(x, 2.0), {}
+    for layer, below in zip(reversed(layers), reversed(inputs), strict=True):
+        total, top = layer_curvature(layer, params[layer.name], below, x, top)
+        h[layer.name] = jax.tree.map(lambda leaf: leaf / len(images), total)
+        x = below
+    return {layer.name: h[layer.name] for layer in layers}
+
+
+def layer_curvature(
+    layer: Layer,
+    params: PyTree,
+    below: Float[Array, "P ..."],
+    states: Float[Array, "P ..."],
+    d2_states: Float[Array, "P ..."],
+) -> tuple[PyTree[Float[Array, "..."]], Float[Array, "P ..."]]:
+    """From d2E/dx2 of a layer's states to h (summed over patterns) and d2E/dx2 of the states below.
+
+    A layer's sums are linear in the parameters and in the inputs, so the transposes of the same
+    function at squared inputs and at squared parameters do the sums of eqs. 24, 25 and 27, shared
+    weights included; a bias has input 1. A subsampling coefficient gets sum_k d2E/da_k2 times the
+    sum of the squares of its four inputs (eq. 25 over the four connections that share it).
+    """
+
+    def linear(p: PyTree, x: Float[Array, "P ..."]) -> Float[Array, "P ..."]:
+        return layer.apply({"params": p}, x, method="linear")  # type: ignore[return-value]
+
+    d2_sums = d2_states * squash_slope(states) ** 2  # eq. 27; the f'' term of eq. 26 is dropped
+    _, to_params = jax.vjp(lambda p: linear(p, below**2), params)
+    _, to_inputs = jax.vjp(lambda x: linear(jax.tree.map(jnp.square, params), x), below)
+    return to_params(d2_sums)[0], to_inputs(d2_sums)[0]
+
+
+# ---------------------------------------------------------------- report
+
+
+def step_report(sizes: PyTree[Float[Array, "..."]]) -> dict[str, dict[str, float]]:
+    """Range of the steps eps by layer and over "all": min, quantiles, max (paper, pass 1: 7e-5 .. 0.016)."""
+    layers = {name: _flat(leaves) for name, leaves in sizes.items()}
+    layers["all"] = np.concatenate(list(layers.values()))
+    marks = {"min": 0.0, "q01": 0.01, "q25": 0.25, "median": 0.5, "q75": 0.75, "q99": 0.99, "max": 1.0}
+    return {
+        name: {mark: float(np.quantile(values, q)) for mark, q in marks.items()}
+        for name, values in layers.items()
+    }
+
+
+def _flat(leaves: PyTree[Float[Array, "..."]]) -> Float[np.ndarray, " N"]:
+    return np.concatenate([np.asarray(leaf).ravel() for leaf in jax.tree.leaves(leaves)])
