@@ -50,6 +50,11 @@ class Network1998(nn.Module):
     dtype: Any = jnp.float32
 
     @property
+    def input_size(self) -> int:
+        """Rows and columns of the input."""
+        raise NotImplementedError
+
+    @property
     def initial(self) -> Initialisation:
         """The initialisation options as the layers take them."""
         low, high = self.coefficient_init
@@ -80,6 +85,11 @@ class Network1998(nn.Module):
 class LeNet5_1998(Network1998):  # noqa: N801
     """LeNet-5, sec. II.B: 60,000 trainable parameters, 340,908 connections. Input 32x32."""
 
+    @property
+    def input_size(self) -> int:
+        """32x32, "significantly larger than the largest character"."""
+        return 32
+
     @nn.nowrap
     def layers(self) -> list[Layer]:
         """C1 to F6."""
@@ -108,6 +118,11 @@ class LeNet1(Network1998):
     The table of H3 has one source (see `LENET1_TABLE`). Departure: the paper centres 16x16 digits in the
     input; ours are the 20x20 digits of the public files.
     """
+
+    @property
+    def input_size(self) -> int:
+        """28x28, the files' own."""
+        return 28
 
     @nn.nowrap
     def layers(self) -> list[Layer]:

@@ -1,0 +1,72 @@
+"""Optimizers and schedules by config: the one factory of a config's `optimizer` section."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import optax
+
+from lenet_alexnet.errors import UsageError, nearest
+from lenet_alexnet.optimizers.schedules import create_schedule
+
+
+def create_optimizer(
+    *, name: str, learning_rate: float, schedule: Mapping[str, Any], total_steps: int,
+    to_steps: Callable[[str], int], **options: Any,
+) -> tuple[optax.GradientTransformation, optax.Schedule]:  # fmt: skip
+    """The optimizer and its learning rate as a function of the completed steps.
+
+    Args:
+      name: sgd | adam | adamw.
+      learning_rate: the schedule's peak.
+      schedule: its shape, see `create_schedule`.
+      total_steps: the length of the run.
+      to_steps: turns "3 epochs" into steps.
+      **options: the named optimizer's own numbers.
+
+    Raises:
+      UsageError: an unknown name or option, with the nearest valid one.
+    """
+    makers: dict[str, Callable[..., optax.GradientTransformation]] = {
+        "sgd": _sgd,
+        "adam": _adam,
+        "adamw": _adamw,
+    }
+    if name not in makers:
+        raise UsageError(f"unknown optimizer.name '{name}': {nearest(name, makers)}")
+    known = set(inspect.signature(makers[name]).parameters) - {"rate"}
+    for option in options.keys() - known:
+        raise UsageError(f"optimizer '{name}' has no option '{option}': {nearest(option, known)}")
+    rate = create_schedule(
+        learning_rate=learning_rate, total_steps=total_steps, to_steps=to_steps, **schedule
+    )
+    return makers[name](rate, **options), rate
+
+
+def _sgd(
+    rate: optax.Schedule, *, momentum: float = 0.0, nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> optax.GradientTransformation:  # fmt: skip
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay, mask=_kernels),
+        optax.sgd(rate, momentum=momentum or None, nesterov=nesterov),
+    )
+
+
+def _adam(
+    rate: optax.Schedule, *, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+) -> optax.GradientTransformation:
+    return optax.adam(rate, b1, b2, eps)
+
+
+def _adamw(
+    rate: optax.Schedule, *, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8,
+    weight_decay: float = 1e-4,
+) -> optax.GradientTransformation:  # fmt: skip
+    return optax.adamw(rate, b1, b2, eps, weight_decay=weight_decay, mask=_kernels)
+
+
+def _kernels(params: Any) -> Any:
+    """Weight decay is for kernels; biases are left alone."""
+    return jax.tree.map(lambda p: p.ndim > 1, params)

@@ -1,0 +1,121 @@
+"""Config files: loading, the sections that every config has, comparing, hashing."""
+
+import hashlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from lenet_alexnet.errors import UsageError
+
+# What may differ when a run is continued or compared: where things are, not what they are.
+PLACES = ("data.data_dir",)
+
+
+def base() -> ConfigDict:
+    """Every section but `model` and `optimizer`, which each config file sets as a whole."""
+    return ConfigDict(
+        {
+            "seed": 0,
+            "data": {
+                "source": "tfds",  # embedded | idx | folder | tfds
+                "name": "mnist",  # the prepared data set, for tfds
+                "data_dir": "",  # the folder of the files; "" is tfds's own default
+                "train": "train",  # split expressions: "train[:50000]", "a+b"
+                "validation": "",  # what choices are made on; "" is none
+                "test": "test",
+                "image_size": 28,
+                "channels": 1,
+                "pad": 2,  # pixels of background on each side
+                "mean": 0.1307,  # of MNIST's training images on the scale 0..1
+                "std": 0.3081,
+                "reshuffle": True,  # False: one fixed random order in every epoch
+                "distort": {  # ranges of data/augment.py:affine
+                    "shift": 0.0,
+                    "scale": 0.0,
+                    "squeeze": 0.0,
+                    "shear": 0.0,
+                    "rotation": 0.0,
+                },
+            },
+            "train": {
+                "duration": "10 epochs",  # "N steps | epochs | examples", as all intervals
+                "batch_size": 128,
+                "steps_per_dispatch": 50,  # steps in one program call; signals wait for its end
+                "log_every": "100 steps",
+                "precision": "float32",  # of the activations: float32 | bfloat16
+                "loss": {"name": "softmax", "label_smoothing": 0.0},
+            },
+            "eval": {"every": "1 epoch", "batch_size": 500},
+            "checkpoint": {"every": "1 epoch", "keep": 2},  # the best one is kept besides
+        }
+    )
+
+
+def load(path: str) -> Any:
+    """The module of a config file, which may import its neighbours by their names.
+
+    Raises:
+      UsageError: no such file, an error in it, or no get_config.
+    """
+    file = Path(path)
+    if not file.is_file():
+        neighbours = sorted(p.name for p in file.parent.glob("*.py")) if file.parent.is_dir() else []
+        hint = f" (there are: {', '.join(neighbours)})" if neighbours else ""
+        raise UsageError(f"no config file '{path}'{hint}")
+    spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"config file '{path}' is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    folders = [str(file.parent.resolve()), str(file.parent.parent.resolve())]
+    before = set(sys.modules)
+    sys.path[:0] = folders
+    try:
+        spec.loader.exec_module(module)
+        if not hasattr(module, "get_config"):
+            raise UsageError(f"config file '{path}' has no get_config()")
+        module.get_config()
+    except UsageError:
+        raise
+    except Exception as error:
+        line = str(error).strip().replace("\n", " ")
+        raise UsageError(f"config file '{path}' fails: {type(error).__name__}: {line}") from error
+    finally:
+        del sys.path[: len(folders)]
+        # Another folder's neighbour of the same name must not be taken for this one's.
+        for name in set(sys.modules) - before:
+            origin = getattr(sys.modules[name], "__file__", None) or ""
+            if str(Path(origin).parent) in folders:
+                del sys.modules[name]
+    return module
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Leaves by dotted name."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if hasattr(value, "items"):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def config_hash(config: ConfigDict) -> str:
+    """Twelve digits that name what is trained; places do not count."""
+    flat = {key: value for key, value in flatten(config).items() if key not in PLACES}
+    return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def differences(old: Any, new: Any) -> list[str]:
+    """'key: old -> new' for each leaf that differs, places left out."""
+    a, b = flatten(old), flatten(new)
+    missing = "(absent)"
+    return [
+        f"{key}: {a.get(key, missing)} -> {b.get(key, missing)}"
+        for key in sorted(a.keys() | b.keys())
+        if key not in PLACES and a.get(key, missing) != b.get(key, missing)
+    ]

@@ -1,0 +1,96 @@
+"""What happens to a batch inside the jitted step: scaling, distortion, padding, normalisation."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, UInt8
+
+from lenet_alexnet.errors import UsageError, nearest
+
+Preprocess = Callable[[UInt8[Array, "b h w c"], Key[Array, ""] | None], Float[Array, "b h2 w2 c"]]
+RANGES = ("shift", "scale", "squeeze", "shear", "rotation")
+
+
+def create_preprocess(
+    *, mean: float, std: float, pad: int, distort: Mapping[str, float]
+) -> Preprocess:
+    """Bytes to what the network sees: /255, distorted (given a key), zero-padded, normalised.
+
+    Args:
+      mean, std: of the pixels on the scale 0..1; the network sees (x - mean) / std.
+      pad: pixels of background (0) added on each side, before normalising.
+      distort: ranges of `affine`; all zero: none.
+    """
+    for name in distort.keys() - set(RANGES):
+        raise UsageError(f"unknown data.distort.{name}: {nearest(name, RANGES)}")
+    active = any(distort.values())
+
+    def preprocess(images: Array, key: Array | None = None) -> Array:
+        x = images.astype(jnp.float32) / 255
+        if active and key is not None:
+            x = affine(key, x, **distort)
+        x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+        return (x - mean) / std
+
+    return preprocess
+
+
+def affine(
+    key: Key[Array, ""],
+    images: Float[Array, "b h w c"],
+    *,
+    shift: float = 0.0,
+    scale: float = 0.0,
+    squeeze: float = 0.0,
+    shear: float = 0.0,
+    rotation: float = 0.0,
+) -> Float[Array, "b h w c"]:
+    """Planar affine distortions, each drawn uniformly for each image; outside is 0.
+
+    The list of LeCun et al. 1998, sec. III.A (rotation added); they give no ranges.
+
+    Args:
+      key: the randomness of this batch.
+      images: any values; 0 is the background.
+      shift: largest translation along each axis, in pixels.
+      scale: largest relative change of size.
+      squeeze: one axis times 1+q, the other divided by it, |q| <= squeeze.
+      shear: largest horizontal shear, in columns per row.
+      rotation: largest angle, in degrees.
+    """
+    matrix, offset = _draw(key, len(images), shift, scale, squeeze, shear, jnp.deg2rad(rotation))
+    _, height, width, _ = images.shape
+    y, x = jnp.arange(height) - (height - 1) / 2, jnp.arange(width) - (width - 1) / 2
+    yy, yx, xy, xx = (matrix[:, i, j, None, None] for i in (0, 1) for j in (0, 1))
+    to_y, to_x = offset[:, 0, None, None], offset[:, 1, None, None]
+
+    # Any affine map is a pass along the rows and a pass along the columns (Catmull and Smith
+    # 1980): each is linear interpolation in one direction, written as a sum over the line with
+    # the weights max(0, 1 - distance). No gathers, so it is fast on every backend.
+    slope = xy / yy
+    source_x = slope * y[:, None] + (xx - slope * yx) * x + to_x - slope * to_y  # [b, source y, x]
+    weights = _hat(source_x[:, :, None, :] - x[:, None])  # [b, source y, source x, x]
+    rows = jnp.sum(images[:, :, :, None] * weights[..., None], axis=2)  # [b, source y, x, c]
+    source_y = yy * y[:, None] + yx * x + to_y  # [b, y, x]
+    weights = _hat(source_y[:, :, None, :] - y[:, None])  # [b, y, source y, x]
+    return jnp.sum(rows[:, None] * weights[..., None], axis=2)
+
+
+def _hat(distance: Array) -> Array:
+    return jnp.maximum(0.0, 1.0 - jnp.abs(distance))
+
+
+def _draw(
+    key: Array, count: int, shift: float, scale: float, squeeze: float, shear: float, angle: Array
+) -> tuple[Float[Array, "b 2 2"], Float[Array, "b 2"]]:
+    """Maps from (y, x) of the result to (y, x) of the source, around the centre."""
+    u = jax.random.uniform(key, (6, count), minval=-1.0, maxval=1.0)
+    size, ratio = 1 + scale * u[2], 1 + squeeze * u[3]
+    cos, sin = jnp.cos(angle * u[5]), jnp.sin(angle * u[5])
+    height, width, lean = 1 / (size * ratio), ratio / size, shear * u[4]
+    rows = [
+        [cos * height, -sin * width],
+        [sin * height + lean * cos * height, cos * width - lean * sin * width],
+    ]
+    return jnp.stack([jnp.stack(row, -1) for row in rows], -2), (shift * u[:2]).T

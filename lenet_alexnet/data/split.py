@@ -1,0 +1,92 @@
+"""`load_split`: the images and labels of one split of one source, as arrays."""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from lenet_alexnet.errors import DataError, UsageError, nearest
+
+
+class Split(NamedTuple):
+    """Images 0..255 (NHWC, C = 1 or 3), labels 0..K-1 and the names of the K classes."""
+
+    images: UInt8[np.ndarray, "n h w c"]
+    labels: Int32[np.ndarray, "n"]
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_split(
+    *, source: str, name: str, data_dir: str, split: str, image_size: int, channels: int
+) -> Split:
+    """Loads `split` ("train", "train[:50000]", "train[-10%:]", "a+b") of a data set.
+
+    Args:
+      source: embedded | idx | folder | tfds.
+      name: the data set's name, for tfds only.
+      data_dir: the folder of the files (idx, folder) or of prepared data sets (tfds).
+      split: one or several named splits, each with an optional slice in examples or per cent.
+      image_size: height and width the images must have; `folder` resizes to it.
+      channels: 1 (grey) or 3 (RGB); `folder` converts to it.
+
+    Raises:
+      UsageError: unknown source, split or data set. DataError: missing or broken files.
+    """
+    from lenet_alexnet.data import embedded, folder, idx, records
+
+    readers: dict[str, Callable[[str], Split]] = {
+        "embedded": embedded.read,
+        "idx": lambda base: idx.read(data_dir, base),
+        "folder": lambda base: folder.read(data_dir, base, image_size, channels),
+        "tfds": lambda base: records.read(name, data_dir, base),
+    }
+    if source not in readers:
+        raise UsageError(f"unknown data.source '{source}': {nearest(source, readers)}")
+    parts = [_read_part(readers[source], part.strip()) for part in split.split("+")]
+    whole = Split(
+        np.concatenate([part.images for part in parts]) if len(parts) > 1 else parts[0].images,
+        np.concatenate([part.labels for part in parts]) if len(parts) > 1 else parts[0].labels,
+        parts[0].class_names,
+    )
+    _check(whole, split, image_size, channels)
+    return whole
+
+
+def _read_part(reader: Callable[[str], Split], part: str) -> Split:
+    """One term of a split expression: a split's name and an optional slice."""
+    match = re.fullmatch(r"(\w+)(?:\[(-?\d+%?)?:(-?\d+%?)?\])?", part)
+    if match is None:
+        raise UsageError(f"'{part}' is no split: write e.g. train, train[:50000] or test[-10%:]")
+    base, start, stop = match.groups()
+    whole = reader(base)
+    window = slice(_bound(start, len(whole)), _bound(stop, len(whole)))
+    return Split(whole.images[window], whole.labels[window], whole.class_names)
+
+
+def _bound(text: str | None, size: int) -> int | None:
+    """A slice's bound in examples; per cents are rounded to the nearest example, as tfds does."""
+    if text is None:
+        return None
+    return round(int(text[:-1]) * size / 100) if text.endswith("%") else int(text)
+
+
+def _check(data: Split, split: str, image_size: int, channels: int) -> None:
+    if not len(data):
+        raise DataError(f"split '{split}' holds no examples")
+    expected = (image_size, image_size, channels)
+    if data.images.shape[1:] != expected:
+        raise DataError(
+            f"split '{split}' holds images of {data.images.shape[1:]}, but data.image_size and "
+            f"data.channels say {expected}"
+        )
+    low, high = int(data.labels.min()), int(data.labels.max())
+    if low < 0 or high >= len(data.class_names):
+        raise DataError(
+            f"split '{split}' has a label {low if low < 0 else high} outside "
+            f"0..{len(data.class_names) - 1}"
+        )

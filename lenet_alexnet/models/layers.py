@@ -1,0 +1,108 @@
+"""Layers as small linen modules that know their own counts.
+
+A layer is what the papers name: weights, biases and squashing together, so that a layer's output
+is what flax captures under its name.
+
+`connections` counts as LeCun et al. 1998 do: each input of each unit, and its bias.
+`multiply_adds` leaves the biases out. Output shapes are without the batch: (h, w, c) or (n,).
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lenet_alexnet import ops
+
+Initializer = Callable[..., Array]
+Activation = Callable[[Array], Array]
+Shape = tuple[int, ...]
+
+
+def identity(x: Array) -> Array:
+    """No squashing."""
+    return x
+
+
+class Conv(nn.Module):
+    """A convolution with stride 1 and no padding, NHWC."""
+
+    features: int
+    kernel_size: int
+    activation: Activation = identity
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    bias_init: Initializer = nn.initializers.zeros
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 f"]:
+        """Convolves, adds the bias, squashes."""
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
+        x = ops.conv2d(x.astype(self.dtype), kernel.astype(self.dtype))
+        return self.activation(x + bias.astype(self.dtype))
+
+    def connections(self, output_shape: Shape) -> int:
+        """Inputs of every unit and its bias."""
+        return self.multiply_adds(output_shape) + math.prod(output_shape)
+
+    def multiply_adds(self, output_shape: Shape) -> int:
+        """Kernel size times input channels for every unit."""
+        kernel = self.variables["params"]["kernel"]
+        return math.prod(output_shape) * math.prod(kernel.shape[:-1])
+
+
+class Dense(nn.Module):
+    """A fully connected layer."""
+
+    features: int
+    activation: Activation = identity
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    bias_init: Initializer = nn.initializers.zeros
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n"]) -> Float[Array, "b m"]:
+        """Multiplies, adds the bias, squashes."""
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), jnp.float32)
+        bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
+        x = x.astype(self.dtype) @ kernel.astype(self.dtype)
+        return self.activation(x + bias.astype(self.dtype))
+
+    def connections(self, output_shape: Shape) -> int:
+        """Inputs of every unit and its bias."""
+        return self.multiply_adds(output_shape) + math.prod(output_shape)
+
+    def multiply_adds(self, output_shape: Shape) -> int:
+        """One for every weight."""
+        return math.prod(self.variables["params"]["kernel"].shape)
+
+
+class AveragePool(nn.Module):
+    """The mean of non-overlapping size x size windows; nothing to train."""
+
+    size: int = 2
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
+        """Averages; height and width must be multiples of `size`."""
+        b, h, w, c = x.shape
+        windows = x.reshape(b, h // self.size, self.size, w // self.size, self.size, c)
+        return windows.mean((2, 4))
+
+    def connections(self, output_shape: Shape) -> int:
+        """The inputs of every unit; there is no bias."""
+        return math.prod(output_shape) * self.size**2
+
+    def multiply_adds(self, output_shape: Shape) -> int:
+        """One for every unit: the sum times 1/size^2."""
+        return math.prod(output_shape)
+
+
+def scaled_tanh(x: Array) -> Array:
+    """1.7159 tanh(2x/3), so that f(1) = 1 and f(-1) = -1 (LeCun et al. 1998, appendix A)."""
+    return 1.7159 * jnp.tanh(2 / 3 * x)

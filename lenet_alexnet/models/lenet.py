@@ -1,0 +1,47 @@
+"""LeNet-5 in the form in which it is taught today (LeCun et al. 1998, sec. II.B, simplified).
+
+Departure: C3 sees all six maps of S2, S2 and S4 are plain averages, and the output is a softmax;
+`lenet_1998.py` has the published net.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lenet_alexnet.models.layers import AveragePool, Conv, Dense, scaled_tanh
+
+Activation = Literal["sigmoid", "tanh", "scaled_tanh", "relu"]
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+    "scaled_tanh": scaled_tanh,
+    "relu": jax.nn.relu,
+}
+
+
+class LeNet5(nn.Module):
+    """C1 6@5x5, S2, C3 16@5x5, S4, C5 120, F6 84, output: 61,706 parameters for 10 classes."""
+
+    num_classes: int = 10
+    activation: Activation = "tanh"
+    dtype: Any = jnp.float32
+
+    input_shape = (32, 32, 1)
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b 32 32 1"]) -> Float[Array, "b classes"]:
+        """Logits of normalised images; the 28x28 digits are padded by 2 beforehand."""
+        squash, dtype = ACTIVATIONS[self.activation], self.dtype
+        x = Conv(6, 5, squash, dtype=dtype, name="C1")(x)  # C1: 28x28x6
+        x = AveragePool(name="S2")(x)  # S2: 14x14x6
+        x = Conv(16, 5, squash, dtype=dtype, name="C3")(x)  # C3: 10x10x16
+        x = AveragePool(name="S4")(x)  # S4: 5x5x16
+        x = x.reshape(x.shape[0], -1)
+        x = Dense(120, squash, dtype=dtype, name="C5")(x)  # C5: 120
+        x = Dense(84, squash, dtype=dtype, name="F6")(x)  # F6: 84
+        x = Dense(self.num_classes, dtype=dtype, name="output")(x)  # output: 10
+        return x.astype(jnp.float32)

@@ -1,0 +1,46 @@
+"""Learning rates as functions of the completed steps."""
+
+from collections.abc import Callable, Sequence
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from lenet_alexnet.errors import UsageError, nearest
+
+SHAPES = ("constant", "steps", "linear", "cosine")
+
+
+def create_schedule(
+    *, name: str, learning_rate: float, total_steps: int, to_steps: Callable[[str], int],
+    warmup: str = "0 steps", final: float = 0.0,
+    boundaries: Sequence[str] = (), factor: float = 0.1,
+) -> optax.Schedule:  # fmt: skip
+    """A schedule of the config's `optimizer.schedule` section.
+
+    Args:
+      name: constant | steps | linear | cosine; cosine with a warm-up is the one-cycle rule.
+      learning_rate: the peak.
+      total_steps: where linear and cosine end.
+      to_steps: turns "3 epochs" into steps.
+      warmup: length of the linear rise from 0.
+      final: where linear and cosine end, as a share of the peak.
+      boundaries: for steps: when the rate is multiplied by `factor`.
+    """
+    if name not in SHAPES:
+        raise UsageError(f"unknown optimizer.schedule.name '{name}': {nearest(name, SHAPES)}")
+    rise, drops = to_steps(warmup), [to_steps(boundary) for boundary in boundaries]
+
+    def schedule(step: Array) -> Array:
+        done = jnp.clip((step - rise) / max(total_steps - rise, 1), 0.0, 1.0)
+        shapes = {
+            "constant": lambda: 1.0,
+            "steps": lambda: factor ** sum(jnp.where(step >= drop, 1.0, 0.0) for drop in drops),
+            "linear": lambda: final + (1 - final) * (1 - done),
+            "cosine": lambda: final + (1 - final) * (1 + jnp.cos(jnp.pi * done)) / 2,
+        }
+        # Step 0 of a warm-up moves already: a rate of 0 would waste it.
+        warm = jnp.minimum((step + 1) / (rise + 1), 1.0)
+        return learning_rate * warm * shapes[name]()
+
+    return schedule

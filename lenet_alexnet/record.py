@@ -1,0 +1,191 @@
+"""What a run leaves behind: config.json, run.json, metrics.jsonl, summary.json; and the progress bar."""
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from lenet_alexnet import __version__
+from lenet_alexnet import config as configs
+from lenet_alexnet.errors import UsageError
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w") as file:
+        json.dump(content, file, indent=1, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+class RunDirectory:
+    """One run's folder; opened again with the same config, it goes on."""
+
+    def __init__(self, folder: Path, config: Any) -> None:
+        """Creates the folder, or verifies that it holds a run of this config.
+
+        Raises:
+          UsageError: a file, not writable, or another config's (the differences are shown).
+        """
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".probe-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UsageError(f"workdir '{folder}' is not writable: {error.strerror}") from error
+        old = folder / "config.json"
+        if old.exists():
+            changed = configs.differences(read_json(old), config.to_dict())
+            if changed:
+                raise UsageError(
+                    f"workdir '{folder}' holds a run of another config ({'; '.join(changed)}): "
+                    "name another workdir"
+                )
+        write_json(old, config.to_dict())
+
+    def write_run(self, config: Any) -> None:
+        """What ran, with what, where: run.json."""
+        import jax
+
+        write_json(
+            self.folder / "run.json",
+            {
+                "package_version": __version__,
+                "git_commit": _git("rev-parse", "HEAD"),
+                "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+                "versions": {
+                    "python": platform.python_version(),
+                    **{p: importlib.metadata.version(p) for p in ("jax", "jaxlib", "flax", "optax")},
+                },
+                "devices": [device.device_kind for device in jax.devices()],
+                "host": socket.gethostname(),
+                "cpu_count": os.cpu_count(),
+                "seed": config.seed,
+                "config_hash": configs.config_hash(config),
+                "command": sys.argv,
+                "started": time.time(),
+            },
+        )
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """The result: summary.json."""
+        write_json(self.folder / "summary.json", summary)
+
+    def summary(self) -> dict[str, Any] | None:
+        """The result of this run so far, if it has come to an end."""
+        path = self.folder / "summary.json"
+        return read_json(path) if path.exists() else None
+
+
+def read_json(path: Path) -> Any:
+    """A run's JSON file.
+
+    Raises:
+      UsageError: missing or broken.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise UsageError(f"'{path.parent}' is no run directory: it has no {path.name}") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read '{path}': {error}") from error
+
+
+def _git(*arguments: str) -> str | None:
+    """The output of a git command in the package's own checkout, None outside of one."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+class MetricsLog:
+    """metrics.jsonl: appended, never rewritten; a step that is there already is not written twice."""
+
+    def __init__(self, path: Path) -> None:
+        rows = []
+        if path.exists():
+            text = path.read_text()
+            whole = text[: text.rfind("\n") + 1]
+            if whole != text:  # A line that a crash cut off.
+                os.truncate(path, len(whole.encode()))
+            rows = [json.loads(line) for line in whole.splitlines()]
+        self.rows = {(row["step"], row["split"]): row for row in rows}
+        self._file: TextIO = path.open("a")
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Appends one line; NaN is written as null."""
+        key = (row["step"], row["split"])
+        if key in self.rows:
+            return
+        self.rows[key] = row
+        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+        self._file.write(json.dumps(clean) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """No more lines."""
+        self._file.close()
+
+
+class Progress:
+    """A bar on a terminal, a plain line per record elsewhere."""
+
+    def __init__(self, total_steps: int, step: int, steps_per_epoch: float) -> None:
+        from tqdm import tqdm
+
+        self._steps_per_epoch = steps_per_epoch
+        self._total, self._first, self._start = total_steps, step, time.monotonic()
+        self._bar = tqdm(
+            total=total_steps,
+            initial=step,
+            disable=not sys.stderr.isatty(),
+            file=sys.stderr,
+            dynamic_ncols=True,
+            bar_format="{percentage:3.0f}% |{bar:20}| {desc} [{elapsed}<{remaining}]",
+        )
+
+    def advance(self, step: int) -> None:
+        """So many steps are completed."""
+        if not self._bar.disable:
+            self._bar.update(step - self._bar.n)
+
+    def show(self, row: dict[str, Any]) -> None:
+        """The newest record: in the bar for training, as a line that stays for an evaluation."""
+        train = row["split"] == "train"
+        text = (
+            f"epoch {row['epoch']:6.2f}  {row['split']:<10}  loss {row['loss']:.4f}  "
+            f"error {100 * row['top1_error']:5.2f} %"
+        )
+        if train:
+            text += f"  {row['images_per_second']:,.0f} img/s"
+        if self._bar.disable:
+            print(f"{text}{self._time_left(row['step'])}", file=sys.stderr, flush=True)
+        elif train:
+            self._bar.set_description_str(text, refresh=True)
+        else:
+            self._bar.write(text, file=sys.stderr)
+
+    def _time_left(self, step: int) -> str:
+        if step <= self._first or step >= self._total:
+            return ""
+        rate = (time.monotonic() - self._start) / (step - self._first)
+        return f"  {rate * (self._total - step):.0f} s left"
+
+    def close(self) -> None:
+        """Leaves the terminal as it is."""
+        self._bar.close()

@@ -1,0 +1,62 @@
+"""A finished (or stopped) run, opened to be used: its network, parameters and class names."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+from ml_collections import ConfigDict
+
+from lenet_alexnet.checkpoint import Checkpoints
+from lenet_alexnet.data import Split
+from lenet_alexnet.data.augment import Preprocess
+from lenet_alexnet.errors import DataError, UsageError
+from lenet_alexnet.models import create_model
+from lenet_alexnet.record import read_json
+
+
+class Run(NamedTuple):
+    """What is needed to use a trained network."""
+
+    config: ConfigDict
+    model: nn.Module
+    preprocess: Preprocess
+    params: Any
+    step: int
+    chosen: str  # "best" or "last"
+
+
+def open_run(workdir: Path, checkpoint: str = "auto") -> Run:
+    """Opens a run's folder at its best or last checkpoint.
+
+    Raises:
+      UsageError: no run there. DataError: no checkpoint, or none that can be read.
+    """
+    from lenet_alexnet.train import build_preprocess
+
+    config = ConfigDict(read_json(Path(workdir) / "config.json"))
+    folder = Path(workdir) / "checkpoints"
+    if not folder.is_dir():
+        raise DataError(f"'{workdir}' has no checkpoints yet")
+    checkpoints = Checkpoints(folder, read_only=True)
+    if checkpoint == "auto":
+        checkpoint = "best" if config.data.validation else "last"
+    step = checkpoints.best() if checkpoint == "best" else checkpoints.latest()
+    if step is None:
+        raise DataError(f"'{workdir}' has no {checkpoint} checkpoint yet")
+    params = checkpoints.restore_params(step)
+    checkpoints.close()
+    model = create_model(precision=config.train.precision, **config.model)
+    return Run(config, model, build_preprocess(config), params, step, checkpoint)
+
+
+def load_named(config: Any, split: str, data_dir: str = "") -> Split:
+    """The run's train, validation or test split."""
+    from lenet_alexnet.train import load
+
+    if data_dir:
+        config.data.data_dir = data_dir
+    if split not in ("train", "validation", "test") or not config.data[split]:
+        known = [name for name in ("train", "validation", "test") if config.data[name]]
+        raise UsageError(f"the run has no split '{split}': known: {', '.join(known)}")
+    return load(config, config.data[split])
