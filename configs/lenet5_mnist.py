@@ -1,7 +1,7 @@
 """LeNet-5 on MNIST, trained as one would today.
 
-    lenet-alexnet data prepare mnist
-    lenet-alexnet train --config=configs/lenet5_mnist.py --workdir=runs/lenet5_mnist
+lenet-alexnet data prepare mnist
+lenet-alexnet train --config=configs/lenet5_mnist.py --workdir=runs/lenet5_mnist
 """
 
 from lenet_alexnet import config as configs

@@ -1,7 +1,7 @@
 """LeNet-5 on MNIST with random affine distortions of every image.
 
-    lenet-alexnet data prepare mnist
-    lenet-alexnet train --config=configs/lenet5_mnist_distorted.py --workdir=runs/distorted
+lenet-alexnet data prepare mnist
+lenet-alexnet train --config=configs/lenet5_mnist_distorted.py --workdir=runs/distorted
 """
 
 import lenet5_mnist

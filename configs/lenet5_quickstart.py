@@ -1,7 +1,7 @@
 """LeNet-5 on the 5,000 digits inside the package: no download, under a minute on a laptop.
 
-    make train
-    lenet-alexnet train --config=configs/lenet5_quickstart.py --workdir=runs/quickstart
+make train
+lenet-alexnet train --config=configs/lenet5_quickstart.py --workdir=runs/quickstart
 """
 
 from lenet_alexnet import config as configs

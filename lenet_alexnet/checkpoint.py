@@ -1,5 +1,6 @@
 """Checkpoints by orbax: the last few and the best, written while training goes on."""
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from lenet_alexnet.errors import DataError
 from lenet_alexnet.step import TrainState
 
 
-class Checkpoints:
+class Checkpoints(contextlib.AbstractContextManager):
     """The checkpoints of one run, by completed steps.
 
     A checkpoint saved with an evaluation's top-1 error takes part in the choice of the best.
@@ -39,14 +40,19 @@ class Checkpoints:
                 create=not read_only,
                 read_only=read_only,
             ),
-            item_names=("state",),
+            item_names=("params", "rest"),
         )
 
     def save(self, step: int, state: TrainState, top1_error: float | None) -> None:
         """Starts a save; returns once the state is copied to the host."""
         metrics = None if top1_error is None else {"top1_error": top1_error}
-        save = self._ocp.args.Composite(state=self._ocp.args.StandardSave(state))
-        self._manager.save(step, args=save, metrics=metrics, force=True)
+        ocp = self._ocp
+        # Two items: parameters are opened without knowing the optimizer.
+        items = ocp.args.Composite(
+            params=ocp.args.StandardSave(state.params),
+            rest=ocp.args.StandardSave(state.replace(params=None)),
+        )
+        self._manager.save(step, args=items, metrics=metrics, force=True)
 
     def latest(self) -> int | None:
         """The newest checkpoint's step."""
@@ -62,25 +68,21 @@ class Checkpoints:
         Raises:
           DataError: the checkpoint does not fit the template or cannot be read.
         """
-        abstract = jax.tree.map(self._ocp.utils.to_shape_dtype_struct, template)
-        return self._restore(step, self._ocp.args.StandardRestore(abstract))
+        rest = self._restore(step, rest=template.replace(params=None))["rest"]
+        return rest.replace(params=self.restore_params(step, template.params))
 
-    def restore_params(self, step: int) -> Any:
-        """The parameters saved at `step`, on the default device, wherever they were saved.
+    def restore_params(self, step: int, template: Any) -> Any:
+        """The parameters saved at `step`; for arguments and errors see `restore`."""
+        return self._restore(step, params=template)["params"]
 
-        Raises:
-          DataError: the checkpoint cannot be read.
-        """
-        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        tree = self._manager.item_metadata(step)["state"].tree
-        abstract = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), tree
-        )
-        return self._restore(step, self._ocp.args.StandardRestore(abstract))["params"]
-
-    def _restore(self, step: int, restore: Any) -> Any:
+    def _restore(self, step: int, **templates: Any) -> Any:
+        ocp = self._ocp
+        items = {
+            name: ocp.args.StandardRestore(jax.tree.map(_abstract, tree))
+            for name, tree in templates.items()
+        }
         try:
-            return self._manager.restore(step, args=self._ocp.args.Composite(state=restore))["state"]
+            return self._manager.restore(step, args=ocp.args.Composite(**items))
         except Exception as error:  # Orbax and tensorstore raise many kinds.
             line = str(error).strip().split("\n")[0]
             raise DataError(
@@ -91,7 +93,11 @@ class Checkpoints:
         """Returns when every save is on disk."""
         self._manager.wait_until_finished()
 
-    def close(self) -> None:
-        """Waits, then lets go of the folder."""
-        self._manager.close()
+    def __exit__(self, *_: object) -> None:
+        self._manager.close()  # It waits for what is being saved.
 
+
+def _abstract(leaf: jax.Array | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    """A leaf's shape and type, and where it goes: to its own devices, or the default one."""
+    sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)

@@ -63,7 +63,9 @@ def load(path: str) -> Any:
     """
     file = Path(path)
     if not file.is_file():
-        neighbours = sorted(p.name for p in file.parent.glob("*.py")) if file.parent.is_dir() else []
+        neighbours = (
+            sorted(p.name for p in file.parent.glob("*.py")) if file.parent.is_dir() else []
+        )
         hint = f" (there are: {', '.join(neighbours)})" if neighbours else ""
         raise UsageError(f"no config file '{path}'{hint}")
     spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)

@@ -33,7 +33,8 @@ class Interrupted(LenetAlexnetError):
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint that names the known word nearest to `word`, or lists the known ones."""
     known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    cutoff = 0.5 if len(known) <= 12 else 0.0
+    close = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
     if close:
         return f"did you mean '{close[0]}'?"
     return "known: " + ", ".join(known)

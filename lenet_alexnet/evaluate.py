@@ -47,18 +47,18 @@ def evaluate_workdir(
     Args:
       workdir: a run's folder.
       split: train, validation or test.
-      checkpoint: best | last | auto: the best if it was chosen on a validation split, else the last.
+      checkpoint: best | last | auto: the best if chosen on a validation split, else the last.
       data_dir: where the data is now, if not where it was.
     """
     from lenet_alexnet import restore
-    from lenet_alexnet.losses import create_loss
+    from lenet_alexnet.train import build_losses
 
     run = restore.open_run(workdir, checkpoint)
     data = restore.load_named(run.config, split, data_dir)
     evaluator = Evaluator(
         run.model,
         run.preprocess,
-        create_loss(**{**run.config.train.loss, "label_smoothing": 0.0}),
+        build_losses(run.config)[1],
         data,
         run.config.eval.batch_size,
         run.params,

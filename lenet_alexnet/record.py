@@ -1,5 +1,6 @@
-"""What a run leaves behind: config.json, run.json, metrics.jsonl, summary.json; and the progress bar."""
+"""What a run leaves behind (config, run, metrics, summary), and the progress bar."""
 
+import contextlib
 import importlib.metadata
 import json
 import math
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -37,7 +39,7 @@ class RunDirectory:
         Raises:
           UsageError: a file, not writable, or another config's (the differences are shown).
         """
-        self.folder = folder
+        self.folder, self.config = folder, config
         try:
             folder.mkdir(parents=True, exist_ok=True)
             probe = folder / f".probe-{os.getpid()}"
@@ -45,20 +47,20 @@ class RunDirectory:
             probe.unlink()
         except OSError as error:
             raise UsageError(f"workdir '{folder}' is not writable: {error.strerror}") from error
-        old = folder / "config.json"
-        if old.exists():
-            changed = configs.differences(read_json(old), config.to_dict())
+        if (folder / "config.json").exists():
+            changed = configs.differences(read_json(folder / "config.json"), config.to_dict())
             if changed:
                 raise UsageError(
                     f"workdir '{folder}' holds a run of another config ({'; '.join(changed)}): "
                     "name another workdir"
                 )
-        write_json(old, config.to_dict())
 
-    def write_run(self, config: Any) -> None:
-        """What ran, with what, where: run.json."""
+    def begin(self, class_names: Sequence[str]) -> None:
+        """Writes config.json, and run.json: what runs, with what, where."""
         import jax
 
+        write_json(self.folder / "config.json", self.config.to_dict())
+        packages = ("jax", "jaxlib", "flax", "optax")
         write_json(
             self.folder / "run.json",
             {
@@ -67,13 +69,14 @@ class RunDirectory:
                 "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
                 "versions": {
                     "python": platform.python_version(),
-                    **{p: importlib.metadata.version(p) for p in ("jax", "jaxlib", "flax", "optax")},
+                    **{name: importlib.metadata.version(name) for name in packages},
                 },
                 "devices": [device.device_kind for device in jax.devices()],
                 "host": socket.gethostname(),
                 "cpu_count": os.cpu_count(),
-                "seed": config.seed,
-                "config_hash": configs.config_hash(config),
+                "seed": self.config.seed,
+                "config_hash": configs.config_hash(self.config),
+                "class_names": list(class_names),
                 "command": sys.argv,
                 "started": time.time(),
             },
@@ -113,8 +116,8 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-class MetricsLog:
-    """metrics.jsonl: appended, never rewritten; a step that is there already is not written twice."""
+class MetricsLog(contextlib.AbstractContextManager):
+    """metrics.jsonl: appended, never rewritten; no step is in it twice."""
 
     def __init__(self, path: Path) -> None:
         rows = []
@@ -133,16 +136,17 @@ class MetricsLog:
         if key in self.rows:
             return
         self.rows[key] = row
-        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+        clean = {
+            k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()
+        }
         self._file.write(json.dumps(clean) + "\n")
         self._file.flush()
 
-    def close(self) -> None:
-        """No more lines."""
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
 
-class Progress:
+class Progress(contextlib.AbstractContextManager):
     """A bar on a terminal, a plain line per record elsewhere."""
 
     def __init__(self, total_steps: int, step: int, steps_per_epoch: float) -> None:
@@ -186,6 +190,5 @@ class Progress:
         rate = (time.monotonic() - self._start) / (step - self._first)
         return f"  {rate * (self._total - step):.0f} s left"
 
-    def close(self) -> None:
-        """Leaves the terminal as it is."""
+    def __exit__(self, *_: object) -> None:
         self._bar.close()

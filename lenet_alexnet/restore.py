@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from lenet_alexnet.checkpoint import Checkpoints
@@ -21,6 +22,7 @@ class Run(NamedTuple):
     config: ConfigDict
     model: nn.Module
     preprocess: Preprocess
+    class_names: tuple[str, ...]
     params: Any
     step: int
     chosen: str  # "best" or "last"
@@ -38,16 +40,17 @@ def open_run(workdir: Path, checkpoint: str = "auto") -> Run:
     folder = Path(workdir) / "checkpoints"
     if not folder.is_dir():
         raise DataError(f"'{workdir}' has no checkpoints yet")
-    checkpoints = Checkpoints(folder, read_only=True)
+    model = create_model(precision=config.train.precision, **config.model)
+    template = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *model.input_shape)))
     if checkpoint == "auto":
         checkpoint = "best" if config.data.validation else "last"
-    step = checkpoints.best() if checkpoint == "best" else checkpoints.latest()
-    if step is None:
-        raise DataError(f"'{workdir}' has no {checkpoint} checkpoint yet")
-    params = checkpoints.restore_params(step)
-    checkpoints.close()
-    model = create_model(precision=config.train.precision, **config.model)
-    return Run(config, model, build_preprocess(config), params, step, checkpoint)
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        step = checkpoints.best() if checkpoint == "best" else checkpoints.latest()
+        if step is None:
+            raise DataError(f"'{workdir}' has no {checkpoint} checkpoint yet")
+        params = checkpoints.restore_params(step, template["params"])
+    names = tuple(read_json(Path(workdir) / "run.json")["class_names"])
+    return Run(config, model, build_preprocess(config), names, params, step, checkpoint)
 
 
 def load_named(config: Any, split: str, data_dir: str = "") -> Split:

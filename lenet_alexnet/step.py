@@ -4,7 +4,7 @@ No files, no config: what it does is a function of its arguments alone.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import flax.struct
@@ -26,7 +26,9 @@ class Metrics(flax.struct.PyTreeNode):
     errors: Int[Array, ""]
     top5_errors: Int[Array, ""]
     examples: Int[Array, ""]
-    first_bad_step: Int[Array, ""]  # The first step whose loss or gradient was not finite, or NEVER.
+    first_bad_step: Int[
+        Array, ""
+    ]  # The first step whose loss or gradient was not finite, or NEVER.
 
     @classmethod
     def zero(cls) -> "Metrics":
@@ -68,6 +70,12 @@ def init_state(
     return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), Metrics.zero())
 
 
+def forward(model: nn.Module, params: Any, x: Array, **streams: Array) -> Float[Array, "b k"]:
+    """The network's outputs; `streams` are its random streams by name."""
+    out = model.apply({"params": params}, x, rngs=streams or None)
+    return cast(Array, out)
+
+
 TrainStep = Callable[[TrainState, Array, Array, Array], TrainState]
 
 
@@ -86,7 +94,7 @@ def make_train_step(
 
         def mean_loss(params: Any) -> tuple[Array, tuple[Array, Array]]:
             x = preprocess(images, distort_key)
-            logits = model.apply({"params": params}, x, rngs={"dropout": dropout_key})
+            logits = forward(model, params, x, dropout=dropout_key)
             losses = loss(logits, labels)
             return losses.mean(), (losses, logits)
 
@@ -144,15 +152,13 @@ def make_evaluate(
     The result takes (params, images, labels); the last batch repeats an example, masked out.
     """
 
-    def evaluate(
-        params: Any, images: UInt8[Array, "n h w c"], labels: Int[Array, "n"]
-    ) -> Metrics:
+    def evaluate(params: Any, images: UInt8[Array, "n h w c"], labels: Int[Array, "n"]) -> Metrics:
         total = len(labels)
 
         def body(i: Array, metrics: Metrics) -> Metrics:
             index = i * batch_size + jnp.arange(batch_size)
             batch = jnp.minimum(index, total - 1)
-            logits = model.apply({"params": params}, preprocess(images[batch], None))
+            logits = forward(model, params, preprocess(images[batch], None))
             return metrics.add(loss(logits, labels[batch]), logits, labels[batch], index < total)
 
         return jax.lax.fori_loop(0, -(-total // batch_size), body, Metrics.zero())

@@ -1,11 +1,11 @@
 """The training of 1998: batch size 1, as one compiled loop over a pass, or over a slice of one.
 
-Everything here is a pure function of its arguments, so `jax.vmap` runs seeds and settings side by side:
-parameters, curvature, eta, mu, order, key, and what the loss closes over (j), may differ by lane.
+Everything here is a pure function of its arguments, so `jax.vmap` runs seeds and settings side by
+side: parameters, curvature, eta, mu, order, key, and what the loss closes over, may differ by lane.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -49,8 +49,8 @@ def run(
     sizes = step_sizes(curvature, eta, mu)
 
     def loss_and_answer(params: PyTree, x: Array, label: Array) -> tuple[Array, Array]:
-        y = model.apply({"params": params}, x)
-        return loss(y, label)[0], jnp.argmin(y[0])  # type: ignore[arg-type, index]
+        y = _apply(model, params, x)
+        return loss(y, label)[0], jnp.argmin(y[0])
 
     def step(i: Array, carry: tuple[PyTree, Sums]) -> tuple[PyTree, Sums]:
         params, sums = carry
@@ -74,8 +74,8 @@ def virtual_pattern(
 ) -> tuple[UInt8[Array, "H W 1"] | Float[Array, "H W 1"], Int[Array, ""]]:
     """Pattern `index` of a training set enlarged by distortions: variant i // N of image i % N.
 
-    Variant 0 is the original. The others are drawn from fold_in(key, i), so that a virtual pattern is
-    the same whenever it comes up again; they are floats 0..1.
+    Variant 0 is the original. The others are drawn from fold_in(key, i), so that a virtual pattern
+    is the same whenever it comes up again; they are floats 0..1.
     """
     if augment is None:
         return images[index], labels[index]
@@ -89,19 +89,34 @@ def virtual_pattern(
 def make_pass(
     model: Network1998, loss: Loss, *, augment: Augment | None = None, lanes: bool = False
 ) -> Callable[..., tuple[PyTree, Sums]]:
-    """Compiled `run`: (params, curvature, eta, mu, images, labels, order, count[, key]) -> params, sums.
+    """Compiles `run(params, curvature, eta, mu, images, labels, order, count[, key])`.
 
-    The given params are consumed (donated). One compilation serves every count and eta. With `lanes`,
-    params, curvature, eta, mu, order (and key) have a leading axis of lanes.
+    The given params are consumed (donated). One compilation serves every count and eta. With
+    `lanes`, params, curvature, eta, mu, order (and key) have a leading axis of lanes.
     """
 
-    def one(params, curvature, eta, mu, images, labels, order, count, key=None):  # noqa: ANN
+    def one(params, curvature, eta, mu, images, labels, order, count, key=None):
         return run(
-            model, loss, params, curvature, eta, mu, images, labels, order, count, augment=augment, key=key
+            model,
+            loss,
+            params,
+            curvature,
+            eta,
+            mu,
+            images,
+            labels,
+            order,
+            count,
+            augment=augment,
+            key=key,
         )
 
     axes = (0, 0, 0, 0, None, None, 0, None) + (() if augment is None else (0,))
     return jax.jit(jax.vmap(one, in_axes=axes) if lanes else one, donate_argnums=0)
+
+
+def _apply(model: Network1998, params: PyTree, x: Float[Array, "B H W 1"]) -> Float[Array, "B 10"]:
+    return cast(Array, model.apply({"params": params}, x))
 
 
 # ---------------------------------------------------------------- evaluation
@@ -115,8 +130,7 @@ def all_penalties(
     padded = jnp.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
 
     def some(chunk: UInt8[Array, "B H W 1"]) -> Float[Array, "B 10"]:
-        y = model.apply({"params": params}, normalise(chunk, model.input_size))
-        return y  # type: ignore[return-value]
+        return _apply(model, params, normalise(chunk, model.input_size))
 
     y = jax.lax.map(some, padded.reshape(-1, batch, *images.shape[1:]))
     return y.reshape(-1, y.shape[-1])[: len(images)]

@@ -1,10 +1,10 @@
 """`train_and_evaluate`: named builds, then the loop and all its side effects in one fixed order."""
 
+import contextlib
 import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from lenet_alexnet.data.order import Order
 from lenet_alexnet.duration import to_steps
 from lenet_alexnet.errors import Diverged, Interrupted, UsageError
 from lenet_alexnet.evaluate import Evaluator, summarize
-from lenet_alexnet.losses import create_loss
+from lenet_alexnet.losses import Loss, create_loss
 from lenet_alexnet.models import create_model
 from lenet_alexnet.optimizers import create_optimizer
 from lenet_alexnet.record import MetricsLog, Progress, RunDirectory
@@ -56,6 +56,8 @@ class Experiment(NamedTuple):
 
     model: nn.Module
     preprocess: Preprocess
+    train_loss: Loss
+    eval_loss: Loss
     tx: optax.GradientTransformation
     rate: optax.Schedule
     schedule: Schedule
@@ -70,11 +72,23 @@ def build(config: Any) -> Experiment:
     preprocess = build_preprocess(config)
     train_data = load(config, config.data.train)
     eval_data = {
-        name: load(config, config.data[name]) for name in ("validation", "test") if config.data[name]
+        name: load(config, config.data[name])
+        for name in ("validation", "test")
+        if config.data[name]
     }
     size, batch_size = len(train_data), config.train.batch_size
     if not 1 <= batch_size <= size:
         raise UsageError(f"train.batch_size {batch_size} is not within 1..{size}, the training set")
+
+    for key, value in (
+        ("train.steps_per_dispatch", config.train.steps_per_dispatch),
+        ("eval.batch_size", config.eval.batch_size),
+    ):
+        if value < 1:
+            raise UsageError(f"{key} {value} is not at least 1")
+    classes = len(train_data.class_names)
+    if model.num_classes < classes:
+        raise UsageError(f"model.num_classes {model.num_classes} is less than the data's {classes}")
 
     def in_steps(text: str) -> int:
         return to_steps(text, batch_size=batch_size, examples=size)
@@ -90,7 +104,16 @@ def build(config: Any) -> Experiment:
         total_steps=schedule.total, to_steps=in_steps, **config.optimizer.to_dict()
     )
     order = Order(config.seed, size, batch_size, reshuffle=config.data.reshuffle)
-    return Experiment(model, preprocess, tx, rate, schedule, order, train_data, eval_data)
+    train_loss, eval_loss = build_losses(config)
+    return Experiment(
+        model, preprocess, train_loss, eval_loss, tx, rate, schedule, order, train_data, eval_data
+    )
+
+
+def build_losses(config: Any) -> tuple[Loss, Loss]:
+    """The loss that is trained, and the same without label smoothing to evaluate with."""
+    options = config.train.loss.to_dict()
+    return create_loss(**options), create_loss(**{**options, "label_smoothing": 0.0})
 
 
 def build_preprocess(config: Any) -> Preprocess:
@@ -125,13 +148,13 @@ def train_and_evaluate(
       Interrupted: `stop_requested` became true; everything is saved.
       Diverged: the loss or a gradient became NaN or infinite.
     """
-    experiment = build(config)
     run = RunDirectory(workdir, config)
     done = run.summary()
     if done and done["status"] == "completed":
         say(f"{workdir} is complete already: nothing to train")
         return done
-    run.write_run(config)
+    experiment = build(config)
+    run.begin(experiment.train_data.class_names)
     return _Loop(config, experiment, run, stop_requested).run()
 
 
@@ -147,8 +170,7 @@ class _Loop:
         self.steps_per_epoch = len(experiment.train_data) / config.train.batch_size
         # What choices are made on; without a validation split the test curve is all there is.
         self.selected_on = "validation" if config.data.validation else "test"
-        self.log = MetricsLog(run.folder / "metrics.jsonl")
-        self.checkpoints = Checkpoints(run.folder / "checkpoints", config.checkpoint.keep)
+        self.curve = [self.selected_on] if self.selected_on in experiment.eval_data else []
         self.step, self.first_step = 0, 0
         self.results: dict[str, dict[str, Any]] = {}
         self.clock = Stopwatch()
@@ -156,33 +178,35 @@ class _Loop:
 
     def run(self) -> dict[str, Any]:
         """Compiles, restores or starts, trains, evaluates; the summary is written at any end."""
-        self._compile()
-        self._restore()
-        self.progress = Progress(self.schedule.total, self.step, self.steps_per_epoch)
         status = "interrupted"
-        try:
-            with jax.transfer_guard("disallow"):
-                self._train()
-                self._finish()
-            status = "completed"
-        except Diverged:
-            status = "diverged"
-            raise
-        finally:
-            self.progress.close()
-            self.checkpoints.wait()
-            summary = self._summary(status)
-            self.out.write_summary(summary)
-            self.checkpoints.close()
-            self.log.close()
+        with contextlib.ExitStack() as stack:
+            self.log = stack.enter_context(MetricsLog(self.out.folder / "metrics.jsonl"))
+            self.checkpoints = stack.enter_context(
+                Checkpoints(self.out.folder / "checkpoints", self.config.checkpoint.keep)
+            )
+            self._compile()
+            self._restore()
+            self.progress = stack.enter_context(
+                Progress(self.schedule.total, self.step, self.steps_per_epoch)
+            )
+            try:
+                with jax.transfer_guard("disallow"):
+                    self._train()
+                    self._finish()
+                status = "completed"
+            except Diverged:
+                status = "diverged"
+                raise
+            finally:
+                self.checkpoints.wait()
+                summary = self._summary(status)
+                self.out.write_summary(summary)
         return summary
 
     def _compile(self) -> None:
         """Compiles all programs ahead, so that nothing compiles later and the time is known."""
         start, e = time.monotonic(), self.experiment
-        train_loss = create_loss(**self.config.train.loss)
-        eval_loss = create_loss(**{**self.config.train.loss, "label_smoothing": 0.0})
-        train_step = steps.make_train_step(e.model, e.tx, train_loss, e.preprocess)
+        train_step = steps.make_train_step(e.model, e.tx, e.train_loss, e.preprocess)
         init_key, self.key = jax.random.split(jax.random.key(self.config.seed))
         self.state = jax.jit(partial(steps.init_state, e.model, e.tx, e.preprocess))(
             init_key, e.train_data.images[:1]
@@ -193,7 +217,7 @@ class _Loop:
         self.train_steps = program.lower(*arguments).compile()
         batch_size = self.config.eval.batch_size
         self.evaluators = {
-            name: Evaluator(e.model, e.preprocess, eval_loss, data, batch_size, self.state.params)
+            name: Evaluator(e.model, e.preprocess, e.eval_loss, data, batch_size, self.state.params)
             for name, data in e.eval_data.items()
         }
         self.compile_seconds = time.monotonic() - start
@@ -230,7 +254,7 @@ class _Loop:
                 self._read(*pending)
                 pending = None
                 with self.clock.paused():
-                    error = self._evaluate([self.selected_on]) if evaluate else None
+                    error = self._evaluate(self.curve) if evaluate else None
                     if evaluate or save or interrupted:
                         self.checkpoints.save(self.step, self.state, error)
             if interrupted and stop < self.schedule.total:
@@ -321,7 +345,7 @@ class Stopwatch:
         self._step, self._lap = step, 0.0
         return speed
 
-    @contextmanager
+    @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """Time in here is not training."""
         self._tick()

@@ -1,4 +1,4 @@
-"""The order of the examples: a pure function of (seed, epoch), so a step alone says where we are."""
+"""The order of the examples, a pure function of (seed, epoch): a step alone says where we are."""
 
 import numpy as np
 from jaxtyping import Int32

@@ -48,7 +48,9 @@ KNOWN = {
 }  # The same addresses as in tfds, whose checksums we use.
 
 FILES = tuple(
-    f"{prefix}-{kind}-ubyte" for prefix in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+    f"{prefix}-{kind}-ubyte"
+    for prefix in ("train", "t10k")
+    for kind in ("images-idx3", "labels-idx1")
 )
 
 
@@ -114,7 +116,7 @@ def _builder(name: str, data_dir: str, source: str | None) -> Any:
 
     known = KNOWN[name]
 
-    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
         VERSION = tfds.core.Version("3.0.1")
         pkg_dir_path = None
         url_infos = checksums.load_url_infos(tfds.core.tfds_path("url_checksums") / f"{name}.txt")
@@ -183,9 +185,10 @@ def check(folder: Path) -> str:
             raise DataError(f"{path} is {'damaged' if path.exists() else 'missing'}: prepare again")
     counts = []
     for split, size in records.sizes(folder).items():
+        stored = records.count(folder, split)
+        if stored != size:
+            raise DataError(f"{folder}: split '{split}' holds {stored} examples, not {size}")
         data = records.decode(folder, split)
-        if len(data) != size:
-            raise DataError(f"{folder}: split '{split}' holds {len(data)} examples, not {size}")
         classes = np.bincount(data.labels, minlength=len(data.class_names))
         counts.append(f"{split} {size:,} ({classes.min():,}-{classes.max():,} a class)")
     sums = f"{len(expected)} checksums hold" if expected else "no checksums to compare"

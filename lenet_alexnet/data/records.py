@@ -22,7 +22,9 @@ def default_dir() -> Path:
 def prepared(data_dir: str) -> dict[str, Path]:
     """The prepared data sets below `data_dir`: name -> folder of the newest version."""
     root = Path(data_dir).expanduser() if data_dir else default_dir()
-    infos = sorted(root.glob("*/*/dataset_info.json")) + sorted(root.glob("*/*/*/dataset_info.json"))
+    infos = sorted(root.glob("*/*/dataset_info.json")) + sorted(
+        root.glob("*/*/*/dataset_info.json")
+    )
     return {info.parent.parent.relative_to(root).as_posix(): info.parent for info in infos}
 
 
@@ -44,6 +46,21 @@ def read(name: str, data_dir: str, split: str) -> Split:
 def sizes(folder: Path) -> dict[str, int]:
     """The number of examples of each split."""
     return {name: info.num_examples for name, info in _builder(folder).info.splits.items()}
+
+
+def count(folder: Path, split: str) -> int:
+    """The number of records in the files of a split, whatever their description says."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    total = 0
+    for path in sorted(folder.glob(f"*-{split}.array_record-*")):
+        try:
+            reader = ArrayRecordReader(str(path))
+            total += reader.num_records()
+            reader.close()
+        except Exception as error:  # The extension raises RuntimeError and others.
+            raise DataError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
+    return total
 
 
 def decode(folder: Path, split: str) -> Split:
@@ -90,7 +107,9 @@ def _cached(folder: Path, split: str) -> Split:
     short trials needs.
     """
     stamps = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.glob("*"))]
-    key = hashlib.sha256(repr([s for s in stamps if f"-{split}." in s[0]]).encode()).hexdigest()[:12]
+    key = hashlib.sha256(repr([s for s in stamps if f"-{split}." in s[0]]).encode()).hexdigest()[
+        :12
+    ]
     path = folder / ".decoded" / f"{split}-{key}.npz"
     if path.exists():
         with np.load(path) as arrays:

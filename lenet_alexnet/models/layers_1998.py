@@ -56,7 +56,7 @@ class Initialisation:
 
 
 def uniform(low: Any, high: Any) -> Callable[..., Float[Array, "..."]]:
-    """Initialiser: uniform in [low, high), each a number or an array that broadcasts to the shape."""
+    """Initialiser: uniform in [low, high), numbers or arrays that broadcast to the shape."""
     return lambda key, shape: low + (high - low) * jax.random.uniform(key, shape)
 
 
@@ -76,7 +76,7 @@ def patches(x: Float[Array, "B C H W"], size: int) -> Float[Array, "B P Q"]:
 
 
 def weighted_sums(weights: Float[Array, "O P"], x: Float[Array, "B P Q"]) -> Float[Array, "B O Q"]:
-    """sum_p weights[o, p] x[b, p, q], in the form that XLA's CPU backend multiplies without copies."""
+    """sum_p weights[o, p] x[b, p, q], written so that XLA's CPU backend copies nothing."""
     if x.shape[2] == 1:
         return (x[:, :, 0] @ weights.T)[:, :, None]
     if len(x) == 1:
@@ -85,7 +85,7 @@ def weighted_sums(weights: Float[Array, "O P"], x: Float[Array, "B P Q"]) -> Flo
 
 
 def spread(table: tables.Table) -> Callable[[Float[Array, "N K"]], Float[Array, "O I K"]]:
-    """The kernels of the N connected (output map, input map) pairs -> all pairs, zero where unconnected."""
+    """From the kernels of the N connected (output, input) maps to all kernels, 0 elsewhere."""
     connected = np.array(table, bool).T  # output map, input map
     count = int(connected.sum())
     source = np.full(connected.shape, count)
@@ -107,7 +107,7 @@ def spread(table: tables.Table) -> Callable[[Float[Array, "N K"]], Float[Array, 
 
 
 class Convolution1998(nn.Module):
-    """5x5 valid convolution; `table[i][o]` says whether map o sees map i; one bias a map (C1, C3, C5)."""
+    """Valid 5x5 convolution (C1, C3, C5): map o sees map i if table[i][o]; one bias a map."""
 
     table: tables.Table
     initial: Initialisation
@@ -115,7 +115,7 @@ class Convolution1998(nn.Module):
 
     @nn.compact
     def linear(self, x: Float[Array, "B I H W"]) -> Float[Array, "B O H2 W2"]:
-        """Weighted sums a. The 'kernel' parameter is [connected pairs, size, size], by output map."""
+        """Weighted sums a. Kernels: [connected pairs, size, size], in the order of output maps."""
         connected = np.array(self.table).T  # output map, input map
         maps, fan_in = connected.shape[0], connected.sum(1) * self.size**2
         bound = self.initial.bound(np.repeat(fan_in, connected.sum(1)))[:, None, None]
@@ -143,7 +143,7 @@ class Convolution1998(nn.Module):
 
 
 class Subsample(nn.Module):
-    """2x2 subsampling: the sum of four times a coefficient per map, plus a bias per map (S2, S4)."""
+    """2x2 subsampling (S2, S4): the sum of four times a coefficient a map, plus a bias a map."""
 
     maps: int
     initial: Initialisation

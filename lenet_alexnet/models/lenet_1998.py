@@ -1,4 +1,4 @@
-"""LeNet-5 and LeNet-1 as published (LeCun, Bottou, Bengio, Haffner 1998), with the losses of eqs. 8 and 9."""
+"""LeNet-5 and LeNet-1 as published (LeCun, Bottou, Bengio, Haffner 1998); losses, eqs. 8 and 9."""
 
 import math
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from lenet_alexnet.models.layers_1998 import (
 
 
 def normalise(images: Num[Array, "B H W 1"], size: int = 32) -> Float[Array, "B S S 1"]:
-    """Bytes, or floats 0..1 -> background -0.1, ink 1.175 (p. 7), extended to size x size (p. 10)."""
+    """Bytes, or floats 0..1 -> background -0.1, ink 1.175, extended to size x size (pp. 7, 10)."""
     unit = images.astype(jnp.float32) / 255.0 if images.dtype == jnp.uint8 else images
     margin = (size - images.shape[1]) // 2
     padding = ((0, 0), (margin, margin), (margin, margin), (0, 0))
@@ -30,16 +30,19 @@ def normalise(images: Num[Array, "B H W 1"], size: int = 32) -> Float[Array, "B 
 
 
 class Network1998(nn.Module):
-    """What LeNet-5 and LeNet-1 share: the options that the paper leaves open, and the pass over the layers.
+    """What LeNet-5 and LeNet-1 share: options that the paper leaves open, the pass over the layers.
 
-    init_scale, init_power: weights are uniform in +-scale / F**power, F = fan-in. The text (p. 41) says
-      (2.4, 1). Departure: the default is (sqrt 3, 0.5), sums of unit variance; with the text's own steps
-      (2.4, 1) does not train: signals and curvature vanish, all steps are eta/mu, the units saturate.
-    bias_init: "weights" = uniform with the bound of the unit's weights, or "zero". Not in the paper.
-    bias_in_fan_in: whether F counts the bias. Not in the paper.
-    coefficient_init: range of the S2/S4 coefficients, on the sum of four. Not in the paper; the default
-      0.25 (low = high) makes a subsampling unit start as the squashed average of its four inputs.
-    dtype: in which the network computes; parameters are always float32.
+    Attributes:
+      init_scale, init_power: weights are uniform in +-scale / F**power, F = fan-in. The text
+        (p. 41) says (2.4, 1). Departure: the default is (sqrt 3, 0.5), sums of unit variance; with
+        the paper's own steps (2.4, 1) does not train: signals and curvature vanish, so that every
+        step is eta/mu, and the units saturate.
+      bias_init: "weights" = uniform with the bound of the unit's weights, or "zero". Not in the
+        paper; "weights" starts maps apart, and ended lower on validation.
+      bias_in_fan_in: whether F counts the bias. Not in the paper; no, as F is a matter of inputs.
+      coefficient_init: range of the S2/S4 coefficients, on the sum of four. Not in the paper; with
+        0.25 (low = high) a subsampling unit starts as the squashed average of its four inputs.
+      dtype: in which the network computes; parameters are always float32.
     """
 
     init_scale: float = math.sqrt(3.0)
@@ -82,7 +85,7 @@ class Network1998(nn.Module):
         return self.penalties(x)
 
 
-class LeNet5_1998(Network1998):  # noqa: N801
+class LeNet5_1998(Network1998):
     """LeNet-5, sec. II.B: 60,000 trainable parameters, 340,908 connections. Input 32x32."""
 
     @property
@@ -115,8 +118,8 @@ class LeNet5_1998(Network1998):  # noqa: N801
 class LeNet1(Network1998):
     """LeNet-1, sec. III.C: 2,578 parameters, 98,442 connections. Input 28x28.
 
-    The table of H3 has one source (see `LENET1_TABLE`). Departure: the paper centres 16x16 digits in the
-    input; ours are the 20x20 digits of the public files.
+    The table of H3 has one source (see `LENET1_TABLE`).
+    Departure: the paper centres 16x16 digits in the input; ours are the files' 20x20 digits.
     """
 
     @property
@@ -138,7 +141,7 @@ class LeNet1(Network1998):
 
     @nn.nowrap
     def penalties(self, x: Float[Array, "B 10"]) -> Float[Array, "B 10"]:
-        """Squared distances of the outputs to each class's target, +1 for the class and -1 elsewhere."""
+        """Squared distances to each class's target outputs, +1 for the class and -1 elsewhere."""
         return distances(x, 2.0 * np.eye(10) - 1.0)
 
 
@@ -153,9 +156,9 @@ def penalty_eq8(y: Float[Array, "B I"], labels: Int[Array, " B"]) -> Float[Array
 def penalty_eq9(
     y: Float[Array, "B I"], labels: Int[Array, " B"], j: float | Float[Array, ""]
 ) -> Float[Array, " B"]:
-    """Eq. 9, maximum a posteriori: y_D + log(e^-j + sum_i e^-y_i) >= 0; wrong classes are pushed up.
+    """Eq. 9, maximum a posteriori: y_D + log(e^-j + sum_i e^-y_i) >= 0; pushes wrong classes up.
 
-    j is the penalty of a "rubbish" class (value not in the paper): classes far above it are left alone.
+    j is the penalty of a "rubbish" class (no value in the paper): classes far above it are left be.
     """
     rubbish = jnp.broadcast_to(jnp.asarray(j, y.dtype), (len(y), 1))
     competition = jax.nn.logsumexp(-jnp.concatenate([y, rubbish], axis=1), axis=1)

@@ -1,4 +1,4 @@
-"""The printed tables of LeNet-5 (1998): which maps C3 sees (Table I), the ten 7x12 output codes (Fig. 3)."""
+"""The printed tables of LeNet-5 (1998): what C3 sees (Table I), the output codes (Fig. 3)."""
 
 import numpy as np
 
@@ -52,6 +52,6 @@ _CODES = """
 
 
 def digit_codes() -> np.ndarray:
-    """The fixed centres of the RBF units, [10, 84] of +1 (ink) and -1, rows of the bitmap in turn."""
+    """The fixed centres of the RBF units, [10, 84], +1 (ink) or -1, row by row of the bitmap."""
     rows = np.array(parse(_CODES)).reshape(12, 10, 7)  # row, digit, column
     return (2.0 * rows.transpose(1, 0, 2).reshape(10, 84) - 1.0).astype(np.float32)

@@ -5,7 +5,7 @@ patterns, estimated anew before every pass by a second backward pass.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -38,9 +38,9 @@ def paper_schedule(patterns: int) -> Schedule:
 
 
 class SdlmState(NamedTuple):
-    """`count`: updates so far; `curvature`: h of each parameter."""
+    """`step`: updates so far; `curvature`: h of each parameter."""
 
-    count: Int[Array, ""]
+    step: Int[Array, ""]
     curvature: PyTree[Float[Array, "..."]]
 
 
@@ -49,7 +49,7 @@ def step_sizes(
     eta: float | Float[Array, ""],
     mu: float | Float[Array, ""],
 ) -> PyTree[Float[Array, "..."]]:
-    """eps = eta / (mu + h), eq. 19 with the regularisation of eq. 21."""
+    """Eps = eta / (mu + h), eq. 19 with the regularisation of eq. 21."""
     return jax.tree.map(lambda h: eta / (mu + h), curvature)
 
 
@@ -67,12 +67,12 @@ def sdlm(learning_rate: float | Schedule, mu: float = 0.02) -> optax.GradientTra
         updates: PyTree, state: SdlmState, params: PyTree | None = None
     ) -> tuple[PyTree, SdlmState]:
         del params
-        eta = learning_rate(state.count) if callable(learning_rate) else learning_rate
+        eta = learning_rate(state.step) if callable(learning_rate) else learning_rate
         sizes = step_sizes(state.curvature, eta, mu)
         updates = jax.tree.map(lambda size, g: -size * g, sizes, updates)
-        return updates, SdlmState(state.count + 1, state.curvature)
+        return updates, SdlmState(state.step + 1, state.curvature)
 
-    return optax.GradientTransformation(init, update)  # type: ignore[arg-type]
+    return optax.GradientTransformation(init, update)
 
 
 def _is_sdlm(node: Any) -> bool:
@@ -100,16 +100,17 @@ def get_curvature(opt_state: PyTree) -> PyTree[Float[Array, "..."]]:
 def curvature(
     model: Network1998, params: PyTree, images: Float[Array, "P H W 1"]
 ) -> PyTree[Float[Array, "..."]]:
-    """h of each parameter, the mean over P normalised patterns, eqs. 22-27; never negative.
+    """The h of each parameter, averaged over P normalised patterns, eqs. 22-27; never negative.
 
-    Departure: the paper gives no start of the recursion for eq. 9; we use eq. 8's, d2E/dx2 = 2 for each
-    state below the RBFs (from eq. 7), for both. Eq. 9's own, a variance over the posterior, goes to 0.
+    Departure: the paper gives no start of the recursion for eq. 9; for both losses ours is eq. 8's,
+    d2E/dx2 = 2 for each state below the RBFs (from eq. 7). Eq. 9's own, a variance over the
+    posterior, goes to 0 as training succeeds.
     """
     layers = model.layers()
     inputs, x = [], jnp.moveaxis(images, -1, 1)
     for layer in layers:
         inputs.append(x)
-        x = layer.apply({"params": params[layer.name]}, x)
+        x = cast(Array, layer.apply({"params": params[layer.name]}, x))
 
     top, h = jnp.full_like(x, 2.0), {}
     for layer, below in zip(reversed(layers), reversed(inputs), strict=True):
@@ -135,7 +136,7 @@ def layer_curvature(
     """
 
     def linear(p: PyTree, x: Float[Array, "P ..."]) -> Float[Array, "P ..."]:
-        return layer.apply({"params": p}, x, method="linear")  # type: ignore[return-value]
+        return cast(Array, layer.apply({"params": p}, x, method="linear"))
 
     d2_sums = d2_states * squash_slope(states) ** 2  # eq. 27; the f'' term of eq. 26 is dropped
     _, to_params = jax.vjp(lambda p: linear(p, below**2), params)
@@ -147,10 +148,18 @@ def layer_curvature(
 
 
 def step_report(sizes: PyTree[Float[Array, "..."]]) -> dict[str, dict[str, float]]:
-    """Range of the steps eps by layer and over "all": min, quantiles, max (paper, pass 1: 7e-5 .. 0.016)."""
+    """Range of the steps eps by layer and over "all" (the paper, pass 1: 7e-5 .. 0.016)."""
     layers = {name: _flat(leaves) for name, leaves in sizes.items()}
     layers["all"] = np.concatenate(list(layers.values()))
-    marks = {"min": 0.0, "q01": 0.01, "q25": 0.25, "median": 0.5, "q75": 0.75, "q99": 0.99, "max": 1.0}
+    marks = {
+        "min": 0.0,
+        "q01": 0.01,
+        "q25": 0.25,
+        "median": 0.5,
+        "q75": 0.75,
+        "q99": 0.99,
+        "max": 1.0,
+    }
     return {
         name: {mark: float(np.quantile(values, q)) for mark, q in marks.items()}
         for name, values in layers.items()

@@ -1,0 +1,337 @@
+"""The command line: flags and sub-commands only."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from absl import flags
+
+from lenet_alexnet.errors import LenetAlexnetError, UsageError, nearest
+
+
+class Command(NamedTuple):
+    """A sub-command: what it does, its flags, and the function that does it."""
+
+    help: str
+    usage: str
+    define: Callable[[flags.FlagValues], None]
+    run: Callable[[Any, list[str]], int]
+    config: bool = False  # whether it takes --config=FILE and its overrides
+
+
+def run() -> None:
+    """The console script: exits with main's code."""
+    sys.exit(main(sys.argv))
+
+
+def main(argv: list[str]) -> int:
+    """Runs one command; a mistake of the user's is one line on stderr and an exit code."""
+    try:
+        return _dispatch(argv)
+    except LenetAlexnetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        return 1
+
+
+def _dispatch(argv: list[str]) -> int:
+    name = argv[1] if len(argv) > 1 else "--help"
+    if name in ("--help", "-h", "help"):
+        print(_help())
+        return 0
+    if name == "--version":
+        from lenet_alexnet import __version__
+
+        print(f"lenet-alexnet {__version__}")
+        return 0
+    if name not in COMMANDS:
+        raise UsageError(f"unknown command '{name}': {nearest(name, COMMANDS)}")
+    command = COMMANDS[name]
+    values = flags.FlagValues()
+    flags.DEFINE_bool("help", False, "this text", flag_values=values, short_name="h")
+    command.define(values)
+    arguments, config = argv[2:], None
+    if command.config and not {"--help", "-h"} & set(arguments):
+        arguments, config = _load_config(arguments)
+    rest = _parse(values, [f"{argv[0]} {name}", *arguments], config)
+    if values.help:
+        print(f"usage: lenet-alexnet {name} {command.usage}\n\n{command.help}\n")
+        print(_flag_help(values, command.config))
+        return 0
+    return command.run(values, rest)
+
+
+def _parse(values: flags.FlagValues, argv: list[str], config: Any) -> list[str]:
+    """The arguments that are no flags; any mistake in the flags as one line."""
+    from ml_collections import config_flags
+
+    saved = sys.argv
+    sys.argv = argv  # config_flags looks for the overrides there, when the flag is defined.
+    try:
+        if config is not None:
+            config_flags.DEFINE_config_dict("config", config, lock_config=True, flag_values=values)
+        return values(argv)[1:]
+    except flags.UnrecognizedFlagError as error:
+        hint = nearest(error.flagname, [name for name in values if len(name) > 1])
+        raise UsageError(f"unknown flag --{error.flagname}: {hint}") from error
+    except flags.Error as error:
+        raise UsageError(str(error).strip().replace("\n", " ")) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(_unknown_key(config, argv)) from error
+    finally:
+        sys.argv = saved
+
+
+def _unknown_key(config: Any, argv: list[str]) -> str:
+    """Names the override that does not fit the config, and the nearest key."""
+    from lenet_alexnet.config import flatten
+
+    known = flatten(config)
+    sections = {key.rpartition(".")[0] for key in known}
+    for argument in argv:
+        key = argument.removeprefix("--config.").split("=")[0]
+        if argument.startswith("--config.") and key not in known and key not in sections:
+            return f"unknown config key '{key}': {nearest(key, known)}"
+    return "a --config override does not fit the config"
+
+
+def _help() -> str:
+    lines = ["usage: lenet-alexnet COMMAND ...", ""]
+    lines += [f"  {name:<9}{command.help}" for name, command in COMMANDS.items()]
+    lines += ["", "lenet-alexnet COMMAND --help lists a command's flags."]
+    lines += ["Exit codes: 0 done; 1 failed; 2 wrong usage; 75 stopped with everything saved."]
+    return "\n".join(lines)
+
+
+def _flag_help(values: flags.FlagValues, config: bool) -> str:
+    lines = []
+    if config:
+        lines.append("  --config      a config file; --config.section.key=value changes an entry")
+    for name in sorted(set(values)):
+        flag = values[name]
+        if len(name) > 1 and name != "help":
+            default = "" if flag.default in (None, False, "") else f" (default: {flag.default})"
+            lines.append(f"  --{name:<12}{flag.help}{default}")
+    return "\n".join(lines)
+
+
+def _load_config(arguments: list[str]) -> tuple[list[str], Any]:
+    """The arguments without --config=FILE, and the config of that file."""
+    from lenet_alexnet import config as configs
+
+    rest, path = [], None
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument in ("--config", "-config"):
+            path = next(remaining, "")
+        elif argument.startswith(("--config=", "-config=")):
+            path = argument.split("=", 1)[1]
+        else:
+            rest.append(argument)
+    if path is None:
+        raise UsageError("--config=FILE is missing")
+    return rest, configs.load(path).get_config()
+
+
+def _define_workdir(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("workdir", None, "the run's folder", flag_values=values)
+
+
+def _define_json(values: flags.FlagValues) -> None:
+    flags.DEFINE_bool("json", False, "print JSON instead of a table", flag_values=values)
+
+
+def _define_checkpoint(values: flags.FlagValues) -> None:
+    choice = "best, last, or auto: best if chosen on a validation split, else last"
+    flags.DEFINE_enum("checkpoint", "auto", ["auto", "best", "last"], choice, flag_values=values)
+
+
+def _require(values: flags.FlagValues, *names: str) -> None:
+    for name in names:
+        if values[name].value is None:
+            raise UsageError(f"--{name} is missing")
+
+
+def _no_more(rest: list[str]) -> None:
+    if rest:
+        raise UsageError(f"'{rest[0]}' is not expected here: flags start with --")
+
+
+def _define_train(values: flags.FlagValues) -> None:
+    _define_workdir(values)
+    _define_json(values)
+
+
+def _train(values: Any, rest: list[str]) -> int:
+    _no_more(rest)
+    _require(values, "workdir")
+    from lenet_alexnet import signals, start
+
+    start.set_up()
+    with signals.catch() as stop_requested:
+        from lenet_alexnet.train import train_and_evaluate
+
+        summary = train_and_evaluate(
+            values.config, Path(values.workdir), stop_requested=stop_requested
+        )
+    if values.json:
+        print(json.dumps(summary))
+        return 0
+    results = ", ".join(
+        f"{split} error {100 * result['top1_error']:.2f} % of {result['examples']:,}"
+        for split, result in summary["eval"].items()
+    )
+    print(f"{results} after {summary['epoch']:g} epochs, {summary['train_seconds']:.0f} s of "
+          f"training; in {values.workdir}")  # fmt: skip
+    return 0
+
+
+def _define_eval(values: flags.FlagValues) -> None:
+    _define_workdir(values)
+    _define_json(values)
+    _define_checkpoint(values)
+    flags.DEFINE_string("split", "test", "train, validation or test", flag_values=values)
+    flags.DEFINE_string("data_dir", "", "where the data is now", flag_values=values)
+
+
+def _eval(values: Any, rest: list[str]) -> int:
+    _no_more(rest)
+    _require(values, "workdir")
+    from lenet_alexnet import start
+
+    start.set_up()
+    from lenet_alexnet.evaluate import evaluate_workdir
+
+    result = evaluate_workdir(
+        Path(values.workdir),
+        split=values.split,
+        checkpoint=values.checkpoint,
+        data_dir=values.data_dir,
+    )
+    if values.json:
+        print(json.dumps(result))
+    else:
+        print(
+            f"{result['split']} error {100 * result['top1_error']:.2f} % "
+            f"(top-5 {100 * result['top5_error']:.2f} %), loss {result['loss']:.4f}, "
+            f"{result['examples']:,} examples, {result['checkpoint']} checkpoint, "
+            f"step {result['step']:,}"
+        )
+    return 0
+
+
+def _define_predict(values: flags.FlagValues) -> None:
+    _define_workdir(values)
+    _define_json(values)
+    _define_checkpoint(values)
+    flags.DEFINE_integer("top", 5, "so many classes for each image", 1, flag_values=values)
+    flags.DEFINE_string("invert", "auto", "dark ink on white: auto, yes or no", flag_values=values)
+
+
+def _predict(values: Any, rest: list[str]) -> int:
+    _require(values, "workdir")
+    if not rest:
+        raise UsageError("no images: lenet-alexnet predict --workdir=DIR IMAGE...")
+    from lenet_alexnet import start
+
+    start.set_up()
+    from lenet_alexnet.predict import predict
+
+    results = predict(
+        Path(values.workdir),
+        rest,
+        top=values.top,
+        invert=values.invert,
+        checkpoint=values.checkpoint,
+    )
+    if values.json:
+        print(json.dumps(results))
+        return 0
+    for result in results:
+        classes = (f"{p['class']} {100 * p['probability']:.1f} %" for p in result["predictions"])
+        print(f"{result['file']}: {', '.join(classes)}")
+    return 0
+
+
+def _define_info(values: flags.FlagValues) -> None:
+    _define_json(values)
+
+
+def _info(values: Any, rest: list[str]) -> int:
+    _no_more(rest)
+    from lenet_alexnet import info
+    from lenet_alexnet.models import create_model
+
+    model = create_model(precision=values.config.train.precision, **values.config.model)
+    description = info.describe(model, model.input_shape)
+    print(json.dumps(description) if values.json else info.as_table(description))
+    return 0
+
+
+def _define_data(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("from", None, "a folder with the official files", flag_values=values)
+    flags.DEFINE_string("data_dir", "", "where prepared data sets live", flag_values=values)
+
+
+def _data(values: Any, rest: list[str]) -> int:
+    from lenet_alexnet.data import prepare, records
+
+    action, *names = rest or [""]
+    actions = ("prepare", "list", "check")
+    if action not in actions:
+        raise UsageError(f"unknown action '{action}': {nearest(action, actions)}")
+    data_dir = values.data_dir or str(records.default_dir())
+    if action == "list":
+        for name, folder in records.prepared(data_dir).items():
+            counts = ", ".join(f"{split} {n:,}" for split, n in records.sizes(folder).items())
+            print(f"{name:<20} {counts}  {folder}")
+        return 0
+    if len(names) != 1:
+        raise UsageError(f"data {action} takes one name, e.g. data {action} mnist")
+    if action == "prepare":
+        print(prepare.prepare(names[0], source=values["from"].value, data_dir=data_dir))
+        return 0
+    known = records.prepared(data_dir)
+    if names[0] not in known:
+        raise UsageError(f"no prepared data set '{names[0]}' in '{data_dir}'")
+    print(f"{names[0]}: {prepare.check(known[names[0]])}")
+    return 0
+
+
+COMMANDS = {
+    "train": Command(
+        "trains a network; run again on the same folder, it goes on",
+        "--config=FILE --workdir=DIR [--config.section.key=value ...]",
+        _define_train,
+        _train,
+        config=True,
+    ),
+    "eval": Command(
+        "evaluates a run's checkpoint exactly",
+        "--workdir=DIR [--split=test]",
+        _define_eval,
+        _eval,
+    ),
+    "predict": Command(
+        "classifies image files with a trained run",
+        "--workdir=DIR IMAGE...",
+        _define_predict,
+        _predict,
+    ),
+    "info": Command(
+        "a network layer by layer: shapes, parameters, connections, multiply-adds",
+        "--config=FILE",
+        _define_info,
+        _info,
+        config=True,
+    ),
+    "data": Command(
+        "prepares, lists and checks data sets",
+        "prepare NAME [--from=DIR] | list | check NAME [--data_dir=DIR]",
+        _define_data,
+        _data,
+    ),
+}

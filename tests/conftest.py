@@ -1,0 +1,39 @@
+"""What all tests share."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from absl import flags
+
+ROOT = Path(__file__).parents[1]
+
+flags.FLAGS.mark_as_parsed()
+# Programs that several tests (and later runs) compile are compiled once.
+jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "xla"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def make_tiny_config():
+    """A run of a few seconds: 60 steps on 300 of the embedded digits."""
+    from lenet_alexnet import config as configs
+
+    config = configs.load(str(ROOT / "configs" / "lenet5_quickstart.py")).get_config()
+    with config.unlocked():
+        config.data.train, config.data.test = "train[:300]", "test[:110]"
+        config.train.batch_size, config.train.duration = 20, "60 steps"
+        config.train.log_every, config.train.steps_per_dispatch = "10 steps", 7
+        config.eval.every, config.eval.batch_size = "20 steps", 50
+        config.checkpoint.every = "15 steps"
+    return config
+
+
+@pytest.fixture
+def tiny_config():
+    return make_tiny_config()

@@ -1,0 +1,93 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from lenet_alexnet.data import augment
+from lenet_alexnet.errors import UsageError
+
+KEY = jax.random.key(0)
+
+
+def blob(rng):
+    """Smooth images, dark at the border, so that interpolation errors stay small."""
+    images = ndimage.gaussian_filter(rng.normal(size=(6, 28, 28)), (0, 2, 2))
+    images = images[..., None] / np.abs(images).max()
+    window = np.hanning(28)[:, None] * np.hanning(28)
+    return jnp.asarray(images * window[..., None], jnp.float32)
+
+
+def test_ranges_of_zero_change_nothing(rng):
+    images = blob(rng)
+    np.testing.assert_allclose(augment.affine(KEY, images), images, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        {"shift": 3.0},
+        {"scale": 0.2},
+        {"squeeze": 0.2},
+        {"shear": 0.3},
+        {"rotation": 20.0},
+        {"shift": 2.0, "scale": 0.1, "squeeze": 0.1, "shear": 0.1, "rotation": 10.0},
+    ],
+)
+def test_equals_scipys_affine_transform(rng, ranges):
+    images = blob(rng)
+    found = augment.affine(KEY, images, **ranges)
+    drawn = dict.fromkeys(augment.RANGES, 0.0) | ranges
+    angle = jnp.deg2rad(drawn.pop("rotation"))
+    matrix, offset = augment._draw(KEY, 6, *drawn.values(), angle)
+    matrix = np.asarray(matrix, float)
+    centre = np.full(2, 13.5)
+    expected = np.stack(
+        [
+            ndimage.affine_transform(image[..., 0], m, centre + t - m @ centre, order=1)
+            for image, m, t in zip(images, matrix, np.asarray(offset, float), strict=True)
+        ]
+    )
+    error = np.abs(found[..., 0] - expected).mean()
+    moved = np.abs(found - images).mean()
+    assert moved > 0.005
+    assert error < 0.1 * moved  # Two passes of linear interpolation are not quite one.
+
+
+def test_shift_moves_by_whole_pixels_exactly(monkeypatch, rng):
+    images = blob(rng)
+    shift = jnp.tile(jnp.array([2.0, -1.0]), (6, 1))
+    monkeypatch.setattr(augment, "_draw", lambda *_: (jnp.tile(jnp.eye(2), (6, 1, 1)), shift))
+    expected = jnp.roll(images, (-2, 1), (1, 2))
+    np.testing.assert_allclose(
+        augment.affine(KEY, images)[:, 2:-2, 2:-2], expected[:, 2:-2, 2:-2], atol=1e-6
+    )
+
+
+def test_draws_fill_their_ranges_and_no_more():
+    matrix, offset = augment._draw(KEY, 4000, 2.0, 0.1, 0.0, 0.0, 0.0)
+    assert 1.99 < float(jnp.abs(offset).max()) <= 2.0
+    sizes = 1 / matrix[:, 0, 0]
+    assert 0.9 <= float(sizes.min()) < 0.901
+    assert 1.099 < float(sizes.max()) <= 1.1 + 1e-6
+    np.testing.assert_allclose(jnp.linalg.det(matrix), 1 / sizes**2, rtol=1e-5)
+    squeezed, _ = augment._draw(KEY, 100, 0.0, 0.0, 0.3, 0.0, 0.0)
+    np.testing.assert_allclose(jnp.linalg.det(squeezed), 1.0, rtol=1e-5)
+
+
+def test_preprocess_pads_with_background_then_normalises():
+    preprocess = augment.create_preprocess(mean=0.1 / 1.275, std=1 / 1.275, pad=2, distort={})
+    images = jnp.full((1, 28, 28, 1), 255, jnp.uint8)
+    out = preprocess(images, None)
+    assert out.shape == (1, 32, 32, 1)
+    np.testing.assert_allclose(out[0, 0, 0, 0], -0.1, atol=1e-6)  # 1998, sec. II.B
+    np.testing.assert_allclose(out[0, 16, 16, 0], 1.175, atol=1e-6)
+
+
+def test_distortion_needs_a_key_and_known_ranges(rng):
+    images = jnp.asarray(rng.integers(0, 255, (2, 28, 28, 1)), jnp.uint8)
+    preprocess = augment.create_preprocess(mean=0.0, std=1.0, pad=0, distort={"shift": 3.0})
+    np.testing.assert_allclose(preprocess(images, None), images / 255, rtol=1e-6)
+    assert np.abs(preprocess(images, KEY) - images / 255).max() > 0.1
+    with pytest.raises(UsageError, match="shift"):
+        augment.create_preprocess(mean=0.0, std=1.0, pad=0, distort={"shfit": 3.0})

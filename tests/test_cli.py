@@ -1,0 +1,178 @@
+"""The command line as a person meets it: output, one clear line per mistake, exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lenet_alexnet.cli import main
+from tests.conftest import ROOT
+
+QUICKSTART = f"--config={ROOT}/configs/lenet5_quickstart.py"
+
+
+def call(capsys, *arguments):
+    code = main(["lenet-alexnet", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_help_lists_the_commands(capsys):
+    code, out, _ = call(capsys, "--help")
+    assert code == 0
+    assert all(name in out for name in ("train", "eval", "predict", "info", "data"))
+    code, out, _ = call(capsys, "predict", "--help")
+    assert code == 0
+    assert "--top" in out
+
+
+def test_help_is_light():
+    """It imports neither JAX nor the data libraries: that is what keeps it under a second."""
+    script = (
+        "import sys; from lenet_alexnet.cli import main; main(['x', '--help']);"
+        "print([m for m in ('jax', 'flax', 'orbax', 'tensorflow_datasets') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_importing_the_package_is_light():
+    script = (
+        "import sys; import lenet_alexnet.models, lenet_alexnet.step, lenet_alexnet.data;"
+        "print([m for m in ('orbax', 'grain', 'tensorflow_datasets', 'matplotlib', 'tensorflow')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_info_counts(capsys):
+    code, out, _ = call(capsys, "info", f"--config={ROOT}/configs/lenet5_mnist.py", "--json")
+    assert code == 0
+    assert json.loads(out)["total_params"] == 61706
+    code, out, _ = call(capsys, "info", QUICKSTART)
+    assert "61,706" in out.splitlines()[-1]
+
+
+MISTAKES = [
+    ([QUICKSTART, "--config.optimizer.leraning_rate=1"], "did you mean 'optimizer.learning_rate'"),
+    ([QUICKSTART, "--config.optimzer.learning_rate=1"], "did you mean 'optimizer.learning_rate'"),
+    ([QUICKSTART, "--config.seed.x=1"], "did you mean 'seed'"),
+    ([QUICKSTART, "--config.optimizer.learning_rate=fast"], "could not convert string to float"),
+    ([QUICKSTART, "--config.seed=1.5"], "--config.seed=1.5"),
+    ([QUICKSTART, "--config.data=3"], "not a dict"),
+    ([QUICKSTART, "--workdri=x"], "did you mean 'workdir'"),
+    ([QUICKSTART, "extra"], "'extra' is not expected here"),
+    ([QUICKSTART, "--config.model.name=lenet4"], "did you mean 'lenet5'"),
+    ([QUICKSTART, "--config.model.activation=tahn"], "did you mean 'tanh'"),
+    ([QUICKSTART, "--config.optimizer.name=adamww"], "did you mean 'adamw'"),
+    ([QUICKSTART, "--config.optimizer.name=adam"], "has no option 'weight_decay'"),
+    ([QUICKSTART, "--config.optimizer.schedule.name=cosin"], "did you mean 'cosine'"),
+    ([QUICKSTART, "--config.train.loss.name=sofmax"], "softmax"),
+    ([QUICKSTART, "--config.train.precision=fp32"], "float32"),
+    ([QUICKSTART, "--config.train.duration=3 epoks"], "did you mean 'epochs'"),
+    ([QUICKSTART, "--config.train.batch_size=4001"], "not within 1..4000"),
+    ([QUICKSTART, "--config.train.batch_size=0"], "not within 1..4000"),
+    ([QUICKSTART, "--config.data.source=embeded"], "did you mean 'embedded'"),
+    ([QUICKSTART, "--config.data.train=trian"], "known: test, train"),
+    ([QUICKSTART, "--config.train.steps_per_dispatch=0"], "steps_per_dispatch"),
+    ([QUICKSTART, "--config.eval.batch_size=0"], "eval.batch_size"),
+    ([QUICKSTART, "--config.model.num_classes=5"], "num_classes"),
+    ([], "--config=FILE is missing"),
+    (["--config=nowhere.py"], "no config file 'nowhere.py'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES)
+def test_mistakes_in_train_are_one_line_and_exit_code_2(capsys, tmp_path, arguments, message):
+    code, _, err = call(capsys, "train", *arguments, f"--workdir={tmp_path / 'w'}")
+    assert code == 2
+    assert message in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_config_files_that_fail(capsys, tmp_path):
+    for content, message in [
+        ("x = 1", "has no get_config()"),
+        ("def get_config(:", "SyntaxError"),
+        ("import nonexistent_module", "nonexistent_module"),
+        (
+            "from lenet_alexnet import config\ndef get_config():\n"
+            "  c = config.base()\n  c.lock()\n  c.train.batchsize = 3\n  return c",
+            "batch_size",
+        ),
+    ]:
+        path = tmp_path / "broken.py"
+        path.write_text(content)
+        code, _, err = call(capsys, "train", f"--config={path}", "--workdir=w")
+        assert (code, err.count("\n")) == (2, 1), err
+        assert message in err
+
+
+def test_mistakes_elsewhere(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    for arguments, expected, message in [
+        (["trian"], 2, "did you mean 'train'"),
+        (["train", QUICKSTART], 2, "--workdir is missing"),
+        (["train", QUICKSTART, f"--workdir={tmp_path}/file"], 2, "is not writable"),
+        (["eval", f"--workdir={tmp_path}"], 2, "is no run directory"),
+        (["eval", f"--workdir={tmp_path}", "--checkpoint=bets"], 2, "best"),
+        (["predict", f"--workdir={tmp_path}"], 2, "no images"),
+        (["data", "prepre"], 2, "did you mean 'prepare'"),
+        (["data", "prepare"], 2, "takes one name"),
+        (["data", "prepare", "minst"], 2, "did you mean 'mnist'"),
+        (
+            ["data", "prepare", "mnist", f"--from={tmp_path}", f"--data_dir={tmp_path}"],
+            1,
+            "no file",
+        ),
+        (["data", "check", "mnist", f"--data_dir={tmp_path}"], 2, "no prepared data set"),
+    ]:
+        code, _, err = call(capsys, *arguments)
+        assert (code, err.count("\n")) == (expected, 1), err
+        assert message in err
+
+
+def start(workdir, *more):
+    command = [sys.executable, "-m", "lenet_alexnet", "train", QUICKSTART, f"--workdir={workdir}"]
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "xla")}
+    return subprocess.Popen(
+        [*command, *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_sigterm_saves_and_exits_with_75_and_the_same_command_goes_on(tmp_path):
+    more = ["--config.train.duration=12 epochs", "--config.train.log_every=25 steps"]
+    process = start(tmp_path, *more)
+    log = tmp_path / "metrics.jsonl"
+    wait_for(lambda: log.exists() and log.read_text())
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 75, err
+    assert json.loads((tmp_path / "summary.json").read_text())["status"] == "interrupted"
+    process = start(tmp_path, *more)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "resuming at step" in err
+    assert "test error" in out
+    assert str(tmp_path) in out

@@ -1,0 +1,41 @@
+import pytest
+
+from lenet_alexnet import config as configs
+from lenet_alexnet.models import create_model
+from lenet_alexnet.train import build_preprocess
+from tests.conftest import ROOT
+
+FILES = sorted(ROOT.glob("configs/**/*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_config_file_loads_and_says_what_it_is(path):
+    module = configs.load(str(path))
+    config = module.get_config()
+    assert config.is_locked
+    assert "lenet-alexnet" in (module.__doc__ or "")
+    create_model(precision=config.train.precision, **config.model)
+    build_preprocess(config)
+
+
+def test_hash_and_differences():
+    a, b = configs.base(), configs.base()
+    b.data.data_dir = "/elsewhere"
+    assert configs.config_hash(a) == configs.config_hash(b)
+    assert configs.differences(a, b) == []
+    b.train.loss.label_smoothing = 0.1
+    assert configs.config_hash(a) != configs.config_hash(b)
+    assert configs.differences(a, b) == ["train.loss.label_smoothing: 0.0 -> 0.1"]
+
+
+def test_neighbours_of_the_same_name_are_not_mixed_up(tmp_path):
+    for name, seed in (("one", 1), ("two", 2)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "neighbour.py").write_text(f"SEED = {seed}")
+        (folder / "file.py").write_text(
+            "import neighbour\nfrom lenet_alexnet import config\n"
+            "def get_config():\n  c = config.base()\n  c.seed = neighbour.SEED\n  return c.lock()\n"
+        )
+    seeds = [configs.load(str(tmp_path / n / "file.py")).get_config().seed for n in ("one", "two")]
+    assert seeds == [1, 2]

@@ -1,0 +1,91 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lenet_alexnet.cli import main
+from lenet_alexnet.data import load_split
+from lenet_alexnet.errors import UsageError
+from lenet_alexnet.predict import digit, predict
+from lenet_alexnet.train import train_and_evaluate
+from tests.conftest import make_tiny_config
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run that has learnt enough to know most digits."""
+    config = make_tiny_config()
+    with config.unlocked():
+        config.data.train, config.train.duration = "train[:2000]", "400 steps"
+    workdir = tmp_path_factory.mktemp("run")
+    train_and_evaluate(config, workdir)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_split(
+        source="embedded", name="", data_dir="", split="test[:20]", image_size=28, channels=1
+    )
+
+
+def photograph(image, side=200):
+    """Dark ink on slightly grey paper, off centre, in colour."""
+    ink = Image.fromarray(255 - image[..., 0]).resize((side, side), Image.Resampling.BICUBIC)
+    paper = Image.new("L", (3 * side, 2 * side), 230)
+    paper.paste(ink.point(lambda v: min(v, 230)), (side + 40, 20))
+    return paper.convert("RGB")
+
+
+def test_digits_as_files_and_as_photographs_get_the_same_answer(run, digits, tmp_path):
+    files = []
+    for i, image in enumerate(digits.images):
+        Image.fromarray(image[..., 0]).save(tmp_path / f"{i}.png")
+        photograph(image).save(tmp_path / f"{i}.jpg")
+        files += [str(tmp_path / f"{i}.png"), str(tmp_path / f"{i}.jpg")]
+    results = predict(run, files, top=1)
+    found = np.array([int(r["predictions"][0]["class"]) for r in results]).reshape(-1, 2)
+    assert (found[:, 0] == digits.labels).mean() >= 0.8
+    assert (found[:, 1] == found[:, 0]).mean() >= 0.8
+
+
+def test_an_image_of_28x28_is_taken_as_it_is(digits, tmp_path):
+    image = digits.images[0]
+    Image.fromarray(image[..., 0]).save(tmp_path / "x.png")
+    assert np.array_equal(digit(tmp_path / "x.png", "auto"), image)
+    Image.fromarray(255 - image[..., 0]).save(tmp_path / "x.png")
+    assert np.array_equal(digit(tmp_path / "x.png", "auto"), image)
+    assert np.array_equal(digit(tmp_path / "x.png", "no"), 255 - image)
+
+
+def test_a_photograph_is_centred_by_its_mass_in_mnists_box(digits, tmp_path):
+    for image in digits.images[:5]:
+        photograph(image).save(tmp_path / "x.jpg")
+        found = digit(tmp_path / "x.jpg", "auto")[..., 0].astype(float)
+        rows, columns = np.flatnonzero(found.any(1)), np.flatnonzero(found.any(0))
+        assert max(np.ptp(rows), np.ptp(columns)) + 1 in (19, 20)
+        centre = [(found.sum(axis) * np.arange(28)).sum() / found.sum() for axis in (1, 0)]
+        assert np.abs(np.array(centre) - 13.5).max() <= 0.75
+
+
+def test_a_blank_page_is_no_crash(run, tmp_path):
+    Image.new("L", (50, 40), 255).save(tmp_path / "blank.png")
+    (result,) = predict(run, [str(tmp_path / "blank.png")], top=10)
+    assert sum(p["probability"] for p in result["predictions"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_command(run, digits, tmp_path, capsys):
+    Image.fromarray(digits.images[0][..., 0]).save(tmp_path / "x.png")
+    file = str(tmp_path / "x.png")
+    assert main(["lenet-alexnet", "predict", f"--workdir={run}", file, "--top=3", "--json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    assert len(result["predictions"]) == 3
+    probabilities = [p["probability"] for p in result["predictions"]]
+    assert probabilities == sorted(probabilities, reverse=True)
+    (tmp_path / "text.png").write_text("no image")
+    assert main(["lenet-alexnet", "predict", f"--workdir={run}", str(tmp_path / "text.png")]) == 1
+    assert "text.png" in capsys.readouterr().err
+    assert main(["lenet-alexnet", "predict", f"--workdir={run}", str(tmp_path / "none.png")]) == 1
+    with pytest.raises(UsageError, match="auto"):
+        predict(run, [file], invert="maybe")

@@ -1,0 +1,137 @@
+import json
+import socket
+
+import numpy as np
+import pytest
+
+from lenet_alexnet.data import load_split, prepare, records
+from lenet_alexnet.errors import DataError, UsageError
+from tests.test_data import write_idx
+
+SIZES = {"train": 30, "test": 12}
+
+
+@pytest.fixture
+def official(tmp_path, rng, monkeypatch):
+    """A folder like the official one, with fewer images."""
+    monkeypatch.setattr(prepare, "SPLITS", SIZES)
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for split, prefix in (("train", "train"), ("test", "t10k")):
+        images = rng.integers(0, 256, (SIZES[split], 28, 28)).astype(np.uint8)
+        write_idx(folder / f"{prefix}-images-idx3-ubyte.gz", images, compress=True)
+        labels = rng.integers(0, 10, SIZES[split]).astype(np.uint8)
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", labels, compress=True)
+    return folder
+
+
+def read(source, data_dir, split="train"):
+    return load_split(
+        source=source, name="kmnist", data_dir=str(data_dir), split=split, image_size=28, channels=1
+    )
+
+
+def multiset(data):
+    return sorted(
+        (label, image.tobytes()) for image, label in zip(data.images, data.labels, strict=True)
+    )
+
+
+def test_prepared_records_hold_the_files_contents(official, tmp_path):
+    import tensorflow_datasets as tfds
+
+    prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
+    for split in SIZES:
+        assert multiset(read("tfds", tmp_path / "D", split)) == multiset(
+            read("idx", official, split)
+        )
+    assert read("tfds", tmp_path / "D").class_names[0] == "o"
+    # The stock name opens it too, without TensorFlow.
+    source = tfds.data_source("kmnist", split="train", data_dir=tmp_path / "D")
+    assert len(source) == SIZES["train"]
+    # The second reading comes from the arrays kept beside the records, and is the same.
+    assert list((tmp_path / "D").glob("kmnist/*/.decoded/train-*.npz"))
+    assert multiset(read("tfds", tmp_path / "D")) == multiset(read("idx", official))
+
+
+def test_kept_arrays_of_older_records_are_not_used(official, tmp_path):
+    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    read("tfds", tmp_path)
+    (kept,) = folder.glob(".decoded/train-*.npz")
+    with np.load(kept) as arrays:
+        changed = dict(arrays)
+    changed["labels"] = changed["labels"] * 0
+    np.savez(kept, **changed)
+    assert read("tfds", tmp_path).labels.max() == 0  # The file is what is read ...
+    shard = next(folder.glob("*train.array_record*"))
+    shard.touch()
+    assert read("tfds", tmp_path).labels.max() > 0  # ... until the records change.
+
+
+def test_check_reads_everything_and_names_damage(official, tmp_path):
+    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    assert "train 30" in prepare.check(folder)
+    shard = next(folder.glob("*test.array_record*"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(DataError, match=shard.name):
+        prepare.check(folder)
+    shard.unlink()
+    with pytest.raises(DataError, match="missing"):
+        prepare.check(folder)
+
+
+def test_counts_are_checked_without_checksums(official, tmp_path):
+    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    (folder / prepare.CHECKSUMS).unlink()
+    info = json.loads((folder / "dataset_info.json").read_text())
+    info["splits"][0]["shardLengths"] = ["29"]
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    with pytest.raises(DataError, match="holds"):
+        prepare.check(folder)
+
+
+def test_wrong_files_are_refused_before_anything_is_written(official, tmp_path):
+    write_idx(official / "train-labels-idx1-ubyte.gz", np.zeros(29, np.uint8), compress=True)
+    with pytest.raises(DataError, match="29 labels"):
+        prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
+    assert not (tmp_path / "D" / "kmnist").exists()
+
+
+def test_offline_is_one_quick_error_that_says_what_to_do(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    with pytest.raises(DataError, match="--from=DIR"):
+        prepare.prepare("mnist", source=None, data_dir=str(tmp_path))
+
+
+def test_names_are_checked(official, tmp_path):
+    with pytest.raises(UsageError, match="fashion_mnist"):
+        prepare.prepare("fashion-mnist", source=None, data_dir=str(tmp_path))
+    with pytest.raises(DataError, match="data prepare kmnist"):
+        read("tfds", tmp_path)
+    prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    with pytest.raises(UsageError, match="did you mean 'kmnist'"):
+        load_split(
+            source="tfds",
+            name="kminst",
+            data_dir=str(tmp_path),
+            split="train",
+            image_size=28,
+            channels=1,
+        )
+    with pytest.raises(UsageError, match="no split"):
+        read("tfds", tmp_path, "validation")
+    assert list(records.prepared(str(tmp_path))) == ["kmnist"]
+
+
+def test_checksums_of_the_official_files_are_known():
+    builder = prepare._builder("mnist", "/nowhere", None)
+    urls = [f"{prepare.KNOWN['mnist'].url}{file}.gz" for file in prepare.FILES]
+    sums = [builder.url_infos[url].checksum for url in urls]
+    # The first as published with the stock data set.
+    assert sums[0] == "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
+    assert len(set(sums)) == 4

@@ -1,0 +1,115 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from lenet_alexnet import step as steps
+from lenet_alexnet.data.augment import create_preprocess
+from lenet_alexnet.evaluate import summarize
+from lenet_alexnet.losses import create_loss, softmax_cross_entropy
+from lenet_alexnet.models import create_model
+
+LOSS = create_loss(name="softmax")
+MODEL = create_model(name="lenet5")
+PREPROCESS = create_preprocess(mean=0.1, std=0.3, pad=2, distort={"shift": 2.0})
+KEY = jax.random.key(7)
+
+
+@pytest.fixture
+def data(rng):
+    images = jnp.asarray(rng.integers(0, 256, (23, 28, 28, 1)), jnp.uint8)
+    return images, jnp.asarray(rng.integers(0, 10, 23), jnp.int32)
+
+
+def state_of(tx):
+    images = np.zeros((1, 28, 28, 1), np.uint8)
+    return steps.init_state(MODEL, tx, PREPROCESS, jax.random.key(0), images)
+
+
+def test_one_step_is_the_gradient_of_the_mean_loss(data):
+    tx = optax.sgd(0.1)
+    images, labels = data[0][:4], data[1][:4]
+    state = state_of(tx)
+    new = steps.make_train_step(MODEL, tx, LOSS, PREPROCESS)(state, images, labels, KEY)
+
+    x = PREPROCESS(images, jax.random.split(jax.random.fold_in(KEY, 0))[0])
+    logits = MODEL.apply({"params": state.params}, x)
+    probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    error = probabilities - np.eye(10)[labels]
+    # The output layer's bias moves by minus the rate times the mean of p - t.
+    np.testing.assert_allclose(new.params["output"]["bias"], -0.1 * error.mean(0), atol=1e-6)
+    losses = -np.log(probabilities[np.arange(4), labels])
+    np.testing.assert_allclose(new.metrics.loss, losses.sum(), rtol=1e-5)
+    assert int(new.metrics.errors) == int((probabilities.argmax(-1) != labels).sum())
+    assert (int(new.step), int(new.metrics.examples)) == (1, 4)
+
+
+def test_dispatches_give_the_same_bits_however_they_are_cut(data):
+    tx = optax.adamw(1e-2)
+    run = jax.jit(steps.make_train_steps(steps.make_train_step(MODEL, tx, LOSS, PREPROCESS)))
+    order = np.random.default_rng(0).integers(0, 23, (12, 5)).astype(np.int32)
+
+    def train(cuts):
+        state, done = state_of(tx), 0
+        for count in cuts:
+            rows = np.zeros((12, 5), np.int32)
+            rows[:count] = order[done : done + count]
+            state, sums = run(state, *data, rows, np.int32(count), np.bool_(done == 0), KEY)
+            done += count
+        return state, sums
+
+    whole, parts = train([12]), train([1, 4, 7])
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), whole, parts))
+    assert run._cache_size() == 1  # One program for every count.
+    assert int(whole[1].examples) == 60
+
+
+def test_fresh_starts_the_sums_anew(data):
+    tx = optax.sgd(0.1)
+    run = jax.jit(steps.make_train_steps(steps.make_train_step(MODEL, tx, LOSS, PREPROCESS)))
+    order = np.zeros((3, 5), np.int32)
+    state, _ = run(state_of(tx), *data, order, np.int32(3), np.True_, KEY)
+    kept, _ = run(state, *data, order, np.int32(1), np.False_, KEY)
+    fresh, _ = run(state, *data, order, np.int32(1), np.True_, KEY)
+    assert (int(kept.metrics.examples), int(fresh.metrics.examples)) == (20, 5)
+
+
+def test_the_first_step_that_is_not_finite_is_named(data):
+    tx = optax.sgd(1e38)
+    run = jax.jit(steps.make_train_steps(steps.make_train_step(MODEL, tx, LOSS, PREPROCESS)))
+    order = np.arange(20, dtype=np.int32).reshape(4, 5)
+    _, sums = run(state_of(tx), *data, order, np.int32(4), np.True_, KEY)
+    assert 2 <= int(sums.first_bad_step) <= 3  # Step 1 is fine, its update is not.
+    _, sums = run(state_of(optax.sgd(0.1)), *data, order, np.int32(1), np.True_, KEY)
+    assert int(sums.first_bad_step) == steps.NEVER
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 22, 23])
+def test_evaluation_counts_every_example_once_at_any_batch_size(data, batch_size):
+    params = state_of(optax.sgd(0.1)).params
+    found = summarize(steps.make_evaluate(MODEL, LOSS, PREPROCESS, batch_size)(params, *data))
+    logits = MODEL.apply({"params": params}, PREPROCESS(data[0], None))
+    assert found["examples"] == 23
+    assert found["top1_error"] == float(np.mean(np.asarray(logits.argmax(-1) != data[1])))
+    np.testing.assert_allclose(found["loss"], LOSS(logits, data[1]).mean(), rtol=1e-5)
+
+
+def test_metrics_count_ranks_and_never_take_nan_for_a_hit():
+    logits = jnp.array(
+        [[3.0, 2, 1, 0, -1, -2, -3], [0, 1, 2, 3, 4, 5, 6.0], [jnp.nan] * 7, [1, 0, 0, 0, 0, 0, 0]]
+    )
+    labels = jnp.array([0, 1, 0, 0])
+    mask = jnp.array([True, True, True, False])
+    sums = steps.Metrics.zero().add(jnp.ones(4), logits, labels, mask)
+    # Row 0 hits, row 1's label is sixth, row 2 is NaN, row 3 is padding.
+    assert (int(sums.errors), int(sums.top5_errors), int(sums.examples)) == (2, 2, 3)
+    assert float(sums.loss) == 3.0
+
+
+def test_softmax_cross_entropy_with_smoothing(rng):
+    logits, labels = rng.normal(size=(5, 4)), rng.integers(0, 4, 5)
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    target = 0.9 * np.eye(4)[labels] + 0.1 / 4
+    found = softmax_cross_entropy(jnp.asarray(logits), jnp.asarray(labels), label_smoothing=0.1)
+    np.testing.assert_allclose(found, -(target * np.log(p)).sum(-1), rtol=1e-5)

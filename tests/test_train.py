@@ -1,0 +1,232 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from lenet_alexnet import config as configs
+from lenet_alexnet import train
+from lenet_alexnet.checkpoint import Checkpoints
+from lenet_alexnet.errors import DataError, Diverged, Interrupted, UsageError
+from lenet_alexnet.evaluate import evaluate_workdir
+from lenet_alexnet.record import read_json
+from tests.conftest import make_tiny_config
+
+
+def rows(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def comparable(workdir):
+    """Every line of the log without what the clock decides."""
+    return [
+        {k: v for k, v in row.items() if k not in ("time", "images_per_second")}
+        for row in rows(workdir)
+    ]
+
+
+def final_state(config, workdir):
+    experiment = train.build(config)
+    loop = train._Loop(config, experiment, train.RunDirectory(workdir, config), lambda: False)
+    loop._compile()
+    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
+        state = checkpoints.restore(read_json(workdir / "summary.json")["step"], loop.state)
+    return jax.tree.map(np.asarray, state)
+
+
+def stop_after(polls):
+    """Asks to stop at the given number of dispatches."""
+    count = 0
+
+    def stop_requested():
+        nonlocal count
+        count += 1
+        return count >= polls
+
+    return stop_requested
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One undisturbed run, and its config."""
+    config = make_tiny_config()
+    workdir = tmp_path_factory.mktemp("run") / "w"
+    summary = train.train_and_evaluate(config, workdir)
+    return config, workdir, summary
+
+
+def test_a_run_leaves_the_files_of_the_contract(finished):
+    config, workdir, summary = finished
+    assert summary == read_json(workdir / "summary.json")
+    assert (summary["status"], summary["step"], summary["epoch"]) == ("completed", 60, 4.0)
+    assert (summary["params"], summary["seed"]) == (61706, 0)
+    assert summary["eval"]["test"]["examples"] == 110
+    assert summary["best"]["selected_on"] == "test"
+    assert configs.differences(read_json(workdir / "config.json"), config.to_dict()) == []
+    run = read_json(workdir / "run.json")
+    assert run["versions"]["jax"] == jax.__version__
+    assert run["config_hash"] == summary["config_hash"] == configs.config_hash(config)
+    steps = [(row["step"], row["split"]) for row in rows(workdir)]
+    trained = [(n, "train") for n in range(10, 61, 10)]
+    assert sorted(steps) == sorted([*trained, (20, "test"), (40, "test"), (60, "test")])
+    for row in rows(workdir):
+        assert row["examples"] == (200 if row["split"] == "train" else 110)
+        assert row["loss"] > 0 <= row["top1_error"] <= 1
+
+
+def test_it_learns(finished):
+    log = [row for row in rows(finished[1]) if row["split"] == "train"]
+    assert log[-1]["loss"] < 0.6 * log[0]["loss"]
+    assert log[-1]["top1_error"] < log[0]["top1_error"] - 0.2
+
+
+def test_best_is_the_smallest_error_of_the_log(finished):
+    _, workdir, summary = finished
+    errors = {row["step"]: row["top1_error"] for row in rows(workdir) if row["split"] == "test"}
+    assert summary["best"]["top1_error"] == min(errors.values())
+    assert errors[summary["best"]["step"]] == summary["best"]["top1_error"]
+
+
+def test_eval_reads_the_checkpoints_back(finished):
+    _, workdir, summary = finished
+    last = evaluate_workdir(workdir)
+    assert last["step"] == 60
+    assert {k: last[k] for k in summary["eval"]["test"]} == summary["eval"]["test"]
+    best = evaluate_workdir(workdir, checkpoint="best")
+    assert (best["step"], best["top1_error"]) == (
+        summary["best"]["step"],
+        summary["best"]["top1_error"],
+    )
+    assert evaluate_workdir(workdir, split="train")["examples"] == 300
+    with pytest.raises(UsageError, match="known: train, test"):
+        evaluate_workdir(workdir, split="validation")
+
+
+def test_a_complete_run_is_not_trained_again(finished, capsys):
+    config, workdir, summary = finished
+    before = rows(workdir)
+    assert train.train_and_evaluate(config, workdir) == summary
+    assert rows(workdir) == before
+    assert "complete already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("polls", [1, 4])
+def test_a_run_that_was_stopped_ends_in_the_same_bits(finished, tmp_path, polls, capsys):
+    config, undisturbed, summary = finished
+    with pytest.raises(Interrupted, match="same command"):
+        train.train_and_evaluate(config, tmp_path, stop_requested=stop_after(polls))
+    assert read_json(tmp_path / "summary.json")["status"] == "interrupted"
+    again = train.train_and_evaluate(config, tmp_path)
+    assert "resuming at step" in capsys.readouterr().err
+    assert again["eval"] == summary["eval"]
+    assert comparable(tmp_path) == comparable(undisturbed)
+    a, b = final_state(config, undisturbed), final_state(config, tmp_path)
+    assert jax.tree.all(jax.tree.map(lambda x, y: bool((x == y).all()), a, b))
+
+
+def test_a_run_that_died_goes_on_from_its_last_checkpoint(finished, tmp_path, monkeypatch):
+    config, undisturbed, summary = finished
+
+    class Death(BaseException):
+        pass
+
+    read = train._Loop._read
+
+    def dying_read(loop, step, sums):
+        read(loop, step, sums)
+        if step >= 50:
+            raise Death
+
+    monkeypatch.setattr(train._Loop, "_read", dying_read)
+    with pytest.raises(Death):
+        train.train_and_evaluate(config, tmp_path)
+    monkeypatch.undo()
+    (tmp_path / "summary.json").unlink()
+    with (tmp_path / "metrics.jsonl").open("a") as log:
+        log.write('{"step": 59, "split": "tra')  # As a crash in the middle of a line leaves it.
+    assert train.train_and_evaluate(config, tmp_path)["eval"] == summary["eval"]
+    assert comparable(tmp_path) == comparable(undisturbed)
+
+
+def test_another_seed_is_another_run(finished, tiny_config, tmp_path):
+    with tiny_config.unlocked():
+        tiny_config.seed = 1
+    other = train.train_and_evaluate(tiny_config, tmp_path)
+    assert other["eval"]["test"]["loss"] != finished[2]["eval"]["test"]["loss"]
+
+
+def test_validation_selects_and_test_is_looked_at_once(tiny_config, tmp_path):
+    with tiny_config.unlocked():
+        tiny_config.data.validation = "train[300:400]"
+    summary = train.train_and_evaluate(tiny_config, tmp_path)
+    looked = [(row["step"], row["split"]) for row in rows(tmp_path) if row["split"] != "train"]
+    assert looked == [(20, "validation"), (40, "validation"), (60, "validation"), (60, "test")]
+    assert summary["best"]["selected_on"] == "validation"
+    assert evaluate_workdir(tmp_path, split="test")["checkpoint"] == "best"
+
+
+def test_checkpoints_keep_the_last_and_the_best(finished):
+    _, workdir, summary = finished
+    kept = {int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdigit()}
+    assert kept == {45, 60, summary["best"]["step"]}
+
+
+def test_divergence_names_the_step(tiny_config, tmp_path):
+    with tiny_config.unlocked():
+        tiny_config.optimizer = {
+            "name": "sgd",
+            "learning_rate": 1e30,
+            "schedule": {"name": "constant"},
+        }
+        tiny_config.model.activation = "relu"
+    with pytest.raises(Diverged, match=r"at step [23]: .*learning_rate"):
+        train.train_and_evaluate(tiny_config, tmp_path)
+    assert read_json(tmp_path / "summary.json")["status"] == "diverged"
+
+
+def test_a_flat_loss_is_said(tiny_config, tmp_path, capsys):
+    with tiny_config.unlocked():
+        tiny_config.optimizer = {
+            "name": "sgd",
+            "learning_rate": 0.0,
+            "schedule": {"name": "constant"},
+        }
+    train.train_and_evaluate(tiny_config, tmp_path)
+    assert capsys.readouterr().err.count("flat") == 1
+
+
+def test_another_config_is_refused_with_the_difference(finished, tiny_config):
+    with tiny_config.unlocked():
+        tiny_config.optimizer.learning_rate = 0.5
+    with pytest.raises(UsageError, match=r"optimizer\.learning_rate: 0\.003 -> 0\.5"):
+        train.train_and_evaluate(tiny_config, finished[1])
+
+
+def test_where_the_data_is_may_change(finished, tiny_config):
+    with tiny_config.unlocked():
+        tiny_config.data.data_dir = "/elsewhere"
+    assert train.train_and_evaluate(tiny_config, finished[1]) == finished[2]
+
+
+def test_a_failed_start_leaves_no_config_behind(tiny_config, tmp_path):
+    with tiny_config.unlocked():
+        tiny_config.train.batch_size = 301
+    with pytest.raises(UsageError, match=r"301 is not within 1\.\.300"):
+        train.train_and_evaluate(tiny_config, tmp_path)
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_a_checkpoint_that_does_not_fit_is_one_clear_error(finished):
+    wrong = {"C1": {"kernel": jax.ShapeDtypeStruct((3,), np.float32)}}
+    with (
+        Checkpoints(finished[1] / "checkpoints", read_only=True) as checkpoints,
+        pytest.raises(DataError, match="cannot restore checkpoint 60"),
+    ):
+        checkpoints.restore_params(60, wrong)
+
+
+def test_mixed_precision_trains(tiny_config, tmp_path):
+    with tiny_config.unlocked():
+        tiny_config.train.precision = "bfloat16"
+    summary = train.train_and_evaluate(tiny_config, tmp_path)
+    assert summary["eval"]["test"]["top1_error"] < 0.6
