@@ -33,6 +33,7 @@ def base() -> ConfigDict:
                 "mean": 0.1307,  # of MNIST's training images on the scale 0..1
                 "std": 0.3081,
                 "reshuffle": True,  # False: one fixed random order in every epoch
+                "variants": 1,  # 10: a fixed set of each image and 9 distortions of it
                 "distort": {  # ranges of data/augment.py:affine
                     "shift": 0.0,
                     "scale": 0.0,

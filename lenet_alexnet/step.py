@@ -76,31 +76,60 @@ def forward(model: nn.Module, params: Any, x: Array, **streams: Array) -> Float[
     return cast(Array, out)
 
 
-TrainStep = Callable[[TrainState, Array, Array, Array], TrainState]
+def draw(
+    preprocess: Preprocess,
+    images: UInt8[Array, "n h w c"],
+    index: Int[Array, "b"],
+    key: Key[Array, ""],
+    variants: int = 1,
+) -> Float[Array, "b h2 w2 c"]:
+    """The network's inputs for the examples `index`, distorted as `key` says.
+
+    With one variant every image is distorted; a key for each step distorts it anew each time. With
+    more (and one key for the run) the training set is `variants` times as large and fixed: index i
+    of n images is variant i // n of image i % n, and variant 0 is the image itself (LeCun et al.
+    1998, sec. III.A).
+    """
+    batch = images[index % len(images)]
+    distorted = preprocess(batch, jax.vmap(jax.random.fold_in, (None, 0))(key, index))
+    if variants == 1:
+        return distorted
+    original = (index < len(images))[:, None, None, None]
+    return jnp.where(original, preprocess(batch, None), distorted)
+
+
+TrainStep = Callable[[TrainState, Array, Array, Array, Array], TrainState]
 
 
 def make_train_step(
-    model: nn.Module, tx: optax.GradientTransformation, loss: Loss, preprocess: Preprocess
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    loss: Loss,
+    preprocess: Preprocess,
+    *,
+    variants: int = 1,
 ) -> TrainStep:
-    """One step: (state, images as bytes, labels, key) -> state."""
+    """One step: (state, images as bytes, labels, index, key) -> state; for `variants` see `draw`."""
 
     def train_step(
         state: TrainState,
-        images: UInt8[Array, "b h w c"],
-        labels: Int[Array, "b"],
+        images: UInt8[Array, "n h w c"],
+        labels: Int[Array, "n"],
+        index: Int[Array, "b"],
         key: Key[Array, ""],
     ) -> TrainState:
         distort_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
+        target = labels[index % len(labels)]
+        x = draw(preprocess, images, index, key if variants > 1 else distort_key, variants)
 
         def mean_loss(params: Any) -> tuple[Array, tuple[Array, Array]]:
-            x = preprocess(images, distort_key)
             logits = forward(model, params, x, dropout=dropout_key)
-            losses = loss(logits, labels)
+            losses = loss(logits, target)
             return losses.mean(), (losses, logits)
 
         gradients, (losses, logits) = jax.grad(mean_loss, has_aux=True)(state.params)
         updates, opt_state = tx.update(gradients, state.opt_state, state.params)
-        metrics = state.metrics.add(losses, logits, labels, jnp.ones(len(labels), bool))
+        metrics = state.metrics.add(losses, logits, target, jnp.ones(len(index), bool))
         finite = jnp.isfinite(losses.sum() + optax.global_norm(gradients))
         bad_step = jnp.where(finite, NEVER, state.step + 1)
         return TrainState(
@@ -135,8 +164,7 @@ def make_train_steps(train_step: TrainStep) -> Callable[..., tuple[TrainState, M
         metrics = jax.tree.map(lambda z, m: jnp.where(fresh, z, m), zero, state.metrics)
 
         def body(i: Array, state: TrainState) -> TrainState:
-            batch = order[i]
-            return train_step(state, images[batch], labels[batch], key)
+            return train_step(state, images, labels, order[i], key)
 
         state = jax.lax.fori_loop(0, count, body, state.replace(metrics=metrics))
         return state, jax.tree.map(jnp.copy, state.metrics)

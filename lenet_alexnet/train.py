@@ -103,7 +103,9 @@ def build(config: Any) -> Experiment:
     tx, rate = create_optimizer(
         total_steps=schedule.total, to_steps=in_steps, **config.optimizer.to_dict()
     )
-    order = Order(config.seed, size, batch_size, reshuffle=config.data.reshuffle)
+    order = Order(
+        config.seed, size * config.data.variants, batch_size, reshuffle=config.data.reshuffle
+    )
     train_loss, eval_loss = build_losses(config)
     return Experiment(
         model, preprocess, train_loss, eval_loss, tx, rate, schedule, order, train_data, eval_data
@@ -206,7 +208,9 @@ class _Loop:
     def _compile(self) -> None:
         """Compiles all programs ahead, so that nothing compiles later and the time is known."""
         start, e = time.monotonic(), self.experiment
-        train_step = steps.make_train_step(e.model, e.tx, e.train_loss, e.preprocess)
+        train_step = steps.make_train_step(
+            e.model, e.tx, e.train_loss, e.preprocess, variants=self.config.data.variants
+        )
         init_key, self.key = jax.random.split(jax.random.key(self.config.seed))
         self.state = jax.jit(partial(steps.init_state, e.model, e.tx, e.preprocess))(
             init_key, e.train_data.images[:1]

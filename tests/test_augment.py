@@ -7,7 +7,7 @@ from scipy import ndimage
 from lenet_alexnet.data import augment
 from lenet_alexnet.errors import UsageError
 
-KEY = jax.random.key(0)
+KEYS = jax.random.split(jax.random.key(0), 6)
 
 
 def blob(rng):
@@ -20,7 +20,7 @@ def blob(rng):
 
 def test_ranges_of_zero_change_nothing(rng):
     images = blob(rng)
-    np.testing.assert_allclose(augment.affine(KEY, images), images, atol=1e-6)
+    np.testing.assert_allclose(augment.affine(KEYS, images), images, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,10 @@ def test_ranges_of_zero_change_nothing(rng):
 )
 def test_equals_scipys_affine_transform(rng, ranges):
     images = blob(rng)
-    found = augment.affine(KEY, images, **ranges)
+    found = augment.affine(KEYS, images, **ranges)
     drawn = dict.fromkeys(augment.RANGES, 0.0) | ranges
     angle = jnp.deg2rad(drawn.pop("rotation"))
-    matrix, offset = augment._draw(KEY, 6, *drawn.values(), angle)
+    matrix, offset = augment._draw(KEYS, *drawn.values(), angle)
     matrix = np.asarray(matrix, float)
     centre = np.full(2, 13.5)
     expected = np.stack(
@@ -60,18 +60,26 @@ def test_shift_moves_by_whole_pixels_exactly(monkeypatch, rng):
     monkeypatch.setattr(augment, "_draw", lambda *_: (jnp.tile(jnp.eye(2), (6, 1, 1)), shift))
     expected = jnp.roll(images, (-2, 1), (1, 2))
     np.testing.assert_allclose(
-        augment.affine(KEY, images)[:, 2:-2, 2:-2], expected[:, 2:-2, 2:-2], atol=1e-6
+        augment.affine(KEYS, images)[:, 2:-2, 2:-2], expected[:, 2:-2, 2:-2], atol=1e-6
     )
 
 
+def test_an_images_draw_does_not_depend_on_its_batch(rng):
+    images = blob(rng)
+    together = augment.affine(KEYS, images, shift=2.0, rotation=20.0)
+    alone = augment.affine(KEYS[3:4], images[3:4], shift=2.0, rotation=20.0)
+    np.testing.assert_allclose(together[3:4], alone, atol=1e-6)
+    assert np.abs(augment.affine(KEYS[2:3], images[3:4], shift=2.0) - alone).max() > 0.01
+
+
 def test_draws_fill_their_ranges_and_no_more():
-    matrix, offset = augment._draw(KEY, 4000, 2.0, 0.1, 0.0, 0.0, 0.0)
+    matrix, offset = augment._draw(jax.random.split(KEYS[0], 4000), 2.0, 0.1, 0.0, 0.0, 0.0)
     assert 1.99 < float(jnp.abs(offset).max()) <= 2.0
     sizes = 1 / matrix[:, 0, 0]
     assert 0.9 <= float(sizes.min()) < 0.901
     assert 1.099 < float(sizes.max()) <= 1.1 + 1e-6
     np.testing.assert_allclose(jnp.linalg.det(matrix), 1 / sizes**2, rtol=1e-5)
-    squeezed, _ = augment._draw(KEY, 100, 0.0, 0.0, 0.3, 0.0, 0.0)
+    squeezed, _ = augment._draw(jax.random.split(KEYS[0], 100), 0.0, 0.0, 0.3, 0.0, 0.0)
     np.testing.assert_allclose(jnp.linalg.det(squeezed), 1.0, rtol=1e-5)
 
 
@@ -88,6 +96,6 @@ def test_distortion_needs_a_key_and_known_ranges(rng):
     images = jnp.asarray(rng.integers(0, 255, (2, 28, 28, 1)), jnp.uint8)
     preprocess = augment.create_preprocess(mean=0.0, std=1.0, pad=0, distort={"shift": 3.0})
     np.testing.assert_allclose(preprocess(images, None), images / 255, rtol=1e-6)
-    assert np.abs(preprocess(images, KEY) - images / 255).max() > 0.1
+    assert np.abs(preprocess(images, KEYS[:2]) - images / 255).max() > 0.1
     with pytest.raises(UsageError, match="shift"):
         augment.create_preprocess(mean=0.0, std=1.0, pad=0, distort={"shfit": 3.0})

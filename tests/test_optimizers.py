@@ -50,6 +50,14 @@ def test_steps_drop_at_their_boundaries():
     np.testing.assert_allclose(found, [2, 2, 0.2, 0.2, 0.02, 0.02], rtol=1e-5)
 
 
+def test_piecewise_takes_its_values():
+    rate = schedule(name="piecewise", boundaries=("20 steps", "50 steps"), values=(1.0, 0.4, 0.02))
+    found = [rate(step) for step in (0, 19, 20, 49, 50, 99)]
+    np.testing.assert_allclose(found, [2, 2, 0.8, 0.8, 0.04, 0.04], rtol=1e-5)
+    with pytest.raises(UsageError, match="need 3"):
+        schedule(name="piecewise", boundaries=("20 steps", "50 steps"), values=(1.0, 0.4))
+
+
 def test_warmup_rises_evenly_and_cosine_ends_at_its_share():
     rate = schedule(name="cosine", warmup="1 epochs", final=0.1)
     rises = np.diff([rate(step) for step in range(21)])

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,16 +26,19 @@ def data(rng):
 
 def state_of(tx):
     images = np.zeros((1, 28, 28, 1), np.uint8)
-    return steps.init_state(MODEL, tx, PREPROCESS, jax.random.key(0), images)
+    init = jax.jit(functools.partial(steps.init_state, MODEL, tx, PREPROCESS))
+    return init(jax.random.key(0), images)
 
 
 def test_one_step_is_the_gradient_of_the_mean_loss(data):
     tx = optax.sgd(0.1)
-    images, labels = data[0][:4], data[1][:4]
+    index = jnp.array([3, 0, 22, 7])
+    images, labels = data[0][index], data[1][index]
     state = state_of(tx)
-    new = steps.make_train_step(MODEL, tx, LOSS, PREPROCESS)(state, images, labels, KEY)
+    new = jax.jit(steps.make_train_step(MODEL, tx, LOSS, PREPROCESS))(state, *data, index, KEY)
 
-    x = PREPROCESS(images, jax.random.split(jax.random.fold_in(KEY, 0))[0])
+    distort_key = jax.random.split(jax.random.fold_in(KEY, 0))[0]
+    x = PREPROCESS(images, jax.vmap(jax.random.fold_in, (None, 0))(distort_key, index))
     logits = MODEL.apply({"params": state.params}, x)
     probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     error = probabilities - np.eye(10)[labels]
@@ -43,6 +48,18 @@ def test_one_step_is_the_gradient_of_the_mean_loss(data):
     np.testing.assert_allclose(new.metrics.loss, losses.sum(), rtol=1e-5)
     assert int(new.metrics.errors) == int((probabilities.argmax(-1) != labels).sum())
     assert (int(new.step), int(new.metrics.examples)) == (1, 4)
+
+
+def test_fixed_variants_are_the_original_and_then_distortions_of_it(data):
+    images, _ = data
+    index = jnp.array([5, 5 + 23, 5 + 46])  # Image 5 of 23, and two variants of it.
+    original, first, second = steps.draw(PREPROCESS, images, index, KEY, variants=10)
+    np.testing.assert_array_equal(original, PREPROCESS(images[5:6], None)[0])
+    assert np.abs(first - original).max() > 0.1 < np.abs(second - first).max()
+    again = steps.draw(PREPROCESS, images, index[1:2], KEY, variants=10)[0]
+    np.testing.assert_allclose(again, first, atol=1e-6)  # Whatever the batch.
+    fresh = steps.draw(PREPROCESS, images, index[:1], KEY)[0]
+    assert np.abs(fresh - original).max() > 0.1  # With one variant the image itself moves.
 
 
 def test_dispatches_give_the_same_bits_however_they_are_cut(data):

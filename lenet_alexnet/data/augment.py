@@ -8,14 +8,14 @@ from jaxtyping import Array, Float, Key, UInt8
 
 from lenet_alexnet.errors import UsageError, nearest
 
-Preprocess = Callable[[UInt8[Array, "b h w c"], Key[Array, ""] | None], Float[Array, "b h2 w2 c"]]
+Preprocess = Callable[[UInt8[Array, "b h w c"], Key[Array, "b"] | None], Float[Array, "b h2 w2 c"]]
 RANGES = ("shift", "scale", "squeeze", "shear", "rotation")
 
 
 def create_preprocess(
     *, mean: float, std: float, pad: int, distort: Mapping[str, float]
 ) -> Preprocess:
-    """Bytes to what the network sees: /255, distorted (given a key), zero-padded, normalised.
+    """Bytes to what the network sees: /255, distorted (given keys), zero-padded, normalised.
 
     Args:
       mean, std: of the pixels on the scale 0..1; the network sees (x - mean) / std.
@@ -26,10 +26,10 @@ def create_preprocess(
         raise UsageError(f"unknown data.distort.{name}: {nearest(name, RANGES)}")
     active = any(distort.values())
 
-    def preprocess(images: Array, key: Array | None = None) -> Array:
+    def preprocess(images: Array, keys: Array | None = None) -> Array:
         x = images.astype(jnp.float32) / 255
-        if active and key is not None:
-            x = affine(key, x, **distort)
+        if active and keys is not None:
+            x = affine(keys, x, **distort)
         x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
         return (x - mean) / std
 
@@ -37,7 +37,7 @@ def create_preprocess(
 
 
 def affine(
-    key: Key[Array, ""],
+    keys: Key[Array, "b"],
     images: Float[Array, "b h w c"],
     *,
     shift: float = 0.0,
@@ -51,7 +51,7 @@ def affine(
     The list of LeCun et al. 1998, sec. III.A (rotation added); they give no ranges.
 
     Args:
-      key: the randomness of this batch.
+      keys: one for each image, so that its draw does not depend on the batch it is in.
       images: any values; 0 is the background.
       shift: largest translation along each axis, in pixels.
       scale: largest relative change of size.
@@ -59,7 +59,7 @@ def affine(
       shear: largest horizontal shear, in columns per row.
       rotation: largest angle, in degrees.
     """
-    matrix, offset = _draw(key, len(images), shift, scale, squeeze, shear, jnp.deg2rad(rotation))
+    matrix, offset = _draw(keys, shift, scale, squeeze, shear, jnp.deg2rad(rotation))
     _, height, width, _ = images.shape
     y, x = jnp.arange(height) - (height - 1) / 2, jnp.arange(width) - (width - 1) / 2
     yy, yx, xy, xx = (matrix[:, i, j, None, None] for i in (0, 1) for j in (0, 1))
@@ -82,10 +82,10 @@ def _hat(distance: Array) -> Array:
 
 
 def _draw(
-    key: Array, count: int, shift: float, scale: float, squeeze: float, shear: float, angle: Array
+    keys: Key[Array, "b"], shift: float, scale: float, squeeze: float, shear: float, angle: Array
 ) -> tuple[Float[Array, "b 2 2"], Float[Array, "b 2"]]:
     """Maps from (y, x) of the result to (y, x) of the source, around the centre."""
-    u = jax.random.uniform(key, (6, count), minval=-1.0, maxval=1.0)
+    u = jax.vmap(lambda key: jax.random.uniform(key, 6, minval=-1.0, maxval=1.0))(keys).T
     size, ratio = 1 + scale * u[2], 1 + squeeze * u[3]
     cos, sin = jnp.cos(angle * u[5]), jnp.sin(angle * u[5])
     height, width, lean = 1 / (size * ratio), ratio / size, shear * u[4]

@@ -8,34 +8,46 @@ from jaxtyping import Array
 
 from lenet_alexnet.errors import UsageError, nearest
 
-SHAPES = ("constant", "steps", "linear", "cosine")
+SHAPES = ("constant", "steps", "piecewise", "linear", "cosine")
 
 
 def create_schedule(
     *, name: str, learning_rate: float, total_steps: int, to_steps: Callable[[str], int],
     warmup: str = "0 steps", final: float = 0.0,
-    boundaries: Sequence[str] = (), factor: float = 0.1,
+    boundaries: Sequence[str] = (), factor: float = 0.1, values: Sequence[float] = (),
 ) -> optax.Schedule:  # fmt: skip
     """A schedule of the config's `optimizer.schedule` section.
 
     Args:
-      name: constant | steps | linear | cosine; cosine with a warm-up is the one-cycle rule.
+      name: constant | steps | piecewise | linear | cosine; cosine with a warm-up is the one-cycle
+        rule.
       learning_rate: the peak.
       total_steps: where linear and cosine end.
       to_steps: turns "3 epochs" into steps.
       warmup: length of the linear rise from 0.
       final: where linear and cosine end, as a share of the peak.
-      boundaries: for steps: when the rate is multiplied by `factor`.
+      boundaries: when the rate changes: for steps it is multiplied by `factor`, for piecewise it
+        becomes the next of `values` (one more than boundaries, as shares of the peak).
+
+    Raises:
+      UsageError: an unknown name, or values that do not fit the boundaries.
     """
     if name not in SHAPES:
         raise UsageError(f"unknown optimizer.schedule.name '{name}': {nearest(name, SHAPES)}")
+    if name == "piecewise" and len(values) != len(boundaries) + 1:
+        raise UsageError(
+            f"optimizer.schedule has {len(values)} values, {len(boundaries)} boundaries need "
+            f"{len(boundaries) + 1}"
+        )
     rise, drops = to_steps(warmup), [to_steps(boundary) for boundary in boundaries]
 
     def schedule(step: Array) -> Array:
         done = jnp.clip((step - rise) / max(total_steps - rise, 1), 0.0, 1.0)
+        passed = sum(jnp.where(step >= drop, 1, 0) for drop in drops)
         shapes = {
             "constant": lambda: 1.0,
-            "steps": lambda: factor ** sum(jnp.where(step >= drop, 1.0, 0.0) for drop in drops),
+            "steps": lambda: jnp.power(factor, passed),
+            "piecewise": lambda: jnp.asarray(values, jnp.float32)[passed],
             "linear": lambda: final + (1 - final) * (1 - done),
             "cosine": lambda: final + (1 - final) * (1 + jnp.cos(jnp.pi * done)) / 2,
         }
