@@ -9,15 +9,16 @@ from lenet_alexnet import config as configs
 
 def get_config():
     config = configs.base()
-    config.model = {"name": "lenet5", "activation": "tanh", "num_classes": 10}
+    config.model = {"name": "lenet5", "activation": "relu", "num_classes": 10}
     config.optimizer = {
         "name": "adamw",
         "learning_rate": 3e-3,
-        "weight_decay": 0.01,
+        "weight_decay": 0.05,
         "b1": 0.9,
         "b2": 0.999,
         "eps": 1e-8,
         "schedule": {"name": "cosine", "warmup": "3 epochs", "final": 0.0},
     }
+    config.train.loss.label_smoothing = 0.1
     config.train.update(batch_size=128, duration="12 epochs", log_every="200 steps")
     return config.lock()

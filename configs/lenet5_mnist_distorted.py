@@ -9,6 +9,6 @@ import lenet5_mnist
 
 def get_config():
     config = lenet5_mnist.get_config().unlock()
-    config.data.distort.update(shift=2.0, scale=0.1, squeeze=0.05, shear=0.1, rotation=10.0)
-    config.train.duration = "20 epochs"
+    config.data.distort.update(shift=2.0, scale=0.15, squeeze=0.1, shear=0.2, rotation=12.0)
+    config.train.duration = "30 epochs"
     return config.lock()

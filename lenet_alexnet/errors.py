@@ -37,4 +37,4 @@ def nearest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
     if close:
         return f"did you mean '{close[0]}'?"
-    return "known: " + ", ".join(known)
+    return "known: " + (", ".join(known) or "none")

@@ -51,7 +51,7 @@ def evaluate_workdir(
       data_dir: where the data is now, if not where it was.
     """
     from lenet_alexnet import restore
-    from lenet_alexnet.train import build_losses
+    from lenet_alexnet.experiment import build_losses
 
     run = restore.open_run(workdir, checkpoint)
     data = restore.load_named(run.config, split, data_dir)

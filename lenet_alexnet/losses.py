@@ -1,5 +1,7 @@
 """Losses per example, and how a network's outputs rank the classes."""
 
+import functools
+import inspect
 from collections.abc import Callable
 
 import jax
@@ -11,20 +13,25 @@ from lenet_alexnet.errors import UsageError, nearest
 Loss = Callable[[Float[Array, "b k"], Int[Array, "b"]], Float[Array, "b"]]
 
 
-def create_loss(*, name: str, label_smoothing: float = 0.0) -> Loss:
-    """The loss of a config's `train.loss` section.
+def create_loss(*, name: str, **options: float) -> Loss:
+    """The loss of a config's `train.loss` section: softmax (label_smoothing), eq8, eq9 (j).
+
+    Networks give scores, the larger the likelier: logits, or minus the penalties y of 1998.
 
     Raises:
-      UsageError: an unknown name, with the nearest valid one.
+      UsageError: an unknown name or option, with the nearest valid one.
     """
-    losses: dict[str, Loss] = {
-        "softmax": lambda logits, labels: softmax_cross_entropy(
-            logits, labels, label_smoothing=label_smoothing
-        ),
+    losses: dict[str, Callable[..., Float[Array, "b"]]] = {
+        "softmax": softmax_cross_entropy,
+        "eq8": lambda scores, labels: penalty_eq8(-scores, labels),
+        "eq9": lambda scores, labels, *, j: penalty_eq9(-scores, labels, j),
     }
     if name not in losses:
         raise UsageError(f"unknown train.loss.name '{name}': {nearest(name, losses)}")
-    return losses[name]
+    known = set(inspect.signature(losses[name]).parameters) - {"logits", "scores", "labels"}
+    for option in options.keys() - known:
+        raise UsageError(f"loss '{name}' has no option '{option}': {nearest(option, known)}")
+    return functools.partial(losses[name], **options)
 
 
 def softmax_cross_entropy(
@@ -34,3 +41,20 @@ def softmax_cross_entropy(
     log_probs = jax.nn.log_softmax(logits)
     hit = jnp.take_along_axis(log_probs, labels[:, None], axis=-1)[:, 0]
     return -(1 - label_smoothing) * hit - label_smoothing * log_probs.mean(-1)
+
+
+def penalty_eq8(y: Float[Array, "b k"], labels: Int[Array, "b"]) -> Float[Array, "b"]:
+    """Penalty of the right class, eq. 8: maximum likelihood, sound because the codes are fixed."""
+    return jnp.take_along_axis(y, labels[:, None], axis=1)[:, 0]
+
+
+def penalty_eq9(
+    y: Float[Array, "b k"], labels: Int[Array, "b"], j: float | Float[Array, ""]
+) -> Float[Array, "b"]:
+    """Eq. 9, maximum a posteriori: y_D + log(e^-j + sum_i e^-y_i) >= 0; pushes wrong classes up.
+
+    j is the penalty of a "rubbish" class (no value in the paper): classes far above it are left be.
+    """
+    rubbish = jnp.broadcast_to(jnp.asarray(j, y.dtype), (len(y), 1))
+    competition = jax.nn.logsumexp(-jnp.concatenate([y, rubbish], axis=1), axis=1)
+    return penalty_eq8(y, labels) + competition

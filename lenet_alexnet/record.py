@@ -82,6 +82,11 @@ class RunDirectory:
             },
         )
 
+    def append_step_sizes(self, step: int, report: dict[str, dict[str, float]]) -> None:
+        """The range of the steps eps of the 1998 optimizer, by layer: step_sizes.jsonl."""
+        with (self.folder / "step_sizes.jsonl").open("a") as file:
+            file.write(json.dumps({"step": step, **report}) + "\n")
+
     def write_summary(self, summary: dict[str, Any]) -> None:
         """The result: summary.json."""
         write_json(self.folder / "summary.json", summary)
@@ -144,51 +149,3 @@ class MetricsLog(contextlib.AbstractContextManager):
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-
-
-class Progress(contextlib.AbstractContextManager):
-    """A bar on a terminal, a plain line per record elsewhere."""
-
-    def __init__(self, total_steps: int, step: int, steps_per_epoch: float) -> None:
-        from tqdm import tqdm
-
-        self._steps_per_epoch = steps_per_epoch
-        self._total, self._first, self._start = total_steps, step, time.monotonic()
-        self._bar = tqdm(
-            total=total_steps,
-            initial=step,
-            disable=not sys.stderr.isatty(),
-            file=sys.stderr,
-            dynamic_ncols=True,
-            bar_format="{percentage:3.0f}% |{bar:20}| {desc} [{elapsed}<{remaining}]",
-        )
-
-    def advance(self, step: int) -> None:
-        """So many steps are completed."""
-        if not self._bar.disable:
-            self._bar.update(step - self._bar.n)
-
-    def show(self, row: dict[str, Any]) -> None:
-        """The newest record: in the bar for training, as a line that stays for an evaluation."""
-        train = row["split"] == "train"
-        text = (
-            f"epoch {row['epoch']:6.2f}  {row['split']:<10}  loss {row['loss']:.4f}  "
-            f"error {100 * row['top1_error']:5.2f} %"
-        )
-        if train:
-            text += f"  {row['images_per_second']:,.0f} img/s"
-        if self._bar.disable:
-            print(f"{text}{self._time_left(row['step'])}", file=sys.stderr, flush=True)
-        elif train:
-            self._bar.set_description_str(text, refresh=True)
-        else:
-            self._bar.write(text, file=sys.stderr)
-
-    def _time_left(self, step: int) -> str:
-        if step <= self._first or step >= self._total:
-            return ""
-        rate = (time.monotonic() - self._start) / (step - self._first)
-        return f"  {rate * (self._total - step):.0f} s left"
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()

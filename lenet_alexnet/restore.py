@@ -34,7 +34,7 @@ def open_run(workdir: Path, checkpoint: str = "auto") -> Run:
     Raises:
       UsageError: no run there. DataError: no checkpoint, or none that can be read.
     """
-    from lenet_alexnet.train import build_preprocess
+    from lenet_alexnet.experiment import build_preprocess
 
     config = ConfigDict(read_json(Path(workdir) / "config.json"))
     folder = Path(workdir) / "checkpoints"
@@ -55,7 +55,7 @@ def open_run(workdir: Path, checkpoint: str = "auto") -> Run:
 
 def load_named(config: Any, split: str, data_dir: str = "") -> Split:
     """The run's train, validation or test split."""
-    from lenet_alexnet.train import load
+    from lenet_alexnet.experiment import load
 
     if data_dir:
         config.data.data_dir = data_dir

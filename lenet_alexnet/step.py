@@ -15,6 +15,8 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from lenet_alexnet.data.augment import Preprocess
 from lenet_alexnet.losses import Loss
+from lenet_alexnet.models.lenet_1998 import Network1998
+from lenet_alexnet.optimizers.sdlm import curvature, set_curvature
 
 NEVER = jnp.iinfo(jnp.int32).max
 
@@ -28,7 +30,7 @@ class Metrics(flax.struct.PyTreeNode):
     examples: Int[Array, ""]
     first_bad_step: Int[
         Array, ""
-    ]  # The first step whose loss or gradient was not finite, or NEVER.
+    ]  # The first step whose loss or parameters were not finite, or NEVER.
 
     @classmethod
     def zero(cls) -> "Metrics":
@@ -47,6 +49,11 @@ class Metrics(flax.struct.PyTreeNode):
             top5_errors=self.top5_errors + jnp.sum((rank >= 5) & mask, dtype=jnp.int32),
             examples=self.examples + jnp.sum(mask, dtype=jnp.int32),
         )
+
+    def check(self, finite: Array, step: Array) -> "Metrics":
+        """With `step` noted if something in it was not finite, and none was before."""
+        bad = jnp.where(finite, NEVER, step)
+        return self.replace(first_bad_step=jnp.minimum(self.first_bad_step, bad))
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -109,7 +116,7 @@ def make_train_step(
     *,
     variants: int = 1,
 ) -> TrainStep:
-    """One step: (state, images as bytes, labels, index, key) -> state; for `variants` see `draw`."""
+    """One step: (state, images as bytes, labels, index, key) -> state; `variants` as in `draw`."""
 
     def train_step(
         state: TrainState,
@@ -130,13 +137,11 @@ def make_train_step(
         gradients, (losses, logits) = jax.grad(mean_loss, has_aux=True)(state.params)
         updates, opt_state = tx.update(gradients, state.opt_state, state.params)
         metrics = state.metrics.add(losses, logits, target, jnp.ones(len(index), bool))
-        finite = jnp.isfinite(losses.sum() + optax.global_norm(gradients))
-        bad_step = jnp.where(finite, NEVER, state.step + 1)
         return TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
             opt_state=opt_state,
-            metrics=metrics.replace(first_bad_step=jnp.minimum(metrics.first_bad_step, bad_step)),
+            metrics=metrics.check(jnp.isfinite(losses).all(), state.step + 1),
         )
 
     return train_step
@@ -167,9 +172,31 @@ def make_train_steps(train_step: TrainStep) -> Callable[..., tuple[TrainState, M
             return train_step(state, images, labels, order[i], key)
 
         state = jax.lax.fori_loop(0, count, body, state.replace(metrics=metrics))
+        # Once a dispatch, as it costs as much as a step of batch size 1: an infinite gradient is
+        # seen in the next step's loss, but for that of the last step.
+        finite = jnp.all(jnp.stack([jnp.isfinite(p).all() for p in jax.tree.leaves(state.params)]))
+        state = state.replace(metrics=state.metrics.check(finite, state.step))
         return state, jax.tree.map(jnp.copy, state.metrics)
 
     return train_steps
+
+
+def make_refresh(
+    model: nn.Module, preprocess: Preprocess, *, variants: int = 1
+) -> Callable[..., TrainState]:
+    """Estimates the curvature of a 1998 network anew: (state, images, index, key) -> state."""
+
+    def refresh(
+        state: TrainState,
+        images: UInt8[Array, "n h w c"],
+        index: Int[Array, "p"],
+        key: Key[Array, ""],
+    ) -> TrainState:
+        x = draw(preprocess, images, index, key, variants)
+        h = curvature(cast(Network1998, model), state.params, x)
+        return state.replace(opt_state=set_curvature(state.opt_state, h))
+
+    return refresh
 
 
 def make_evaluate(

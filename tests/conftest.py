@@ -37,3 +37,15 @@ def make_tiny_config():
 @pytest.fixture
 def tiny_config():
     return make_tiny_config()
+
+
+def make_tiny_1998_config():
+    """The 1998 recipe for two passes over 200 digits."""
+    from lenet_alexnet import config as configs
+
+    config = configs.load(str(ROOT / "configs" / "lenet5_1998.py")).get_config()
+    with config.unlocked():
+        config.data.update(source="embedded", train="train[:200]", test="test[:100]")
+        config.train.update(duration="2 epochs", steps_per_dispatch=64)
+        config.optimizer.curvature.examples = 50
+    return config

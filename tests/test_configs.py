@@ -1,8 +1,8 @@
 import pytest
 
 from lenet_alexnet import config as configs
+from lenet_alexnet.experiment import build_preprocess
 from lenet_alexnet.models import create_model
-from lenet_alexnet.train import build_preprocess
 from tests.conftest import ROOT
 
 FILES = sorted(ROOT.glob("configs/**/*.py"))

@@ -8,15 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lenet_alexnet.info import describe
+from lenet_alexnet.losses import penalty_eq8, penalty_eq9
+from lenet_alexnet.models import features
 from lenet_alexnet.models import lenet_1998_tables as tables
 from lenet_alexnet.models.layers_1998 import squash, squash_slope
-from lenet_alexnet.models.lenet_1998 import LeNet1, LeNet5_1998, normalise, penalty_eq8, penalty_eq9
+from lenet_alexnet.models.lenet_1998 import LeNet1, LeNet5_1998
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def initial(model, seed):
-    image = jnp.zeros((1, model.input_size, model.input_size, 1))
-    return model.init(jax.random.key(seed), image)["params"]
+    return model.init(jax.random.key(seed), jnp.zeros((1, *model.input_shape)))["params"]
 
 
 def create(model, seed=0):
@@ -25,21 +27,18 @@ def create(model, seed=0):
 
 @functools.partial(jax.jit, static_argnums=0)
 def network(model, params, images):
-    return model.apply({"params": params}, images, mutable=["features"])
+    """Penalties of normalised images."""
+    return -model.apply({"params": params}, images)
 
 
 def counts(model):
-    """(output shape, parameters, connections, multiply-adds) by layer, from a real pass."""
-    shape = (2, model.input_size, model.input_size, 1)
-    params = create(model)
-    _, seen = jax.eval_shape(lambda: network(model, params, jnp.zeros(shape)))
-    rows = {}
-    for layer in model.layers():
-        output = seen["features"][layer.name]["states"][0].shape[1:]
-        size = sum(leaf.size for leaf in jax.tree.leaves(params[layer.name]))
-        rows[layer.name] = output, size, layer.connections(output), layer.multiply_adds(output)
-    assert rows.keys() == params.keys()
-    return rows
+    """Output shape, parameters, connections and multiply-adds by layer."""
+    layers = describe(model, model.input_shape)["layers"]
+    columns = ("params", "connections", "multiply_adds")
+    return {
+        layer["name"]: (tuple(layer["output_shape"]), *(layer[c] for c in columns))
+        for layer in layers
+    }
 
 
 def naive_network(params, table, image):
@@ -90,9 +89,10 @@ def test_lenet5_counts_are_the_printed_ones():
         "S4": ((16, 5, 5), 32, 2_000, 1_600),
         "C5": ((120, 1, 1), 48_120, 48_120, 48_000),
         "F6": ((84,), 10_164, 10_164, 10_080),
+        "output": ((10,), 0, 840, 840),
     }
-    assert sum(row[1] for row in rows.values()) == 60_000
-    assert sum(row[2] for row in rows.values()) + 84 * 10 == 340_908
+    assert sum(leaf.size for leaf in jax.tree.leaves(create(LeNet5_1998()))) == 60_000
+    assert sum(row[2] for row in rows.values()) == 340_908
 
 
 def test_lenet1_counts_are_the_printed_ones():
@@ -108,12 +108,15 @@ def test_lenet1_counts_are_the_printed_ones():
     assert [row[2] for row in rows.values()] == [59_904, 2_880, 32_768, 960, 1_930]
 
 
-def test_output_layer_has_connections_but_no_parameters():
-    model, shape = LeNet5_1998(), (1, 32, 32, 1)
-    variables = create(model)
-    y, seen = network(model, variables, jnp.zeros(shape))
-    assert "output" not in variables
-    np.testing.assert_array_equal(seen["features"]["output"]["states"][0], y)
+def test_features_are_the_states_of_every_layer_by_name():
+    model, params = LeNet5_1998(), create(LeNet5_1998())
+    image = jnp.ones((1, 32, 32, 1))
+    seen = features(model, params, image)
+    assert list(seen) == ["C1", "S2", "C3", "S4", "C5", "F6", "output"]
+    assert "output" not in params  # The codes are no parameters.
+    distance = ((seen["F6"] - tables.digit_codes()) ** 2).sum(-1)
+    np.testing.assert_allclose(seen["output"][0], distance, rtol=1e-5)
+    np.testing.assert_allclose(network(model, params, image), seen["output"], rtol=1e-5)
 
 
 def test_c3_table():
@@ -153,23 +156,12 @@ def test_squash():
     np.testing.assert_allclose(squash_slope(squash(a)), slope, atol=1e-5)
 
 
-def test_normalise():
-    image = np.zeros((1, 28, 28, 1), np.uint8)
-    image[0, 0, 0], image[0, 27, 27] = 255, 51
-    x = np.asarray(normalise(jnp.asarray(image)))
-    assert x.shape == (1, 32, 32, 1)
-    np.testing.assert_allclose([x[0, 2, 2, 0], x[0, 29, 29, 0]], [1.175, 0.155], atol=1e-6)
-    np.testing.assert_allclose([x[0, 0, 0, 0], x[0, 31, 31, 0], x[0, 5, 5, 0]], -0.1, atol=1e-7)
-    np.testing.assert_allclose(normalise(jnp.asarray(image / 255.0, jnp.float32)), x, atol=1e-6)
-    assert normalise(jnp.asarray(image), 28).shape == (1, 28, 28, 1)
-
-
 @pytest.mark.parametrize("batch", [1, 3])
 def test_network_against_naive_loops(batch):
     model = LeNet5_1998(init_scale=1.0, coefficient_init=(0.1, 0.5))
     params = create(model, 1)
     images = np.random.default_rng(0).uniform(-0.1, 1.175, (batch, 32, 32, 1)).astype(np.float32)
-    y, _ = network(model, params, images)
+    y = network(model, params, images)
     expected = np.array([naive_network(params, tables.C3_TABLE, image[..., 0]) for image in images])
     np.testing.assert_allclose(y, expected, rtol=2e-5)
 
@@ -178,9 +170,7 @@ def test_gradient_against_finite_differences():
     model = LeNet5_1998()
     params = create(model, 2)
     image = np.random.default_rng(1).uniform(-0.1, 1.175, (32, 32)).astype(np.float32)
-    gradient = jax.jit(jax.grad(lambda p: network(model, p, image[None, ..., None])[0][0, 3]))(
-        params
-    )
+    gradient = jax.jit(jax.grad(lambda p: network(model, p, image[None, ..., None])[0, 3]))(params)
     rng = np.random.default_rng(2)
     for layer, leaves in params.items():
         for name, leaf in leaves.items():

@@ -9,18 +9,26 @@ import numpy as np
 import optax
 import pytest
 
+from lenet_alexnet import config as configs
 from lenet_alexnet.data import embedded
+from lenet_alexnet.data.augment import create_preprocess
+from lenet_alexnet.duration import to_steps
+from lenet_alexnet.models import features
 from lenet_alexnet.models import lenet_1998_tables as tables
 from lenet_alexnet.models.layers_1998 import Convolution1998, Dense1998, Subsample, distances
-from lenet_alexnet.models.lenet_1998 import LeNet1, LeNet5_1998, Network1998, normalise
+from lenet_alexnet.models.lenet_1998 import LeNet1, LeNet5_1998, Network1998
+from lenet_alexnet.optimizers import create_optimizer
 from lenet_alexnet.optimizers import sdlm as optimizer
 from lenet_alexnet.optimizers.sdlm import curvature, get_curvature, sdlm, set_curvature
+from tests.conftest import ROOT
+
+normalise = create_preprocess(mean=0.1 / 1.275, std=1 / 1.275, pad=2, distort={})
 
 
 class Tiny(Network1998):
     """Every kind of layer: 8x8 -> conv 2@6x6 -> subsample 2@3x3 -> sparse conv 3@1x1 -> 2 units."""
 
-    input_size = 8
+    input_shape = (8, 8, 1)
 
     @nn.nowrap
     def layers(self):
@@ -111,13 +119,15 @@ def create(model, seed, images):
     return model.init(jax.random.key(seed), images)["params"]
 
 
-def test_schedule():
-    passes = [5e-4] * 2 + [2e-4] * 3 + [1e-4] * 3 + [5e-5] * 4 + [1e-5] * 9
-    np.testing.assert_allclose([optimizer.paper_rate(p) for p in range(21)], passes, rtol=1e-6)
-    rate = optimizer.paper_schedule(60_000)
-    steps = [0, 119_999, 120_000, 299_999, 300_000, 719_999, 720_000, 1_199_999]
-    expected = [5e-4, 5e-4, 2e-4, 2e-4, 1e-4, 5e-5, 1e-5, 1e-5]
-    np.testing.assert_allclose([jax.jit(rate)(s) for s in steps], expected, rtol=1e-6)
+def test_schedule_is_the_papers():
+    config = configs.load(str(ROOT / "configs" / "lenet5_1998.py")).get_config()
+    in_steps = functools.partial(to_steps, batch_size=1, examples=60_000)
+    made = create_optimizer(total_steps=1_200_000, to_steps=in_steps, **config.optimizer.to_dict())
+    expected = [5e-4] * 2 + [2e-4] * 3 + [1e-4] * 3 + [5e-5] * 4 + [1e-5] * 8
+    for first in (0, 59_999):  # of each pass's steps the first and the last
+        found = [float(made.rate(60_000 * n + first)) for n in range(20)]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert made.curvature == (60_000, 500, 0.02)
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -186,8 +196,7 @@ def test_top_layer_curvature_is_the_exact_gauss_newton_diagonal():
     h = second_pass(model, params, images)["output"]
 
     def outputs(top):
-        _, seen = model.apply({"params": {**params, "output": top}}, images, mutable=["features"])
-        return seen["features"]["output"]["states"][0]
+        return features(model, {**params, "output": top}, images)["output"]
 
     jacobian = jax.jit(jax.jacrev(outputs))(params["output"])
     expected = jax.tree.map(lambda j: 2 * (j**2).sum((0, 1)) / len(images), jacobian)
@@ -210,7 +219,7 @@ def test_curvature_averages_patterns():
 def test_step_range_of_the_first_pass():
     # The paper: 7e-5 .. 0.016. Our initialisation comes to 2.5e-5 .. 0.020: the maximum is within a
     # factor of 2; the smallest steps, those of a few biases and coefficients, are 3 times smaller.
-    images = normalise(jnp.asarray(embedded.read("train").images[:100]).reshape(-1, 28, 28, 1))
+    images = normalise(jnp.asarray(embedded.read("train").images[:100]))
     model = LeNet5_1998()
     for seed in range(2):
         params = create(model, seed, images[:1])

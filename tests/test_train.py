@@ -9,6 +9,7 @@ from lenet_alexnet import train
 from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.errors import DataError, Diverged, Interrupted, UsageError
 from lenet_alexnet.evaluate import evaluate_workdir
+from lenet_alexnet.experiment import build
 from lenet_alexnet.record import read_json
 from tests.conftest import make_tiny_config
 
@@ -26,8 +27,7 @@ def comparable(workdir):
 
 
 def final_state(config, workdir):
-    experiment = train.build(config)
-    loop = train._Loop(config, experiment, train.RunDirectory(workdir, config), lambda: False)
+    loop = train._Loop(config, build(config), train.RunDirectory(workdir, config), lambda: False)
     loop._compile()
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
         state = checkpoints.restore(read_json(workdir / "summary.json")["step"], loop.state)

@@ -85,7 +85,7 @@ def _draw(
     keys: Key[Array, "b"], shift: float, scale: float, squeeze: float, shear: float, angle: Array
 ) -> tuple[Float[Array, "b 2 2"], Float[Array, "b 2"]]:
     """Maps from (y, x) of the result to (y, x) of the source, around the centre."""
-    u = jax.vmap(lambda key: jax.random.uniform(key, 6, minval=-1.0, maxval=1.0))(keys).T
+    u = jax.vmap(lambda key: jax.random.uniform(key, (6,), minval=-1.0, maxval=1.0))(keys).T
     size, ratio = 1 + scale * u[2], 1 + squeeze * u[3]
     cos, sin = jnp.cos(angle * u[5]), jnp.sin(angle * u[5])
     height, width, lean = 1 / (size * ratio), ratio / size, shear * u[4]

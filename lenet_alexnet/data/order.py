@@ -22,6 +22,10 @@ class Order:
         self.reshuffle = reshuffle  # False: one fixed random order in every epoch (LeNet-5, 1998)
         self._kept: dict[int, np.ndarray] = {}
 
+    def with_seed(self, seed: int) -> "Order":
+        """The same for another seed."""
+        return Order(seed, self.size, self.batch_size, reshuffle=self.reshuffle)
+
     def batches(self, step: int, count: int) -> Int32[np.ndarray, "count batch"]:
         """The examples of the `count` steps from `step` on."""
         start, stop = step * self.batch_size, (step + count) * self.batch_size

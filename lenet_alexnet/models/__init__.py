@@ -9,8 +9,16 @@ import jax.numpy as jnp
 
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.models.lenet import ACTIVATIONS, LeNet5
+from lenet_alexnet.models.lenet_1998 import LeNet1, LeNet5_1998, Network1998
 
-MODELS: dict[str, type[nn.Module]] = {"lenet5": LeNet5}
+__all__ = ["MODELS", "Network1998", "create_model", "features"]
+
+MODELS: dict[str, type[nn.Module]] = {
+    "lenet5": LeNet5,
+    "lenet5_1998": LeNet5_1998,
+    "lenet1": LeNet1,
+}
+BIAS_INITS = ("weights", "zero")
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -29,9 +37,10 @@ def create_model(*, name: str, precision: str = "float32", **options: Any) -> nn
     known = set(inspect.signature(MODELS[name]).parameters) - {"name", "parent", "dtype"}
     for option in options.keys() - known:
         raise UsageError(f"model '{name}' has no option '{option}': {nearest(option, known)}")
-    activation = options.get("activation", "tanh")
-    if activation not in ACTIVATIONS:
-        raise UsageError(f"unknown activation '{activation}': {nearest(activation, ACTIVATIONS)}")
+    for option, values in (("activation", ACTIVATIONS), ("bias_init", BIAS_INITS)):
+        if option in options and options[option] not in values:
+            wrong = options[option]
+            raise UsageError(f"unknown model.{option} '{wrong}': {nearest(wrong, values)}")
     return MODELS[name](dtype=DTYPES[precision], **options)
 
 

@@ -1,13 +1,12 @@
-"""LeNet-5 and LeNet-1 as published (LeCun, Bottou, Bengio, Haffner 1998); losses, eqs. 8 and 9."""
+"""LeNet-5 and LeNet-1 as published (LeCun, Bottou, Bengio, Haffner 1998)."""
 
 import math
 from typing import Any, Literal
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Float
 
 from lenet_alexnet.models import lenet_1998_tables as tables
 from lenet_alexnet.models.layers_1998 import (
@@ -19,14 +18,6 @@ from lenet_alexnet.models.layers_1998 import (
     Subsample,
     distances,
 )
-
-
-def normalise(images: Num[Array, "B H W 1"], size: int = 32) -> Float[Array, "B S S 1"]:
-    """Bytes, or floats 0..1 -> background -0.1, ink 1.175, extended to size x size (pp. 7, 10)."""
-    unit = images.astype(jnp.float32) / 255.0 if images.dtype == jnp.uint8 else images
-    margin = (size - images.shape[1]) // 2
-    padding = ((0, 0), (margin, margin), (margin, margin), (0, 0))
-    return jnp.pad(1.275 * unit - 0.1, padding, constant_values=-0.1)
 
 
 class Network1998(nn.Module):
@@ -52,9 +43,11 @@ class Network1998(nn.Module):
     coefficient_init: tuple[float, float] = (0.25, 0.25)
     dtype: Any = jnp.float32
 
+    num_classes = 10  # as many as there are codes
+
     @property
-    def input_size(self) -> int:
-        """Rows and columns of the input."""
+    def input_shape(self) -> tuple[int, int, int]:
+        """Rows, columns and channels of the input."""
         raise NotImplementedError
 
     @property
@@ -77,21 +70,24 @@ class Network1998(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W 1"]) -> Float[Array, "B 10"]:
-        """Normalised images -> penalties y (eq. 7); the predicted class is argmin y."""
+        """Normalised images (-0.1 background, 1.175 ink, p. 7) -> scores -y, y as in eq. 7.
+
+        The predicted class is argmin y; the softmax of -y is eq. 9's posterior but for e^-j.
+        """
         x = jnp.moveaxis(x, -1, 1).astype(self.dtype)
         for layer in self.layers():
             x = layer(x)
-            layer.sow("features", "states", x)
-        return self.penalties(x)
+        y = self.penalties(x)
+        return -y.astype(jnp.promote_types(y.dtype, jnp.float32))
 
 
 class LeNet5_1998(Network1998):
     """LeNet-5, sec. II.B: 60,000 trainable parameters, 340,908 connections. Input 32x32."""
 
     @property
-    def input_size(self) -> int:
+    def input_shape(self) -> tuple[int, int, int]:
         """32x32, "significantly larger than the largest character"."""
-        return 32
+        return 32, 32, 1
 
     @nn.nowrap
     def layers(self) -> list[Layer]:
@@ -109,10 +105,7 @@ class LeNet5_1998(Network1998):
     @nn.nowrap
     def penalties(self, x: Float[Array, "B 84"]) -> Float[Array, "B 10"]:
         """Distances to the 7x12 bitmaps of the ten digits."""
-        layer = RBF(84, name="output")
-        y = layer(x)  # 10
-        layer.sow("features", "states", y)
-        return y
+        return RBF(84, name="output")(x)  # 10
 
 
 class LeNet1(Network1998):
@@ -123,9 +116,9 @@ class LeNet1(Network1998):
     """
 
     @property
-    def input_size(self) -> int:
+    def input_shape(self) -> tuple[int, int, int]:
         """28x28, the files' own."""
-        return 28
+        return 28, 28, 1
 
     @nn.nowrap
     def layers(self) -> list[Layer]:
@@ -143,23 +136,3 @@ class LeNet1(Network1998):
     def penalties(self, x: Float[Array, "B 10"]) -> Float[Array, "B 10"]:
         """Squared distances to each class's target outputs, +1 for the class and -1 elsewhere."""
         return distances(x, 2.0 * np.eye(10) - 1.0)
-
-
-# ---------------------------------------------------------------- losses
-
-
-def penalty_eq8(y: Float[Array, "B I"], labels: Int[Array, " B"]) -> Float[Array, " B"]:
-    """Penalty of the right class, eq. 8: maximum likelihood, sound because the codes are fixed."""
-    return jnp.take_along_axis(y, labels[:, None], axis=1)[:, 0]
-
-
-def penalty_eq9(
-    y: Float[Array, "B I"], labels: Int[Array, " B"], j: float | Float[Array, ""]
-) -> Float[Array, " B"]:
-    """Eq. 9, maximum a posteriori: y_D + log(e^-j + sum_i e^-y_i) >= 0; pushes wrong classes up.
-
-    j is the penalty of a "rubbish" class (no value in the paper): classes far above it are left be.
-    """
-    rubbish = jnp.broadcast_to(jnp.asarray(j, y.dtype), (len(y), 1))
-    competition = jax.nn.logsumexp(-jnp.concatenate([y, rubbish], axis=1), axis=1)
-    return penalty_eq8(y, labels) + competition

@@ -2,27 +2,45 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import optax
 
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.optimizers.schedules import create_schedule
+from lenet_alexnet.optimizers.sdlm import sdlm as make_sdlm
+
+
+class CurvatureOptions(NamedTuple):
+    """When the curvature is estimated anew (in steps), on how many examples, and its mu."""
+
+    every: int
+    examples: int
+    mu: float
+
+
+class Optimizer(NamedTuple):
+    """An optimizer, its rate as a function of the completed steps, and its curvature, if any."""
+
+    tx: optax.GradientTransformation
+    rate: optax.Schedule
+    curvature: CurvatureOptions | None = None
 
 
 def create_optimizer(
     *, name: str, learning_rate: float, schedule: Mapping[str, Any], total_steps: int,
-    to_steps: Callable[[str], int], **options: Any,
-) -> tuple[optax.GradientTransformation, optax.Schedule]:  # fmt: skip
-    """The optimizer and its learning rate as a function of the completed steps.
+    to_steps: Callable[[str], int], curvature: Mapping[str, Any] | None = None, **options: Any,
+) -> Optimizer:  # fmt: skip
+    """The optimizer of a config.
 
     Args:
-      name: sgd | adam | adamw.
+      name: sgd | adam | adamw | sdlm.
       learning_rate: the schedule's peak.
       schedule: its shape, see `create_schedule`.
       total_steps: the length of the run.
       to_steps: turns "3 epochs" into steps.
+      curvature: for sdlm: `every` (an interval), on so many `examples`.
       **options: the named optimizer's own numbers.
 
     Raises:
@@ -32,16 +50,24 @@ def create_optimizer(
         "sgd": _sgd,
         "adam": _adam,
         "adamw": _adamw,
+        "sdlm": make_sdlm,
     }
     if name not in makers:
         raise UsageError(f"unknown optimizer.name '{name}': {nearest(name, makers)}")
-    known = set(inspect.signature(makers[name]).parameters) - {"rate"}
+    known = set(inspect.signature(makers[name]).parameters) - {"rate", "learning_rate"}
     for option in options.keys() - known:
         raise UsageError(f"optimizer '{name}' has no option '{option}': {nearest(option, known)}")
     rate = create_schedule(
         learning_rate=learning_rate, total_steps=total_steps, to_steps=to_steps, **schedule
     )
-    return makers[name](rate, **options), rate
+    if (name == "sdlm") != (curvature is not None):
+        needs = "needs" if name == "sdlm" else "has no"
+        raise UsageError(f"optimizer '{name}' {needs} optimizer.curvature (every, examples)")
+    tx = makers[name](rate, **options)
+    if curvature is None:
+        return Optimizer(tx, rate)
+    every = to_steps(curvature["every"])
+    return Optimizer(tx, rate, CurvatureOptions(every, curvature["examples"], options["mu"]))
 
 
 def _sgd(

@@ -1,6 +1,7 @@
 """Learning rates as functions of the completed steps."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import optax
@@ -44,7 +45,7 @@ def create_schedule(
     def schedule(step: Array) -> Array:
         done = jnp.clip((step - rise) / max(total_steps - rise, 1), 0.0, 1.0)
         passed = sum(jnp.where(step >= drop, 1, 0) for drop in drops)
-        shapes = {
+        shapes: dict[str, Callable[[], Any]] = {
             "constant": lambda: 1.0,
             "steps": lambda: jnp.power(factor, passed),
             "piecewise": lambda: jnp.asarray(values, jnp.float32)[passed],

@@ -18,22 +18,6 @@ from lenet_alexnet.models.lenet_1998 import Network1998
 
 Schedule = Callable[[Int[Array, ""]], Any]
 
-# Sec. III.B: the global rate eta, and for how many passes; the last one holds "thereafter".
-PAPER_RATES = ((0.0005, 2), (0.0002, 3), (0.0001, 3), (0.00005, 4), (0.00001, None))
-
-
-def paper_rate(pass_index: Int[Array, ""] | int) -> Float[Array, ""]:
-    """The paper's eta in a pass, counted from 0."""
-    ends = np.cumsum([passes for _, passes in PAPER_RATES if passes])
-    index = jnp.searchsorted(jnp.asarray(ends), jnp.asarray(pass_index), side="right")
-    return jnp.asarray([rate for rate, _ in PAPER_RATES], jnp.float32)[index]
-
-
-def paper_schedule(patterns: int) -> Schedule:
-    """The paper's eta as a function of the step, for passes of so many patterns (batch size 1)."""
-    return lambda count: paper_rate(count // patterns)
-
-
 # ---------------------------------------------------------------- the optimizer
 
 
@@ -53,7 +37,7 @@ def step_sizes(
     return jax.tree.map(lambda h: eta / (mu + h), curvature)
 
 
-def sdlm(learning_rate: float | Schedule, mu: float = 0.02) -> optax.GradientTransformation:
+def sdlm(learning_rate: float | Schedule, *, mu: float = 0.02) -> optax.GradientTransformation:
     """Update -eta / (mu + h) * gradient; `learning_rate` is eta, or a function of the step count.
 
     The state starts with h infinite, so nothing moves until `set_curvature` has been called.

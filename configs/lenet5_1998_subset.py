@@ -1,0 +1,15 @@
+"""LeNet-5 as published, on the first 15,000 training images (1998, Fig. 6).
+
+    lenet-alexnet data prepare mnist
+    lenet-alexnet train --config=configs/lenet5_1998_subset.py --workdir=runs/lenet5_1998_15k
+
+For the figure's other point: --config.data.train="train[:30000]"
+"""
+
+import lenet5_1998
+
+
+def get_config():
+    config = lenet5_1998.get_config().unlock()
+    config.data.train = "train[:15000]"
+    return config.lock()

@@ -1,0 +1,162 @@
+"""What a config stands for, built: the network, the data, the optimizer, the schedule."""
+
+import time
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from lenet_alexnet.data import Split, load_split
+from lenet_alexnet.data.augment import Preprocess, create_preprocess
+from lenet_alexnet.data.order import Order, epoch_order
+from lenet_alexnet.duration import to_steps
+from lenet_alexnet.errors import UsageError
+from lenet_alexnet.losses import Loss, create_loss
+from lenet_alexnet.models import Network1998, create_model
+from lenet_alexnet.optimizers import Optimizer, create_optimizer
+
+FAR = 2**32  # Epochs from here on order other things than training.
+
+
+class Schedule(NamedTuple):
+    """The run in steps: its length and its intervals (0: never)."""
+
+    total: int
+    log: int
+    evaluate: int
+    save: int
+    refresh: int
+    per_dispatch: int
+
+    def due(self, step: int) -> tuple[bool, bool]:
+        """Whether to evaluate and to save after `step` steps; the end has its own."""
+        if step == self.total:
+            return False, False
+        return tuple(bool(n) and step % n == 0 for n in (self.evaluate, self.save))  # type: ignore
+
+    def next_stop(self, step: int) -> int:
+        """Where the dispatch that starts at `step` must end."""
+        intervals = (self.log, self.evaluate, self.save, self.refresh)
+        stops = [self.total, step + self.per_dispatch]
+        stops += [step - step % n + n for n in intervals if n]
+        return min(stops)
+
+
+class Experiment(NamedTuple):
+    """What a config stands for, built."""
+
+    model: nn.Module
+    preprocess: Preprocess
+    train_loss: Loss
+    eval_loss: Loss
+    optimizer: Optimizer
+    schedule: Schedule
+    order: Order
+    train_data: Split
+    eval_data: dict[str, Split]
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Not whole where the batch size does not divide the data."""
+        return len(self.train_data) / self.order.batch_size
+
+    def curvature_index(self, order: Order, step: int) -> np.ndarray:
+        """The training examples on which the curvature is estimated before `step`, drawn anew."""
+        assert self.optimizer.curvature is not None
+        count = self.optimizer.curvature.examples
+        return epoch_order(order.seed, FAR + step // self.schedule.refresh, order.size)[:count]
+
+    def rate(self, step: int) -> float:
+        """The learning rate of the step after `step` completed ones."""
+        with jax.transfer_guard("allow"):
+            return float(self.optimizer.rate(step))
+
+    def row(self, step: int, split: str, result: dict, images_per_second: float | None) -> dict:
+        """One line of metrics.jsonl."""
+        return {
+            "step": step,
+            "epoch": round(step / self.steps_per_epoch, 4),
+            "split": split,
+            **result,
+            "images_per_second": images_per_second,
+            "learning_rate": self.rate(step),
+            "time": time.time(),
+        }
+
+
+def build(config: Any) -> Experiment:
+    """Loads the data and builds the network, the optimizer and the schedule of a config."""
+    model = create_model(precision=config.train.precision, **config.model)
+    preprocess = build_preprocess(config)
+    train_data = load(config, config.data.train)
+    eval_data = {
+        name: load(config, config.data[name])
+        for name in ("validation", "test")
+        if config.data[name]
+    }
+    size, batch_size = len(train_data), config.train.batch_size
+    if not 1 <= batch_size <= size:
+        raise UsageError(f"train.batch_size {batch_size} is not within 1..{size}, the training set")
+
+    for key, value in (
+        ("train.steps_per_dispatch", config.train.steps_per_dispatch),
+        ("eval.batch_size", config.eval.batch_size),
+    ):
+        if value < 1:
+            raise UsageError(f"{key} {value} is not at least 1")
+    classes = len(train_data.class_names)
+    if model.num_classes < classes:
+        raise UsageError(f"model.num_classes {model.num_classes} is less than the data's {classes}")
+
+    def in_steps(text: str) -> int:
+        return to_steps(text, batch_size=batch_size, examples=size)
+
+    optimizer = create_optimizer(
+        total_steps=in_steps(config.train.duration), to_steps=in_steps, **config.optimizer.to_dict()
+    )
+    if optimizer.curvature and not isinstance(model, Network1998):
+        raise UsageError(f"optimizer 'sdlm' trains the networks of 1998, not '{config.model.name}'")
+    schedule = Schedule(
+        total=in_steps(config.train.duration),
+        log=in_steps(config.train.log_every),
+        evaluate=in_steps(config.eval.every),
+        save=in_steps(config.checkpoint.every),
+        refresh=optimizer.curvature.every if optimizer.curvature else 0,
+        per_dispatch=config.train.steps_per_dispatch,
+    )
+    order = Order(
+        config.seed, size * config.data.variants, batch_size, reshuffle=config.data.reshuffle
+    )
+    train_loss, eval_loss = build_losses(config)
+    return Experiment(
+        model, preprocess, train_loss, eval_loss, optimizer, schedule, order, train_data, eval_data
+    )
+
+
+def build_losses(config: Any) -> tuple[Loss, Loss]:
+    """The loss that is trained, and the same without label smoothing to evaluate with."""
+    options = config.train.loss.to_dict()
+    plain = {name: value for name, value in options.items() if name != "label_smoothing"}
+    return create_loss(**options), create_loss(**plain)
+
+
+def build_preprocess(config: Any) -> Preprocess:
+    """The preprocessing of a config's `data` section."""
+    data = config.data
+    return create_preprocess(
+        mean=data.mean, std=data.std, pad=data.pad, distort=data.distort.to_dict()
+    )
+
+
+def load(config: Any, split: str) -> Split:
+    """One split of a config's data."""
+    data = config.data
+    return load_split(
+        source=data.source,
+        name=data.name,
+        data_dir=data.data_dir,
+        split=split,
+        image_size=data.image_size,
+        channels=data.channels,
+    )

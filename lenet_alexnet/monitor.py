@@ -1,0 +1,110 @@
+"""What a person watches: time, speed, a loss that does not move."""
+
+import contextlib
+import math
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+
+class Stopwatch:
+    """Time spent in training, laps at log lines, pauses for evaluation and saving."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._mark, self._step = 0.0, 0
+
+    def start(self, step: int) -> None:
+        """Training begins at `step`."""
+        self._mark, self._step, self._lap = time.monotonic(), step, 0.0
+
+    def lap(self, step: int) -> float:
+        """Steps per second since the last lap."""
+        self._tick()
+        speed = (step - self._step) / max(self._lap, 1e-9)
+        self._step, self._lap = step, 0.0
+        return speed
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time in here is not training."""
+        self._tick()
+        yield
+        self._mark = time.monotonic()
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self._lap += now - self._mark
+        self.seconds += now - self._mark
+        self._mark = now
+
+
+class FlatLoss:
+    """Says once, in plain words, that nothing is being learnt."""
+
+    def __init__(self, class_names: tuple[str, ...]) -> None:
+        self._chance = math.log(len(class_names))
+        self._said = False
+
+    def check(self, row: dict[str, Any]) -> None:
+        """After an epoch a loss within 1 % of guessing, or above it, is flat."""
+        if not self._said and row["epoch"] >= 1 and row["loss"] > 0.99 * self._chance:
+            self._said = True
+            say(
+                f"warning: the loss is flat at {row['loss']:.3f} after epoch {row['epoch']:.1f}, "
+                f"no better than guessing ({self._chance:.3f}): learning rate or initialisation?"
+            )
+
+
+def say(text: str) -> None:
+    """A line for the person who watches."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Progress(contextlib.AbstractContextManager):
+    """A bar on a terminal, a plain line per record elsewhere."""
+
+    def __init__(self, total_steps: int, step: int, steps_per_epoch: float) -> None:
+        from tqdm import tqdm
+
+        self._steps_per_epoch = steps_per_epoch
+        self._total, self._first, self._start = total_steps, step, time.monotonic()
+        self._bar = tqdm(
+            total=total_steps,
+            initial=step,
+            disable=not sys.stderr.isatty(),
+            file=sys.stderr,
+            dynamic_ncols=True,
+            bar_format="{percentage:3.0f}% |{bar:20}| {desc} [{elapsed}<{remaining}]",
+        )
+
+    def advance(self, step: int) -> None:
+        """So many steps are completed."""
+        if not self._bar.disable:
+            self._bar.update(step - self._bar.n)
+
+    def show(self, row: dict[str, Any]) -> None:
+        """The newest record: in the bar for training, as a line that stays for an evaluation."""
+        train = row["split"] == "train"
+        text = (
+            f"epoch {row['epoch']:6.2f}  {row['split']:<10}  loss {row['loss']:.4f}  "
+            f"error {100 * row['top1_error']:5.2f} %"
+        )
+        if train:
+            text += f"  {row['images_per_second']:,.0f} img/s"
+        if self._bar.disable:
+            print(f"{text}{self._time_left(row['step'])}", file=sys.stderr, flush=True)
+        elif train:
+            self._bar.set_description_str(text, refresh=True)
+        else:
+            self._bar.write(text, file=sys.stderr)
+
+    def _time_left(self, step: int) -> str:
+        if step <= self._first or step >= self._total:
+            return ""
+        rate = (time.monotonic() - self._start) / (step - self._first)
+        return f"  {rate * (self._total - step):.0f} s left"
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
