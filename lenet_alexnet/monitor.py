@@ -1,7 +1,6 @@
 """What a person watches: time, speed, a loss that does not move."""
 
 import contextlib
-import math
 import sys
 import time
 from collections.abc import Iterator
@@ -40,20 +39,21 @@ class Stopwatch:
         self._mark = now
 
 
-class FlatLoss:
+class Flat:
     """Says once, in plain words, that nothing is being learnt."""
 
     def __init__(self, class_names: tuple[str, ...]) -> None:
-        self._chance = math.log(len(class_names))
+        self._guessing = 1 - 1 / len(class_names)
         self._said = False
 
     def check(self, row: dict[str, Any]) -> None:
-        """After an epoch a loss within 1 % of guessing, or above it, is flat."""
-        if not self._said and row["epoch"] >= 1 and row["loss"] > 0.99 * self._chance:
+        """After an epoch, training errors within 3 % of those of guessing mean a flat loss."""
+        if not self._said and row["epoch"] >= 1 and row["top1_error"] > 0.97 * self._guessing:
             self._said = True
             say(
-                f"warning: the loss is flat at {row['loss']:.3f} after epoch {row['epoch']:.1f}, "
-                f"no better than guessing ({self._chance:.3f}): learning rate or initialisation?"
+                f"warning: the loss is flat at {row['loss']:.3f}: after epoch {row['epoch']:.1f} "
+                f"the error is {100 * row['top1_error']:.0f} %, as by guessing; "
+                "learning rate or initialisation?"
             )
 
 

@@ -16,7 +16,7 @@ from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.errors import Diverged, Interrupted
 from lenet_alexnet.evaluate import Evaluator, summarize
 from lenet_alexnet.experiment import Experiment, build
-from lenet_alexnet.monitor import FlatLoss, Progress, Stopwatch, say
+from lenet_alexnet.monitor import Flat, Progress, Stopwatch, say
 from lenet_alexnet.optimizers.sdlm import get_curvature, step_report, step_sizes
 from lenet_alexnet.record import MetricsLog, RunDirectory
 
@@ -57,7 +57,7 @@ class _Loop:
         self.step, self.first_step = 0, 0
         self.results: dict[str, dict[str, Any]] = {}
         self.clock = Stopwatch()
-        self.flat = FlatLoss(experiment.train_data.class_names)
+        self.flat = Flat(experiment.train_data.class_names)
 
     def run(self) -> dict[str, Any]:
         """Compiles, restores or starts, trains, evaluates; the summary is written at any end."""
