@@ -3,7 +3,7 @@
     lenet-alexnet data prepare mnist
     lenet-alexnet train --config=configs/lenet5_1998.py --workdir=runs/lenet5_1998
 
-Departure: the weights start uniform in +-sqrt(3/F), not +-2.4/F, with which nothing is learnt at
+Departure: the weights start uniform in +-1.5/sqrt(F), not +-2.4/F, with which nothing is learnt at
 the paper's steps; the biases of a unit start in the same range as its weights.
 """
 
@@ -19,11 +19,11 @@ def get_config():
     )
     config.model = {
         "name": "lenet5_1998",
-        "init_scale": 3**0.5,
+        "init_scale": 1.5,
         "init_power": 0.5,
         "bias_init": "weights",
         "bias_in_fan_in": False,
-        "coefficient_init": (0.0, 0.5),
+        "coefficient_init": (0.25, 0.25),
     }
     config.optimizer = {
         "name": "sdlm",

@@ -197,20 +197,19 @@ def test_initial_ranges():
         assert abs(bias) <= by_fan_in[used]
 
     ours = create(LeNet5_1998())
-    np.testing.assert_allclose(
-        np.std(ours["C5"]["kernel"]), 1 / 20, rtol=0.02
-    )  # sums of variance 1
-    assert np.abs(ours["C5"]["bias"]).max() > 0.9 * math.sqrt(3 / 400)
+    # A uniform distribution's deviation is its bound over sqrt(3).
+    np.testing.assert_allclose(np.std(ours["C5"]["kernel"]), 1.5 / 20 / math.sqrt(3), rtol=0.02)
+    assert 0.9 * 1.5 / 20 < np.abs(ours["C5"]["bias"]).max() <= 1.5 / 20
     other = create(LeNet5_1998(bias_init="zero", bias_in_fan_in=True))
-    np.testing.assert_allclose(np.std(other["C1"]["kernel"]), 1 / math.sqrt(26), rtol=0.15)
-    assert np.abs(other["C1"]["kernel"]).max() <= math.sqrt(3 / 26)
+    np.testing.assert_allclose(np.std(other["C1"]["kernel"]), 1.5 / math.sqrt(3 * 26), rtol=0.15)
+    assert np.abs(other["C1"]["kernel"]).max() <= 1.5 / math.sqrt(26)
     assert all(not np.any(leaves["bias"]) for leaves in other.values())
 
 
 def test_initial_defaults_are_the_documented_ones():
     params = create(LeNet5_1998())
     np.testing.assert_array_equal(params["S2"]["coefficient"], np.full(6, 0.25, np.float32))
-    assert np.abs(params["S4"]["bias"]).max() <= math.sqrt(3) / 2
+    assert np.abs(params["S4"]["bias"]).max() <= 1.5 / 2
     assert len(np.unique(params["S4"]["bias"])) == 16
 
 
