@@ -7,6 +7,8 @@ from scipy import ndimage
 from lenet_alexnet.data import augment
 from lenet_alexnet.errors import UsageError
 
+affine = jax.jit(augment.affine, static_argnames=augment.RANGES)
+draw = jax.jit(augment._draw)
 KEYS = jax.random.split(jax.random.key(0), 6)
 
 
@@ -20,7 +22,7 @@ def blob(rng):
 
 def test_ranges_of_zero_change_nothing(rng):
     images = blob(rng)
-    np.testing.assert_allclose(augment.affine(KEYS, images), images, atol=1e-6)
+    np.testing.assert_allclose(affine(KEYS, images), images, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -36,10 +38,10 @@ def test_ranges_of_zero_change_nothing(rng):
 )
 def test_equals_scipys_affine_transform(rng, ranges):
     images = blob(rng)
-    found = augment.affine(KEYS, images, **ranges)
+    found = affine(KEYS, images, **ranges)
     drawn = dict.fromkeys(augment.RANGES, 0.0) | ranges
     angle = jnp.deg2rad(drawn.pop("rotation"))
-    matrix, offset = augment._draw(KEYS, *drawn.values(), angle)
+    matrix, offset = draw(KEYS, *drawn.values(), angle)
     matrix = np.asarray(matrix, float)
     centre = np.full(2, 13.5)
     expected = np.stack(
@@ -66,20 +68,20 @@ def test_shift_moves_by_whole_pixels_exactly(monkeypatch, rng):
 
 def test_an_images_draw_does_not_depend_on_its_batch(rng):
     images = blob(rng)
-    together = augment.affine(KEYS, images, shift=2.0, rotation=20.0)
-    alone = augment.affine(KEYS[3:4], images[3:4], shift=2.0, rotation=20.0)
+    together = affine(KEYS, images, shift=2.0, rotation=20.0)
+    alone = affine(KEYS[3:4], images[3:4], shift=2.0, rotation=20.0)
     np.testing.assert_allclose(together[3:4], alone, atol=1e-6)
-    assert np.abs(augment.affine(KEYS[2:3], images[3:4], shift=2.0) - alone).max() > 0.01
+    assert np.abs(affine(KEYS[2:3], images[3:4], shift=2.0) - alone).max() > 0.01
 
 
 def test_draws_fill_their_ranges_and_no_more():
-    matrix, offset = augment._draw(jax.random.split(KEYS[0], 4000), 2.0, 0.1, 0.0, 0.0, 0.0)
+    matrix, offset = draw(jax.random.split(KEYS[0], 4000), 2.0, 0.1, 0.0, 0.0, jnp.zeros(()))
     assert 1.99 < float(jnp.abs(offset).max()) <= 2.0
     sizes = 1 / matrix[:, 0, 0]
     assert 0.9 <= float(sizes.min()) < 0.901
     assert 1.099 < float(sizes.max()) <= 1.1 + 1e-6
     np.testing.assert_allclose(jnp.linalg.det(matrix), 1 / sizes**2, rtol=1e-5)
-    squeezed, _ = augment._draw(jax.random.split(KEYS[0], 100), 0.0, 0.0, 0.3, 0.0, 0.0)
+    squeezed, _ = draw(jax.random.split(KEYS[0], 100), 0.0, 0.0, 0.3, 0.0, jnp.zeros(()))
     np.testing.assert_allclose(jnp.linalg.det(squeezed), 1.0, rtol=1e-5)
 
 

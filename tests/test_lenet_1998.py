@@ -109,7 +109,7 @@ def test_lenet1_counts_are_the_printed_ones():
 
 
 def test_features_are_the_states_of_every_layer_by_name():
-    model, params = LeNet5_1998(), create(LeNet5_1998())
+    model, params = LeNet5_1998(), initial(LeNet5_1998(), 0)
     image = jnp.ones((1, 32, 32, 1))
     seen = features(model, params, image)
     assert list(seen) == ["C1", "S2", "C3", "S4", "C5", "F6", "output"]
@@ -150,10 +150,10 @@ def test_digit_codes():
 def test_squash():
     np.testing.assert_allclose(squash(jnp.array([1.0, -1.0, 0.0])), [1, -1, 0], atol=3e-6)
     a = np.linspace(-3, 3, 601)
-    second = np.gradient(np.gradient(np.asarray(squash(a), np.float64), a), a)
+    second = np.gradient(np.gradient(np.asarray(squash(jnp.asarray(a)), np.float64), a), a)
     assert abs(abs(a[np.abs(second[2:-2]).argmax() + 2]) - 1) < 0.05  # |f''| is largest near +-1
     slope = jax.vmap(jax.grad(squash))(jnp.asarray(a, jnp.float32))
-    np.testing.assert_allclose(squash_slope(squash(a)), slope, atol=1e-5)
+    np.testing.assert_allclose(squash_slope(squash(jnp.asarray(a))), slope, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, 3])

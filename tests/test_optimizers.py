@@ -74,10 +74,9 @@ def test_linear():
 
 def optimizer(**options):
     schedule = {"name": "constant"}
-    tx, _ = create_optimizer(
+    return create_optimizer(
         learning_rate=0.1, schedule=schedule, total_steps=10, to_steps=in_steps, **options
-    )
-    return tx
+    ).tx
 
 
 def run(tx, steps=2):

@@ -39,7 +39,7 @@ def test_one_step_is_the_gradient_of_the_mean_loss(data):
 
     distort_key = jax.random.split(jax.random.fold_in(KEY, 0))[0]
     x = PREPROCESS(images, jax.vmap(jax.random.fold_in, (None, 0))(distort_key, index))
-    logits = MODEL.apply({"params": state.params}, x)
+    logits = jax.jit(MODEL.apply)({"params": state.params}, x)
     probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     error = probabilities - np.eye(10)[labels]
     # The output layer's bias moves by minus the rate times the mean of p - t.
@@ -53,12 +53,13 @@ def test_one_step_is_the_gradient_of_the_mean_loss(data):
 def test_fixed_variants_are_the_original_and_then_distortions_of_it(data):
     images, _ = data
     index = jnp.array([5, 5 + 23, 5 + 46])  # Image 5 of 23, and two variants of it.
-    original, first, second = steps.draw(PREPROCESS, images, index, KEY, variants=10)
+    draw = jax.jit(steps.draw, static_argnums=(0, 4))
+    original, first, second = draw(PREPROCESS, images, index, KEY, 10)
     np.testing.assert_array_equal(original, PREPROCESS(images[5:6], None)[0])
     assert np.abs(first - original).max() > 0.1 < np.abs(second - first).max()
-    again = steps.draw(PREPROCESS, images, index[1:2], KEY, variants=10)[0]
+    again = draw(PREPROCESS, images, index[1:2], KEY, 10)[0]
     np.testing.assert_allclose(again, first, atol=1e-6)  # Whatever the batch.
-    fresh = steps.draw(PREPROCESS, images, index[:1], KEY)[0]
+    fresh = draw(PREPROCESS, images, index[:1], KEY, 1)[0]
     assert np.abs(fresh - original).max() > 0.1  # With one variant the image itself moves.
 
 
@@ -105,8 +106,9 @@ def test_the_first_step_that_is_not_finite_is_named(data):
 @pytest.mark.parametrize("batch_size", [1, 4, 22, 23])
 def test_evaluation_counts_every_example_once_at_any_batch_size(data, batch_size):
     params = state_of(optax.sgd(0.1)).params
-    found = summarize(steps.make_evaluate(MODEL, LOSS, PREPROCESS, batch_size)(params, *data))
-    logits = MODEL.apply({"params": params}, PREPROCESS(data[0], None))
+    evaluate = jax.jit(steps.make_evaluate(MODEL, LOSS, PREPROCESS, batch_size))
+    found = summarize(evaluate(params, *data))
+    logits = jax.jit(MODEL.apply)({"params": params}, PREPROCESS(data[0], None))
     assert found["examples"] == 23
     assert found["top1_error"] == float(np.mean(np.asarray(logits.argmax(-1) != data[1])))
     np.testing.assert_allclose(found["loss"], LOSS(logits, data[1]).mean(), rtol=1e-5)

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Key, UInt8
 from lenet_alexnet.errors import UsageError, nearest
 
 Preprocess = Callable[[UInt8[Array, "b h w c"], Key[Array, "b"] | None], Float[Array, "b h2 w2 c"]]
+Number = float | Float[Array, ""]
 RANGES = ("shift", "scale", "squeeze", "shear", "rotation")
 
 
@@ -40,11 +41,11 @@ def affine(
     keys: Key[Array, "b"],
     images: Float[Array, "b h w c"],
     *,
-    shift: float = 0.0,
-    scale: float = 0.0,
-    squeeze: float = 0.0,
-    shear: float = 0.0,
-    rotation: float = 0.0,
+    shift: Number = 0.0,
+    scale: Number = 0.0,
+    squeeze: Number = 0.0,
+    shear: Number = 0.0,
+    rotation: Number = 0.0,
 ) -> Float[Array, "b h w c"]:
     """Planar affine distortions, each drawn uniformly for each image; outside is 0.
 
@@ -82,7 +83,12 @@ def _hat(distance: Array) -> Array:
 
 
 def _draw(
-    keys: Key[Array, "b"], shift: float, scale: float, squeeze: float, shear: float, angle: Array
+    keys: Key[Array, "b"],
+    shift: Number,
+    scale: Number,
+    squeeze: Number,
+    shear: Number,
+    angle: Array,
 ) -> tuple[Float[Array, "b 2 2"], Float[Array, "b 2"]]:
     """Maps from (y, x) of the result to (y, x) of the source, around the centre."""
     u = jax.vmap(lambda key: jax.random.uniform(key, (6,), minval=-1.0, maxval=1.0))(keys).T

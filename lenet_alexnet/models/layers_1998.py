@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from lenet_alexnet.models import lenet_1998_tables as tables
 
@@ -45,14 +45,14 @@ class Initialisation:
     bias_in_fan_in: bool
     coefficient: tuple[float, float]
 
-    def bound(self, fan_in: Float[np.ndarray, "..."] | int) -> Float[np.ndarray, "..."]:
+    def bound(self, fan_in: Int[np.ndarray, "..."] | int) -> Float[np.ndarray, "..."]:
         """Weights of a unit with `fan_in` inputs are uniform in +-bound."""
         inputs = np.asarray(fan_in, np.float32) + self.bias_in_fan_in
-        return self.scale / inputs**self.power
+        return np.asarray(self.scale / inputs**self.power)
 
-    def bias_bound(self, fan_in: Float[np.ndarray, "..."] | int) -> Float[np.ndarray, "..."]:
+    def bias_bound(self, fan_in: Int[np.ndarray, "..."] | int) -> Float[np.ndarray, "..."]:
         """Biases of a unit with `fan_in` inputs are uniform in +-bias_bound."""
-        return self.bound(fan_in) * (self.bias == "weights")
+        return np.asarray(self.bound(fan_in) * (self.bias == "weights"))
 
 
 def uniform(low: Any, high: Any) -> Callable[..., Float[Array, "..."]]:

@@ -64,12 +64,12 @@ class Network1998(nn.Module):
         raise NotImplementedError
 
     @nn.nowrap
-    def penalties(self, x: Float[Array, "B J"]) -> Float[Array, "B 10"]:
+    def penalties(self, x: Float[Array, "B J"]) -> Float[Array, "B I"]:
         """The fixed top: states of the last layer with parameters -> one penalty a class."""
         raise NotImplementedError
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B H W 1"]) -> Float[Array, "B 10"]:
+    def __call__(self, x: Float[Array, "B H W 1"]) -> Float[Array, "B I"]:
         """Normalised images (-0.1 background, 1.175 ink, p. 7) -> scores -y, y as in eq. 7.
 
         The predicted class is argmin y; the softmax of -y is eq. 9's posterior but for e^-j.

@@ -42,7 +42,7 @@ def create_schedule(
         )
     rise, drops = to_steps(warmup), [to_steps(boundary) for boundary in boundaries]
 
-    def schedule(step: Array) -> Array:
+    def schedule(step: Array | int) -> Array:
         done = jnp.clip((step - rise) / max(total_steps - rise, 1), 0.0, 1.0)
         passed = sum(jnp.where(step >= drop, 1, 0) for drop in drops)
         shapes: dict[str, Callable[[], Any]] = {
