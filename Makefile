@@ -4,7 +4,7 @@ BIN     := .venv/bin
 WORKDIR ?= runs/lenet5_quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all check format clean
+.PHONY: help install train test test-all results check format clean
 
 help:        ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
@@ -26,6 +26,9 @@ test: install  ## the fast tests
 
 test-all: install  ## every test
 	@$(BIN)/python -m pytest -n 2
+
+results: install  ## write the tables of the READMEs from the run records
+	@$(BIN)/python tools/collect_results.py tables
 
 check: install  ## format, lint and types
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run make format"; exit 1; }

@@ -87,6 +87,32 @@ def figure_6() -> None:
     save("fig6.png")
 
 
+def figure_8(workdir: str, data_dir: str) -> None:
+    """The misclassified test digits of one run, true > answer, in the order of the test set."""
+    import jax
+
+    from lenet_alexnet.restore import load_named, open_run
+    from lenet_alexnet.step import forward
+
+    run = open_run(Path(workdir))
+    test = load_named(run.config, "test", data_dir)
+    answer = jax.jit(lambda x: forward(run.model, run.params, run.preprocess(x, None)).argmax(-1))
+    batches = np.split(test.images, range(500, len(test), 500))
+    answers = np.concatenate([np.asarray(answer(batch)) for batch in batches])
+    wrong = np.flatnonzero(answers != test.labels)
+    columns = 15
+    lines = -(-len(wrong) // columns)
+    figure, grid = plt.subplots(lines, columns, figsize=(columns * 0.62, lines * 0.82))
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, i in zip(grid.flat, wrong, strict=False):
+        axes.imshow(test.images[i, ..., 0], cmap="gray_r")
+        axes.set_title(f"{test.labels[i]}>{answers[i]}", fontsize=10, pad=2)
+    title = f"{len(wrong)} of {len(test):,} test digits misclassified: true > answer"
+    figure.suptitle(title, fontsize=12)
+    save("fig8.png")
+
+
 def save(name: str) -> None:
     """Writes a picture into this folder."""
     plt.tight_layout()
@@ -97,3 +123,5 @@ def save(name: str) -> None:
 if __name__ == "__main__":
     figure_5()
     figure_6()
+    if len(sys.argv) > 1:
+        figure_8(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "")

@@ -1,0 +1,69 @@
+"""The tables in the documents are those of the run records."""
+
+import csv
+import importlib.util
+import json
+
+import pytest
+
+from tests.conftest import ROOT
+
+spec = importlib.util.spec_from_file_location("collect", ROOT / "tools" / "collect_results.py")
+collect = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(collect)
+
+DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("experiments/**/README.md"))]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_are_up_to_date(path):
+    text = path.read_text()
+    assert collect.rendered(text) == text, "run make results"
+
+
+def test_the_readme_has_tables():
+    assert "results:001_lenet5_mnist" in DOCUMENTS[0].read_text()
+
+
+def run_directory(folder, seed, error, **changes):
+    folder.mkdir(parents=True)
+    test = {"loss": 0.1, "top1_error": error, "examples": 10}
+    summary = {
+        "status": "completed", "seed": seed, "step": 4, "epoch": 2.0, "eval": {"test": test},
+        "train_seconds": 30.0, "compile_seconds": 1.0, "config_hash": "x",
+    }  # fmt: skip
+    run = {
+        "git_commit": "0123456789abcdef", "git_dirty": False, "cpu_count": 2,
+        "versions": {"jax": "1", "python": "3"},
+    }  # fmt: skip
+    rows = [
+        {"epoch": e, "split": s, "top1_error": error, "loss": 1.0}
+        for e, s in ((1.0, "train"), (1.5, "train"), (2.0, "train"), (2.0, "test"))
+    ]
+    (folder / "summary.json").write_text(json.dumps(summary | changes))
+    (folder / "run.json").write_text(json.dumps(run | changes))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_gather_and_table(tmp_path, monkeypatch):
+    for seed, error in enumerate((0.01, 0.02, 0.03)):
+        run_directory(tmp_path / "runs" / "net" / f"seed_{seed}", seed, error)
+    experiment = tmp_path / "experiments" / "000_x"
+    experiment.mkdir(parents=True)
+    collect.gather(experiment, [tmp_path / "runs" / "net"])
+    with (experiment / "curves.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 9  # Whole epochs only.
+    monkeypatch.setattr(collect, "ROOT", tmp_path)
+    text = collect.rendered("before\n<!-- results:000_x -->\nold\n<!-- end -->\nafter\n")
+    assert "| net | 2 | 2.000 ± 1.000 | 3 |" in text
+    assert "| 0.5 | 0123456789ab |" in text
+    assert "old" not in text
+    assert text.startswith("before")
+    assert text.endswith("after\n")
+
+
+@pytest.mark.parametrize("changes", [{"status": "diverged"}, {"git_dirty": True}])
+def test_runs_that_prove_nothing_are_refused(tmp_path, changes):
+    run_directory(tmp_path / "net" / "seed_0", 0, 0.01, **changes)
+    with pytest.raises(SystemExit, match="seed_0"):
+        collect.gather(tmp_path, [tmp_path / "net"])
