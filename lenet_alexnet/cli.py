@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
+from lenet_alexnet import parsing
 from lenet_alexnet.errors import LenetAlexnetError, UsageError, nearest
 
 
@@ -33,6 +34,8 @@ def main(argv: list[str]) -> int:
     except LenetAlexnetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:
         return 1
 
@@ -55,47 +58,13 @@ def _dispatch(argv: list[str]) -> int:
     command.define(values)
     arguments, config = argv[2:], None
     if command.config and not {"--help", "-h"} & set(arguments):
-        arguments, config = _load_config(arguments)
-    rest = _parse(values, [f"{argv[0]} {name}", *arguments], config)
+        arguments, config = parsing.load_config(arguments)
+    rest = parsing.parse(values, [f"{argv[0]} {name}", *arguments], config)
     if values.help:
         print(f"usage: lenet-alexnet {name} {command.usage}\n\n{command.help}\n")
         print(_flag_help(values, command.config))
         return 0
     return command.run(values, rest)
-
-
-def _parse(values: flags.FlagValues, argv: list[str], config: Any) -> list[str]:
-    """The arguments that are no flags; any mistake in the flags as one line."""
-    from ml_collections import config_flags
-
-    saved = sys.argv
-    sys.argv = argv  # config_flags looks for the overrides there, when the flag is defined.
-    try:
-        if config is not None:
-            config_flags.DEFINE_config_dict("config", config, lock_config=True, flag_values=values)
-        return values(argv)[1:]
-    except flags.UnrecognizedFlagError as error:
-        hint = nearest(error.flagname, [name for name in values if len(name) > 1])
-        raise UsageError(f"unknown flag --{error.flagname}: {hint}") from error
-    except flags.Error as error:
-        raise UsageError(str(error).strip().replace("\n", " ")) from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UsageError(_unknown_key(config, argv)) from error
-    finally:
-        sys.argv = saved
-
-
-def _unknown_key(config: Any, argv: list[str]) -> str:
-    """Names the override that does not fit the config, and the nearest key."""
-    from lenet_alexnet.config import flatten
-
-    known = flatten(config)
-    sections = {key.rpartition(".")[0] for key in known}
-    for argument in argv:
-        key = argument.removeprefix("--config.").split("=")[0]
-        if argument.startswith("--config.") and key not in known and key not in sections:
-            return f"unknown config key '{key}': {nearest(key, known)}"
-    return "a --config override does not fit the config"
 
 
 def _help() -> str:
@@ -116,24 +85,6 @@ def _flag_help(values: flags.FlagValues, config: bool) -> str:
             default = "" if flag.default in (None, False, "") else f" (default: {flag.default})"
             lines.append(f"  --{name:<12}{flag.help}{default}")
     return "\n".join(lines)
-
-
-def _load_config(arguments: list[str]) -> tuple[list[str], Any]:
-    """The arguments without --config=FILE, and the config of that file."""
-    from lenet_alexnet import config as configs
-
-    rest, path = [], None
-    remaining = iter(arguments)
-    for argument in remaining:
-        if argument in ("--config", "-config"):
-            path = next(remaining, "")
-        elif argument.startswith(("--config=", "-config=")):
-            path = argument.split("=", 1)[1]
-        else:
-            rest.append(argument)
-    if path is None:
-        raise UsageError("--config=FILE is missing")
-    return rest, configs.load(path).get_config()
 
 
 def _define_workdir(values: flags.FlagValues) -> None:

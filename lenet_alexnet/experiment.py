@@ -125,6 +125,8 @@ def build(config: Any) -> Experiment:
         refresh=optimizer.curvature.every if optimizer.curvature else 0,
         per_dispatch=config.train.steps_per_dispatch,
     )
+    if not schedule.log or not schedule.total:
+        raise UsageError("train.log_every and train.duration must be more than 0 steps")
     order = Order(
         config.seed, size * config.data.variants, batch_size, reshuffle=config.data.reshuffle
     )

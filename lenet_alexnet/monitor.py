@@ -76,7 +76,7 @@ class Progress(contextlib.AbstractContextManager):
             disable=not sys.stderr.isatty(),
             file=sys.stderr,
             dynamic_ncols=True,
-            bar_format="{percentage:3.0f}% |{bar:20}| {desc} [{elapsed}<{remaining}]",
+            bar_format="{percentage:3.0f}% |{bar:10}| {desc} [{elapsed}<{remaining}]",
         )
 
     def advance(self, step: int) -> None:

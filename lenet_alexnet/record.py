@@ -82,11 +82,6 @@ class RunDirectory:
             },
         )
 
-    def append_step_sizes(self, step: int, report: dict[str, dict[str, float]]) -> None:
-        """The range of the steps eps of the 1998 optimizer, by layer: step_sizes.jsonl."""
-        with (self.folder / "step_sizes.jsonl").open("a") as file:
-            file.write(json.dumps({"step": step, **report}) + "\n")
-
     def write_summary(self, summary: dict[str, Any]) -> None:
         """The result: summary.json."""
         write_json(self.folder / "summary.json", summary)
@@ -122,7 +117,7 @@ def _git(*arguments: str) -> str | None:
 
 
 class MetricsLog(contextlib.AbstractContextManager):
-    """metrics.jsonl: appended, never rewritten; no step is in it twice."""
+    """A file of one JSON object a line: appended, never rewritten; no step is in it twice."""
 
     def __init__(self, path: Path) -> None:
         rows = []

@@ -1,5 +1,6 @@
 """Stopping well: the first signal asks for an orderly end, the second ends at once."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ def catch() -> Iterator[Callable[[], bool]]:
 
     def handle(number: int, _: FrameType | None) -> None:
         if came:
-            sys.exit(128 + number)
+            os._exit(128 + number)
         came.append(number)
         name = signal.Signals(number).name
         print(f"\n{name}: saving and stopping (again: at once)", file=sys.stderr, flush=True)

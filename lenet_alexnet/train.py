@@ -67,6 +67,7 @@ class _Loop:
             self.checkpoints = stack.enter_context(
                 Checkpoints(self.out.folder / "checkpoints", self.config.checkpoint.keep)
             )
+            self._say_what()
             self._compile()
             self._restore()
             self.progress = stack.enter_context(
@@ -85,6 +86,14 @@ class _Loop:
                 summary = self._summary(status)
                 self.out.write_summary(summary)
         return summary
+
+    def _say_what(self) -> None:
+        e, batch_size = self.experiment, self.config.train.batch_size
+        say(
+            f"{self.config.model.name} on {len(e.train_data):,} images: {self.schedule.total:,} "
+            f"steps of {batch_size} on {jax.devices()[0].device_kind}, seed {self.config.seed}; "
+            "compiling"
+        )
 
     def _compile(self) -> None:
         """Compiles all programs ahead, so that nothing compiles later and the time is known."""
@@ -162,7 +171,8 @@ class _Loop:
         self.state = self.refresh(self.state, self.data[0], index, self.key)
         h = jax.device_get(get_curvature(self.state.opt_state))
         report = step_report(step_sizes(h, e.rate(self.step), e.optimizer.curvature.mu))
-        self.out.append_step_sizes(self.step, report)
+        with MetricsLog(self.out.folder / "step_sizes.jsonl") as log:
+            log.write({"step": self.step, "split": "step sizes", **report})
 
     def _finish(self) -> None:
         """The last evaluation, on every split, and the last checkpoint."""

@@ -1,0 +1,60 @@
+"""Flags and --config overrides, by absl and ml_collections, with a user's mistakes in one line."""
+
+import sys
+from typing import Any
+
+from absl import flags
+
+from lenet_alexnet.errors import UsageError, nearest
+
+
+def load_config(arguments: list[str]) -> tuple[list[str], Any]:
+    """The arguments without --config=FILE, and the config of that file."""
+    from lenet_alexnet import config as configs
+
+    rest, path = [], None
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument in ("--config", "-config"):
+            path = next(remaining, "")
+        elif argument.startswith(("--config=", "-config=")):
+            path = argument.split("=", 1)[1]
+        else:
+            rest.append(argument)
+    if path is None:
+        raise UsageError("--config=FILE is missing")
+    return rest, configs.load(path).get_config()
+
+
+def parse(values: flags.FlagValues, argv: list[str], config: Any) -> list[str]:
+    """The arguments that are no flags; any mistake in the flags as one line."""
+    from ml_collections import config_flags
+
+    saved = sys.argv
+    sys.argv = argv  # config_flags looks for the overrides there, when the flag is defined.
+    try:
+        if config is not None:
+            config_flags.DEFINE_config_dict("config", config, lock_config=True, flag_values=values)
+        return values(argv)[1:]
+    except flags.UnrecognizedFlagError as error:
+        hint = nearest(error.flagname, [name for name in values if len(name) > 1])
+        raise UsageError(f"unknown flag --{error.flagname}: {hint}") from error
+    except flags.Error as error:
+        raise UsageError(str(error).strip().replace("\n", " ")) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(_unknown_key(config, argv)) from error
+    finally:
+        sys.argv = saved
+
+
+def _unknown_key(config: Any, argv: list[str]) -> str:
+    """Names the override that does not fit the config, and the nearest key."""
+    from lenet_alexnet.config import flatten
+
+    known = flatten(config)
+    sections = {key.rpartition(".")[0] for key in known}
+    for argument in argv:
+        key = argument.removeprefix("--config.").split("=")[0]
+        if argument.startswith("--config.") and key not in known and key not in sections:
+            return f"unknown config key '{key}': {nearest(key, known)}"
+    return "a --config override does not fit the config"
