@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from lenet_alexnet.models.layers_1998 import Layer, squash_slope
 from lenet_alexnet.models.lenet_1998 import Network1998
 
+Numbers = Float[Array, "..."] | Float[np.ndarray, "..."]  # on the device or on the host
 Schedule = Callable[[Int[Array, ""]], Any]
 
 # ---------------------------------------------------------------- the optimizer
@@ -29,10 +30,10 @@ class SdlmState(NamedTuple):
 
 
 def step_sizes(
-    curvature: PyTree[Float[Array, "..."]],
+    curvature: PyTree[Numbers],
     eta: float | Float[Array, ""],
     mu: float | Float[Array, ""],
-) -> PyTree[Float[Array, "..."]]:
+) -> PyTree[Numbers]:
     """Eps = eta / (mu + h), eq. 19 with the regularisation of eq. 21."""
     return jax.tree.map(lambda h: eta / (mu + h), curvature)
 
@@ -131,7 +132,7 @@ def layer_curvature(
 # ---------------------------------------------------------------- report
 
 
-def step_report(sizes: PyTree[Float[Array, "..."]]) -> dict[str, dict[str, float]]:
+def step_report(sizes: PyTree[Numbers]) -> dict[str, dict[str, float]]:
     """Range of the steps eps by layer and over "all" (the paper, pass 1: 7e-5 .. 0.016)."""
     layers = {name: _flat(leaves) for name, leaves in sizes.items()}
     layers["all"] = np.concatenate(list(layers.values()))
@@ -150,5 +151,5 @@ def step_report(sizes: PyTree[Float[Array, "..."]]) -> dict[str, dict[str, float
     }
 
 
-def _flat(leaves: PyTree[Float[Array, "..."]]) -> Float[np.ndarray, " N"]:
+def _flat(leaves: PyTree[Numbers]) -> Float[np.ndarray, " N"]:
     return np.concatenate([np.asarray(leaf).ravel() for leaf in jax.tree.leaves(leaves)])
