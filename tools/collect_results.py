@@ -25,7 +25,7 @@ FIELDS = (
 
 
 def gather(experiment: Path, folders: Iterable[Path]) -> None:
-    """Writes results.csv (a row a run) and curves.csv (a row an evaluation or epoch)."""
+    """Writes results.csv (a row a run) and curves.csv (a row an evaluation or whole epoch)."""
     results, curves = [], []
     for folder in folders:
         for path in sorted(folder.glob("**/summary.json")):
@@ -68,7 +68,7 @@ def gather(experiment: Path, folders: Iterable[Path]) -> None:
                     "loss": row["loss"],
                 }
                 for row in rows
-                if row["epoch"] == int(row["epoch"])
+                if row["split"] != "train" or row["epoch"] == int(row["epoch"])
             ]
     write(experiment / "results.csv", FIELDS, results)
     write(experiment / "curves.csv", ("set", "seed", "epoch", "split", "error", "loss"), curves)
@@ -102,7 +102,7 @@ def summary_table(experiment: Path) -> str:
         together = int(rows[0]["side_by_side"])
         time = f"{minutes:.1f}" + (f" ({together} at once)" if together > 1 else "")
         lines.append(
-            f"| {name} | {float(rows[0]['epoch']):g} | {spread(rows, 'test_error')} | {len(rows)} "
+            f"| {name} | {float(rows[0]['epoch']):.4g} | {spread(rows, 'test_error')} | {len(rows)} "
             f"| {spread(rows, 'train_error')} | {time} | {rows[0]['commit']} |"
         )
     return "\n".join(lines)
