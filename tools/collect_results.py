@@ -102,8 +102,8 @@ def summary_table(experiment: Path) -> str:
         together = int(rows[0]["side_by_side"])
         time = f"{minutes:.1f}" + (f" ({together} at once)" if together > 1 else "")
         lines.append(
-            f"| {name} | {float(rows[0]['epoch']):.4g} | {spread(rows, 'test_error')} | {len(rows)} "
-            f"| {spread(rows, 'train_error')} | {time} | {rows[0]['commit']} |"
+            f"| {name} | {float(rows[0]['epoch']):.4g} | {spread(rows, 'test_error')} "
+            f"| {len(rows)} | {spread(rows, 'train_error')} | {time} | {rows[0]['commit']} |"
         )
     return "\n".join(lines)
 
