@@ -3,9 +3,11 @@
 The result has the stock name, version and features, so `tfds.data_source("mnist")` reads it too.
 """
 
+import contextlib
 import hashlib
 import json
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,10 +80,11 @@ def prepare(name: str, *, source: str | None, data_dir: str) -> Path:
             _read(source, split)  # Broken files are named before anything is written.
     else:
         _require_network(KNOWN[name].url)
-    builder.download_and_prepare(
-        file_format="array_record",
-        download_config=tfds.download.DownloadConfig(try_download_gcs=False),
-    )
+    with contextlib.redirect_stdout(sys.stderr):  # Ours is for the folder alone.
+        builder.download_and_prepare(
+            file_format="array_record",
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+        )
     write_checksums(folder)
     return folder
 

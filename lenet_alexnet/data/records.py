@@ -1,6 +1,7 @@
 """Data sets prepared by tfds as ArrayRecord, read without TensorFlow."""
 
 import hashlib
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -87,6 +88,7 @@ def _decode_chunk(source: Any, chunk: range) -> tuple[np.ndarray, np.ndarray]:
 def _builder(folder: Path) -> Any:
     import tensorflow_datasets as tfds
 
+    logging.getLogger("absl").setLevel(logging.ERROR)  # It recommends OpenCV at every start.
     return tfds.builder_from_directory(folder)
 
 
