@@ -3,6 +3,9 @@
     lenet-alexnet data prepare mnist
     lenet-alexnet train --config=configs/lenet5_1998_distorted.py --workdir=runs/lenet5_1998_d
 
+Result: test error 0.910 +- 0.118 % after 20 passes (3 seeds, commit f89c81e,
+experiments/002_lenet5_1998); the paper: 0.82. Not reached.
+
 The paper lists translation, scaling, squeezing and horizontal shear and gives no ranges; these are
 ours. As there: 20 passes of 60,000, so that each of the 600,000 is seen twice.
 """
