@@ -1,4 +1,4 @@
-"""LeNet-1, the 2,578-parameter predecessor (LeCun et al. 1998, sec. III.C.4), with LeNet-5's recipe.
+"""LeNet-1, of 2,578 parameters (LeCun et al. 1998, sec. III.C.4), with LeNet-5's recipe.
 
     lenet-alexnet data prepare mnist
     lenet-alexnet train --config=configs/lenet1_1998.py --workdir=runs/lenet1_1998

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from lenet_alexnet.errors import UsageError, nearest
 
-Loss = Callable[[Float[Array, "b k"], Int[Array, "b"]], Float[Array, "b"]]
+Loss = Callable[[Float[Array, "b k"], Int[Array, " b"]], Float[Array, " b"]]
 
 
 def create_loss(*, name: str, **options: float) -> Loss:
@@ -21,7 +21,7 @@ def create_loss(*, name: str, **options: float) -> Loss:
     Raises:
       UsageError: an unknown name or option, with the nearest valid one.
     """
-    losses: dict[str, Callable[..., Float[Array, "b"]]] = {
+    losses: dict[str, Callable[..., Float[Array, " b"]]] = {
         "softmax": softmax_cross_entropy,
         "eq8": lambda scores, labels: penalty_eq8(-scores, labels),
         "eq9": lambda scores, labels, *, j: penalty_eq9(-scores, labels, j),
@@ -35,22 +35,22 @@ def create_loss(*, name: str, **options: float) -> Loss:
 
 
 def softmax_cross_entropy(
-    logits: Float[Array, "b k"], labels: Int[Array, "b"], *, label_smoothing: float = 0.0
-) -> Float[Array, "b"]:
+    logits: Float[Array, "b k"], labels: Int[Array, " b"], *, label_smoothing: float = 0.0
+) -> Float[Array, " b"]:
     """-log p(label) in nats; smoothing spreads that share of the target over all classes."""
     log_probs = jax.nn.log_softmax(logits)
     hit = jnp.take_along_axis(log_probs, labels[:, None], axis=-1)[:, 0]
     return -(1 - label_smoothing) * hit - label_smoothing * log_probs.mean(-1)
 
 
-def penalty_eq8(y: Float[Array, "b k"], labels: Int[Array, "b"]) -> Float[Array, "b"]:
+def penalty_eq8(y: Float[Array, "b k"], labels: Int[Array, " b"]) -> Float[Array, " b"]:
     """Penalty of the right class, eq. 8: maximum likelihood, sound because the codes are fixed."""
     return jnp.take_along_axis(y, labels[:, None], axis=1)[:, 0]
 
 
 def penalty_eq9(
-    y: Float[Array, "b k"], labels: Int[Array, "b"], j: float | Float[Array, ""]
-) -> Float[Array, "b"]:
+    y: Float[Array, "b k"], labels: Int[Array, " b"], j: float | Float[Array, ""]
+) -> Float[Array, " b"]:
     """Eq. 9, maximum a posteriori: y_D + log(e^-j + sum_i e^-y_i) >= 0; pushes wrong classes up.
 
     j is the penalty of a "rubbish" class (no value in the paper): classes far above it are left be.

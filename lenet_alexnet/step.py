@@ -86,7 +86,7 @@ def forward(model: nn.Module, params: Any, x: Array, **streams: Array) -> Float[
 def draw(
     preprocess: Preprocess,
     images: UInt8[Array, "n h w c"],
-    index: Int[Array, "b"],
+    index: Int[Array, " b"],
     key: Key[Array, ""],
     variants: int = 1,
 ) -> Float[Array, "b h2 w2 c"]:
@@ -121,8 +121,8 @@ def make_train_step(
     def train_step(
         state: TrainState,
         images: UInt8[Array, "n h w c"],
-        labels: Int[Array, "n"],
-        index: Int[Array, "b"],
+        labels: Int[Array, " n"],
+        index: Int[Array, " b"],
         key: Key[Array, ""],
     ) -> TrainState:
         distort_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
@@ -159,7 +159,7 @@ def make_train_steps(train_step: TrainStep) -> Callable[..., tuple[TrainState, M
     def train_steps(
         state: TrainState,
         images: UInt8[Array, "n h w c"],
-        labels: Int[Array, "n"],
+        labels: Int[Array, " n"],
         order: Int[Array, "k b"],
         count: Int[Array, ""],
         fresh: Bool[Array, ""],
@@ -189,7 +189,7 @@ def make_refresh(
     def refresh(
         state: TrainState,
         images: UInt8[Array, "n h w c"],
-        index: Int[Array, "p"],
+        index: Int[Array, " p"],
         key: Key[Array, ""],
     ) -> TrainState:
         x = draw(preprocess, images, index, key, variants)
@@ -207,7 +207,7 @@ def make_evaluate(
     The result takes (params, images, labels); the last batch repeats an example, masked out.
     """
 
-    def evaluate(params: Any, images: UInt8[Array, "n h w c"], labels: Int[Array, "n"]) -> Metrics:
+    def evaluate(params: Any, images: UInt8[Array, "n h w c"], labels: Int[Array, " n"]) -> Metrics:
         total = len(labels)
 
         def body(i: Array, metrics: Metrics) -> Metrics:

@@ -1,9 +1,12 @@
-"""Draws Fig. 5 and Fig. 6 of LeCun et al. 1998 from curves.csv and results.csv, ours beside theirs.
+"""Draws Figs. 5 and 6 of LeCun et al. 1998 from curves.csv and results.csv, ours beside theirs.
 
-python experiments/002_lenet5_1998/plot.py
+    python experiments/002_lenet5_1998/plot.py [WORKDIR [DATA_DIR]]
+
+With the folder of a run, Fig. 8 as well: the test digits that it gets wrong.
 """
 
 import csv
+import sys
 from collections import defaultdict
 from pathlib import Path
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Key, UInt8
 
 from lenet_alexnet.errors import UsageError, nearest
 
-Preprocess = Callable[[UInt8[Array, "b h w c"], Key[Array, "b"] | None], Float[Array, "b h2 w2 c"]]
+Preprocess = Callable[[UInt8[Array, "b h w c"], Key[Array, " b"] | None], Float[Array, "b h2 w2 c"]]
 Number = float | Float[Array, ""]
 RANGES = ("shift", "scale", "squeeze", "shear", "rotation")
 
@@ -38,7 +38,7 @@ def create_preprocess(
 
 
 def affine(
-    keys: Key[Array, "b"],
+    keys: Key[Array, " b"],
     images: Float[Array, "b h w c"],
     *,
     shift: Number = 0.0,
@@ -83,7 +83,7 @@ def _hat(distance: Array) -> Array:
 
 
 def _draw(
-    keys: Key[Array, "b"],
+    keys: Key[Array, " b"],
     shift: Number,
     scale: Number,
     squeeze: Number,

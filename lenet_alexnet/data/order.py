@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Int32
 
 
-def epoch_order(seed: int, epoch: int, size: int) -> Int32[np.ndarray, "size"]:
+def epoch_order(seed: int, epoch: int, size: int) -> Int32[np.ndarray, " size"]:
     """The permutation of 0..size-1 used in `epoch`."""
     generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
     return generator.permutation(size).astype(np.int32)

@@ -14,7 +14,7 @@ class Split(NamedTuple):
     """Images 0..255 (NHWC, C = 1 or 3), labels 0..K-1 and the names of the K classes."""
 
     images: UInt8[np.ndarray, "n h w c"]
-    labels: Int32[np.ndarray, "n"]
+    labels: Int32[np.ndarray, " n"]
     class_names: tuple[str, ...]
 
     def __len__(self) -> int:
