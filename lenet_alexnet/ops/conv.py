@@ -1,4 +1,4 @@
-"""Operations with more than one form: the plain XLA form and one that is fast on a backend."""
+"""Convolution, in the forms that are fast somewhere."""
 
 from typing import Literal
 
@@ -7,25 +7,34 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 ConvForm = Literal["auto", "plain", "block"]
+Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
 def conv2d(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "k k c f"], form: ConvForm = "auto"
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "k k c f"],
+    form: ConvForm = "auto",
+    *,
+    stride: int = 1,
+    padding: Padding = ((0, 0), (0, 0)),
 ) -> Float[Array, "b h2 w2 f"]:
-    """A convolution (cross-correlation) with stride 1 and no padding.
+    """A convolution (cross-correlation).
 
-    `auto` takes `block` on CPU for kernels with few channels, where it is 4 to 8 times faster
-    inside a loop than XLA's convolution, and `plain` everywhere else.
+    `padding` is the zeros added at the (top, bottom) and (left, right). `auto` takes `block` on CPU
+    for kernels with few channels, where it is 4 to 8 times faster inside a loop than XLA's
+    convolution, and `plain` everywhere else; `block` is for stride 1 without padding.
     """
     if form == "auto":
+        simple = stride == 1 and padding == ((0, 0), (0, 0))
         few = kernel.shape[2] <= 16 and kernel.shape[3] <= 32
-        form = "block" if jax.default_backend() == "cpu" and few else "plain"
-    return _conv_block(x, kernel) if form == "block" else _conv_plain(x, kernel)
+        form = "block" if jax.default_backend() == "cpu" and few and simple else "plain"
+    return _conv_block(x, kernel) if form == "block" else _conv_plain(x, kernel, stride, padding)
 
 
-def _conv_plain(x: Array, kernel: Array) -> Array:
+def _conv_plain(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     layout = ("NHWC", "HWIO", "NHWC")
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=layout)
+    strides = (stride, stride)
+    return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=layout)
 
 
 def _conv_block(x: Array, kernel: Array) -> Array:
