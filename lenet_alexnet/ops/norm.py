@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 def response_norm(
     x: Float[Array, "b h w c"], *, size: int, k: float, alpha: float, beta: float
 ) -> Float[Array, "b h w c"]:
-    """Local response normalisation: x / (k + alpha * sum of x^2 over `size` neighbours)^beta (2012, 3.3).
+    """Across maps: x / (k + alpha * sum of x^2 over `size` neighbours)^beta (2012, sec. 3.3).
 
     The window of map i is i - size//2 .. i - size//2 + size - 1, cut off at the first and last map.
     """
