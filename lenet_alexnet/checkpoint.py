@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from lenet_alexnet.errors import DataError
-from lenet_alexnet.step import TrainState
+from lenet_alexnet.state import TrainState
 
 
 class Checkpoints(contextlib.AbstractContextManager):
@@ -40,17 +40,17 @@ class Checkpoints(contextlib.AbstractContextManager):
                 create=not read_only,
                 read_only=read_only,
             ),
-            item_names=("params", "rest"),
+            item_names=("variables", "rest"),
         )
 
     def save(self, step: int, state: TrainState, top1_error: float | None) -> None:
         """Starts a save; returns once the state is copied to the host."""
         metrics = None if top1_error is None else {"top1_error": top1_error}
         ocp = self._ocp
-        # Two items: parameters are opened without knowing the optimizer.
+        # Two items: what is evaluated is opened without knowing the optimizer.
         items = ocp.args.Composite(
-            params=ocp.args.StandardSave(state.params),
-            rest=ocp.args.StandardSave(state.replace(params=None)),
+            variables=ocp.args.StandardSave(state.variables),
+            rest=ocp.args.StandardSave(state.rest),
         )
         self._manager.save(step, args=items, metrics=metrics, force=True)
 
@@ -68,12 +68,12 @@ class Checkpoints(contextlib.AbstractContextManager):
         Raises:
           DataError: the checkpoint does not fit the template or cannot be read.
         """
-        rest = self._restore(step, rest=template.replace(params=None))["rest"]
-        return rest.replace(params=self.restore_params(step, template.params))
+        rest = self._restore(step, rest=template.rest)["rest"]
+        return rest.with_variables(self.restore_variables(step, template.variables))
 
-    def restore_params(self, step: int, template: Any) -> Any:
-        """The parameters saved at `step`; for arguments and errors see `restore`."""
-        return self._restore(step, params=template)["params"]
+    def restore_variables(self, step: int, template: Any) -> Any:
+        """What is evaluated, as saved at `step`; for arguments and errors see `restore`."""
+        return self._restore(step, variables=template)["variables"]
 
     def _restore(self, step: int, **templates: Any) -> Any:
         ocp = self._ocp

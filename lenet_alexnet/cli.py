@@ -144,6 +144,7 @@ def _define_eval(values: flags.FlagValues) -> None:
     _define_workdir(values)
     _define_json(values)
     _define_checkpoint(values)
+    flags.DEFINE_integer("views", 0, "1 or 10 views (default: the config's)", 0, flag_values=values)
     flags.DEFINE_string("split", "test", "train, validation or test", flag_values=values)
     flags.DEFINE_string("data_dir", "", "where the data is now", flag_values=values)
 
@@ -154,13 +155,14 @@ def _eval(values: Any, rest: list[str]) -> int:
     from lenet_alexnet import start
 
     start.set_up()
-    from lenet_alexnet.evaluate import evaluate_workdir
+    from lenet_alexnet.evaluate import evaluate_workdirs
 
-    result = evaluate_workdir(
-        Path(values.workdir),
+    result = evaluate_workdirs(
+        [Path(workdir) for workdir in values.workdir.split(",")],
         split=values.split,
         checkpoint=values.checkpoint,
         data_dir=values.data_dir,
+        views=values.views,
     )
     if values.json:
         print(json.dumps(result))
@@ -169,7 +171,7 @@ def _eval(values: Any, rest: list[str]) -> int:
             f"{result['split']} error {100 * result['top1_error']:.2f} % "
             f"(top-5 {100 * result['top5_error']:.2f} %), loss {result['loss']:.4f}, "
             f"{result['examples']:,} examples, {result['checkpoint']} checkpoint, "
-            f"step {result['step']:,}"
+            + (f"step {result['step']:,}" if "step" in result else f"{len(result['steps'])} runs")
         )
     return 0
 
@@ -262,7 +264,7 @@ COMMANDS = {
     ),
     "eval": Command(
         "evaluates a run's checkpoint exactly",
-        "--workdir=DIR [--split=test]",
+        "--workdir=DIR[,DIR...] [--split=test] [--views=1|10]",
         _define_eval,
         _eval,
     ),

@@ -47,10 +47,12 @@ def base() -> ConfigDict:
                 "batch_size": 128,
                 "steps_per_dispatch": 50,  # steps in one program call; signals wait for its end
                 "log_every": "100 steps",
+                "accumulate": 1,  # parts that a batch is cut into, to save memory
+                "average": 0.0,  # decay of the parameters' moving average, which is evaluated
                 "precision": "float32",  # of the activations: float32 | bfloat16
                 "loss": {"name": "softmax", "label_smoothing": 0.0},
             },
-            "eval": {"every": "1 epoch", "batch_size": 500},
+            "eval": {"every": "1 epoch", "batch_size": 500, "views": 1},
             "checkpoint": {"every": "1 epoch", "keep": 2},  # the best one is kept besides
         }
     )

@@ -1,34 +1,69 @@
 """Exact evaluation: every example once, whatever the batch size."""
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
+import numpy as np
 
 from lenet_alexnet import step as steps
-from lenet_alexnet.data import Split
-from lenet_alexnet.data.augment import Preprocess
+from lenet_alexnet.data import Split, Streamed
+from lenet_alexnet.errors import UsageError
 from lenet_alexnet.losses import Loss
+from lenet_alexnet.state import Metrics
+
+CHUNK = 2000  # Streamed images are on the device so many at a time.
 
 
 class Evaluator:
-    """One split, resident on the device, and the program that evaluates parameters on it."""
+    """One split and the program that evaluates a network's variables on it.
+
+    Arrays stay on the device; prepared photos are read from disk anew each time.
+    """
 
     def __init__(
-        self, model: nn.Module, preprocess: Preprocess, loss: Loss, data: Split, batch_size: int,
-        params: Any,
+        self, scores: steps.Scores, loss: Loss, data: Split | Streamed, batch_size: int,
+        variables: Any,
     ) -> None:  # fmt: skip
-        self._data = jax.device_put((data.images, data.labels))
-        program = jax.jit(steps.make_evaluate(model, loss, preprocess, min(batch_size, len(data))))
-        self._evaluate = program.lower(params, *self._data).compile()
+        self._streamed = None if isinstance(data, Split) else data
+        self._chunk = min(CHUNK, len(data)) if self._streamed else len(data)
+        self._chunks = []
+        if isinstance(data, Split):
+            self._chunks = [jax.device_put((data.images, data.labels, np.int32(len(data))))]
+        self._zero = jax.device_get(jax.jit(Metrics.zero)())
+        evaluate = steps.make_evaluate(scores, loss, min(batch_size, self._chunk))
+        first = self._chunks[0] if self._chunks else self._read(0)
+        self._evaluate = jax.jit(evaluate).lower(self._zero, variables, *first).compile()
 
-    def __call__(self, params: Any) -> dict[str, Any]:
+    def __call__(self, variables: Any) -> dict[str, Any]:
         """Loss per example, errors as fractions, and the number of examples."""
-        return summarize(jax.device_get(self._evaluate(params, *self._data)))
+        metrics = jax.device_put(self._zero)
+        for chunk in self._chunks or self._read_all():
+            metrics = self._evaluate(metrics, variables, *chunk)
+        return summarize(jax.device_get(metrics))
+
+    def _read(self, start: int) -> Any:
+        assert self._streamed is not None
+        index = np.arange(start, min(start + self._chunk, len(self._streamed)))
+        padded = np.pad(index, (0, self._chunk - len(index)), mode="edge")
+        return jax.device_put((*self._streamed.read(padded), np.int32(len(index))))
+
+    def _read_all(self) -> Iterator[Any]:
+        """Chunk by chunk, the next one being read meanwhile."""
+        assert self._streamed is not None
+        starts = range(0, len(self._streamed), self._chunk)
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(self._read, 0)
+            for start in starts:
+                chunk = coming.result()
+                if start + self._chunk < len(self._streamed):
+                    coming = pool.submit(self._read, start + self._chunk)
+                yield chunk
 
 
-def summarize(sums: steps.Metrics) -> dict[str, Any]:
+def summarize(sums: Metrics) -> dict[str, Any]:
     """Sums on the host as means: the numbers that are written and shown."""
     count = int(sums.examples)
     return {
@@ -39,28 +74,35 @@ def summarize(sums: steps.Metrics) -> dict[str, Any]:
     }
 
 
-def evaluate_workdir(
-    workdir: Path, *, split: str = "test", checkpoint: str = "auto", data_dir: str = ""
-) -> dict[str, Any]:
-    """Evaluates a run's checkpoint on a split of its data.
+def evaluate_workdirs(
+    workdirs: Sequence[Path], *, split: str = "test", checkpoint: str = "auto",
+    data_dir: str = "", views: int = 0,
+) -> dict[str, Any]:  # fmt: skip
+    """Evaluates a run's checkpoint on a split of its data, or the mean of several runs' softmaxes.
 
     Args:
-      workdir: a run's folder.
+      workdirs: runs' folders; the first one's data are used.
       split: train, validation or test.
       checkpoint: best | last | auto: the best if chosen on a validation split, else the last.
       data_dir: where the data is now, if not where it was.
+      views: 1: the centre; 10: corners, centre, and their reflections; 0: as the config says.
     """
     from lenet_alexnet import restore
-    from lenet_alexnet.experiment import build_losses
+    from lenet_alexnet.experiment import build_losses, build_views
 
-    run = restore.open_run(workdir, checkpoint)
-    data = restore.load_named(run.config, split, data_dir)
-    evaluator = Evaluator(
-        run.model,
-        run.preprocess,
-        build_losses(run.config)[1],
-        data,
-        run.config.eval.batch_size,
-        run.params,
-    )
-    return {"split": split, "step": run.step, "checkpoint": run.chosen, **evaluator(run.params)}
+    runs = [restore.open_run(workdir, checkpoint) for workdir in workdirs]
+    first = runs[0]
+    for run, workdir in zip(runs, workdirs, strict=True):
+        if run.class_names != first.class_names:
+            raise UsageError(f"'{workdir}' and '{workdirs[0]}' were trained on other classes")
+    each = [
+        steps.make_scores(run.model, run.preprocess, build_views(run.config, views)) for run in runs
+    ]
+    scores, variables = each[0], first.variables
+    if len(runs) > 1:
+        scores, variables = steps.mean_scores(each), [run.variables for run in runs]
+    data = restore.load_named(first.config, split, data_dir)
+    loss = build_losses(first.config)[1]
+    evaluator = Evaluator(scores, loss, data, first.config.eval.batch_size, variables)
+    place = {"step": first.step} if len(runs) == 1 else {"steps": [run.step for run in runs]}
+    return {"split": split, **place, "checkpoint": first.chosen, **evaluator(variables)}

@@ -1,13 +1,14 @@
 """What a config stands for, built: the network, the data, the optimizer, the schedule."""
 
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import numpy as np
 
-from lenet_alexnet.data import Split, load_split
+from lenet_alexnet.data import Split, Streamed, load_split
 from lenet_alexnet.data.augment import Preprocess, create_preprocess
 from lenet_alexnet.data.order import Order, epoch_order
 from lenet_alexnet.duration import to_steps
@@ -15,6 +16,7 @@ from lenet_alexnet.errors import UsageError
 from lenet_alexnet.losses import Loss, create_loss
 from lenet_alexnet.models import Network1998, create_model
 from lenet_alexnet.optimizers import Optimizer, create_optimizer
+from lenet_alexnet.step import Scores, make_scores
 
 FAR = 2**32  # Epochs from here on order other things than training.
 
@@ -53,8 +55,16 @@ class Experiment(NamedTuple):
     optimizer: Optimizer
     schedule: Schedule
     order: Order
-    train_data: Split
-    eval_data: dict[str, Split]
+    scores: Scores
+    train_data: Split | Streamed
+    eval_data: dict[str, Split | Streamed]
+
+    @property
+    def blank(self) -> np.ndarray:
+        """One image of the data's shape, to initialise with."""
+        data = self.train_data
+        shape = data.images.shape[1:] if isinstance(data, Split) else data.image_shape
+        return np.zeros((1, *shape), np.uint8)
 
     @property
     def steps_per_epoch(self) -> float:
@@ -99,6 +109,11 @@ def build(config: Any) -> Experiment:
     if not 1 <= batch_size <= size:
         raise UsageError(f"train.batch_size {batch_size} is not within 1..{size}, the training set")
 
+    if batch_size % config.train.accumulate:
+        raise UsageError(
+            f"train.batch_size {batch_size} is not a multiple of train.accumulate "
+            f"{config.train.accumulate}"
+        )
     for key, value in (
         ("train.steps_per_dispatch", config.train.steps_per_dispatch),
         ("eval.batch_size", config.eval.batch_size),
@@ -131,9 +146,11 @@ def build(config: Any) -> Experiment:
         config.seed, size * config.data.variants, batch_size, reshuffle=config.data.reshuffle
     )
     train_loss, eval_loss = build_losses(config)
+    scores = make_scores(model, preprocess, build_views(config))
     return Experiment(
-        model, preprocess, train_loss, eval_loss, optimizer, schedule, order, train_data, eval_data
-    )
+        model, preprocess, train_loss, eval_loss, optimizer, schedule, order, scores, train_data,
+        eval_data,
+    )  # fmt: skip
 
 
 def build_losses(config: Any) -> tuple[Loss, Loss]:
@@ -151,7 +168,15 @@ def build_preprocess(config: Any) -> Preprocess:
     )
 
 
-def load(config: Any, split: str) -> Split:
+def build_views(config: Any, views: int = 0) -> Callable[[Any], Any] | None:
+    """The `views` (0: the config's own number) of an image that are evaluated; None for one."""
+    views = views or config.eval.views
+    if views == 1:
+        return None
+    raise UsageError(f"{views} views are for photos that are larger than the network's input")
+
+
+def load(config: Any, split: str) -> Split | Streamed:
     """One split of a config's data."""
     data = config.data
     return load_split(

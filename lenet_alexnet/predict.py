@@ -27,14 +27,14 @@ def predict(
       files: PNG, JPEG ...; grey or colour, any size.
       invert: yes for dark ink on white paper where the data has light ink on black; auto looks
         at the border.
-      checkpoint: best | last | auto, see `evaluate.evaluate_workdir`.
+      checkpoint: best | last | auto, see `evaluate.evaluate_workdirs`.
     """
     if invert not in INVERT:
         raise UsageError(f"unknown --invert={invert}: auto, yes or no")
     run = restore.open_run(workdir, checkpoint)
     data = run.config.data
     images = np.stack([_read(file, data.image_size, data.channels, invert) for file in files])
-    logits = forward(run.model, run.params, run.preprocess(jnp.asarray(images), None))
+    logits = forward(run.model, run.variables, run.preprocess(jnp.asarray(images), None))
     probabilities = np.asarray(jax.nn.softmax(logits))
     results = []
     for file, row in zip(files, probabilities, strict=True):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from lenet_alexnet.checkpoint import Checkpoints
-from lenet_alexnet.data import Split
+from lenet_alexnet.data import Split, Streamed
 from lenet_alexnet.data.augment import Preprocess
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.models import create_model
@@ -23,7 +23,7 @@ class Run(NamedTuple):
     model: nn.Module
     preprocess: Preprocess
     class_names: tuple[str, ...]
-    params: Any
+    variables: Any
     step: int
     chosen: str  # "best" or "last"
 
@@ -48,12 +48,12 @@ def open_run(workdir: Path, checkpoint: str = "auto") -> Run:
         step = checkpoints.best() if checkpoint == "best" else checkpoints.latest()
         if step is None:
             raise DataError(f"'{workdir}' has no {checkpoint} checkpoint yet")
-        params = checkpoints.restore_params(step, template["params"])
+        variables = checkpoints.restore_variables(step, template)
     names = tuple(read_json(Path(workdir) / "run.json")["class_names"])
-    return Run(config, model, build_preprocess(config), names, params, step, checkpoint)
+    return Run(config, model, build_preprocess(config), names, variables, step, checkpoint)
 
 
-def load_named(config: Any, split: str, data_dir: str = "") -> Split:
+def load_named(config: Any, split: str, data_dir: str = "") -> Split | Streamed:
     """The run's train, validation or test split."""
     from lenet_alexnet.experiment import load
 

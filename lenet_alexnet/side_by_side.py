@@ -11,10 +11,12 @@ import numpy as np
 
 from lenet_alexnet import config as configs
 from lenet_alexnet import step as steps
+from lenet_alexnet.data import Split
 from lenet_alexnet.evaluate import summarize
 from lenet_alexnet.experiment import Experiment, build
 from lenet_alexnet.monitor import say
 from lenet_alexnet.record import MetricsLog, RunDirectory
+from lenet_alexnet.state import Metrics, init_state
 
 
 def train_seeds(config: Any, seeds: list[int], workdir: Path) -> list[dict[str, Any]]:
@@ -69,8 +71,8 @@ class _Lanes:
         # Each lane's keys are those of its run alone (train.py).
         pairs = jax.vmap(jax.random.split)(jnp.stack([jax.random.key(seed) for seed in seeds]))
         self.keys = pairs[:, 1]
-        blank = jax.device_put(e.train_data.images[:1])
-        init = jax.vmap(lambda key: steps.init_state(e.model, tx, e.preprocess, key, blank))
+        blank = jax.device_put(e.blank)
+        init = jax.vmap(lambda key: init_state(e.model, tx, e.preprocess, key, blank))
         self.state = jax.jit(init)(pairs[:, 0])
 
         step = steps.make_train_step(e.model, tx, e.train_loss, e.preprocess, variants=variants)
@@ -78,12 +80,14 @@ class _Lanes:
         self.train_steps = jax.jit(lanes, donate_argnums=0)
         refresh = steps.make_refresh(e.model, e.preprocess, variants=variants)
         self.refresh = jax.jit(jax.vmap(refresh, in_axes=(0, None, 0, 0)), donate_argnums=0)
-        evaluate = steps.make_evaluate(e.model, e.eval_loss, e.preprocess, config.eval.batch_size)
-        self.evaluate = jax.jit(jax.vmap(evaluate, in_axes=(0, None, None)))
+        evaluate = steps.make_evaluate(e.scores, e.eval_loss, config.eval.batch_size)
+        self.evaluate = jax.jit(jax.vmap(evaluate, in_axes=(None, 0, None, None, None)))
+        assert isinstance(e.train_data, Split)
         self.data = jax.device_put((e.train_data.images, e.train_data.labels))
         self.eval_data = {
-            name: jax.device_put((split.images, split.labels))
+            name: jax.device_put((split.images, split.labels, np.int32(len(split))))
             for name, split in e.eval_data.items()
+            if isinstance(split, Split)
         }
 
     def train(self) -> dict[str, list[dict[str, Any]]]:
@@ -111,7 +115,7 @@ class _Lanes:
         """Since the beginning, compilation and evaluation included."""
         return time.monotonic() - self.start
 
-    def _dispatch(self, step: int, count: int) -> steps.Metrics:
+    def _dispatch(self, step: int, count: int) -> Metrics:
         size = (len(self.orders), self.e.schedule.per_dispatch, self.config.train.batch_size)
         batches = np.zeros(size, np.int32)
         for lane, order in enumerate(self.orders):
@@ -123,9 +127,13 @@ class _Lanes:
         return sums
 
     def _evaluate(self, step: int, split: str) -> list[dict[str, Any]]:
-        return self._write(step, split, self.evaluate(self.state.params, *self.eval_data[split]))
+        return self._write(
+            step,
+            split,
+            self.evaluate(Metrics.zero(), self.state.variables, *self.eval_data[split]),
+        )
 
-    def _write(self, step: int, split: str, sums: steps.Metrics) -> list[dict[str, Any]]:
+    def _write(self, step: int, split: str, sums: Metrics) -> list[dict[str, Any]]:
         sums = jax.device_get(sums)
         rows = []
         for lane, log in enumerate(self.logs):

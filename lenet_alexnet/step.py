@@ -1,13 +1,13 @@
-"""The pure part of training: state, one step, many steps in one program, exact evaluation.
+"""The pure part of training: one step, many steps in one program, exact evaluation.
 
 No files, no config: what it does is a function of its arguments alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
@@ -17,95 +17,45 @@ from lenet_alexnet.data.augment import Preprocess
 from lenet_alexnet.losses import Loss
 from lenet_alexnet.models.lenet_1998 import Network1998
 from lenet_alexnet.optimizers.sdlm import curvature, set_curvature
-
-NEVER = jnp.iinfo(jnp.int32).max
-
-
-class Metrics(flax.struct.PyTreeNode):
-    """Sums over the examples seen since the last line of the log."""
-
-    loss: Float[Array, ""]
-    errors: Int[Array, ""]
-    top5_errors: Int[Array, ""]
-    examples: Int[Array, ""]
-    first_bad_step: Int[
-        Array, ""
-    ]  # The first step whose loss or parameters were not finite, or NEVER.
-
-    @classmethod
-    def zero(cls) -> "Metrics":
-        """Nothing seen yet."""
-        count = jnp.zeros((), jnp.int32)
-        return cls(jnp.zeros(()), count, count, count, jnp.full((), NEVER, jnp.int32))
-
-    def add(self, losses: Array, logits: Array, labels: Array, mask: Array) -> "Metrics":
-        """With a batch added, of which `mask` says which rows are examples."""
-        rank = jnp.sum(logits > jnp.take_along_axis(logits, labels[:, None], axis=-1), axis=-1)
-        # NaN compares as false everywhere: a broken output must not count as a hit.
-        rank = jnp.where(jnp.isfinite(logits).all(-1), rank, logits.shape[-1])
-        return self.replace(
-            loss=self.loss + jnp.sum(losses, where=mask),
-            errors=self.errors + jnp.sum((rank >= 1) & mask, dtype=jnp.int32),
-            top5_errors=self.top5_errors + jnp.sum((rank >= 5) & mask, dtype=jnp.int32),
-            examples=self.examples + jnp.sum(mask, dtype=jnp.int32),
-        )
-
-    def check(self, finite: Array, step: Array) -> "Metrics":
-        """With `step` noted if something in it was not finite, and none was before."""
-        bad = jnp.where(finite, NEVER, step)
-        return self.replace(first_bad_step=jnp.minimum(self.first_bad_step, bad))
+from lenet_alexnet.state import Metrics, TrainState
 
 
-class TrainState(flax.struct.PyTreeNode):
-    """Everything that a step reads and changes; `step` counts the completed ones."""
-
-    step: Int[Array, ""]
-    params: Any
-    opt_state: optax.OptState
-    metrics: Metrics
+def forward(model: nn.Module, variables: Any, x: Array) -> Float[Array, "b k"]:
+    """The network's outputs, as in testing."""
+    return cast(Array, model.apply(variables, x))
 
 
-def init_state(
-    model: nn.Module,
-    tx: optax.GradientTransformation,
-    preprocess: Preprocess,
-    key: Key[Array, ""],
-    images: UInt8[Array, "1 h w c"],
-) -> TrainState:
-    """A fresh state; of the images only the shape counts."""
-    params = model.init(key, preprocess(images, None))["params"]
-    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), Metrics.zero())
-
-
-def forward(model: nn.Module, params: Any, x: Array, **streams: Array) -> Float[Array, "b k"]:
-    """The network's outputs; `streams` are its random streams by name."""
-    out = model.apply({"params": params}, x, rngs=streams or None)
-    return cast(Array, out)
+def forward_train(
+    model: nn.Module, variables: Any, x: Array, key: Key[Array, ""]
+) -> tuple[Float[Array, "b k"], Any]:
+    """Outputs as in training (a "dropout" stream says so), and new batch statistics."""
+    out, changed = model.apply(variables, x, rngs={"dropout": key}, mutable=["batch_stats"])
+    return out, changed.get("batch_stats", {})
 
 
 def draw(
     preprocess: Preprocess,
-    images: UInt8[Array, "n h w c"],
+    batch: UInt8[Array, "b h w c"],
     index: Int[Array, " b"],
     key: Key[Array, ""],
-    variants: int = 1,
+    *,
+    step: Int[Array, ""] | None = None,
+    size: int = 0,
 ) -> Float[Array, "b h2 w2 c"]:
-    """The network's inputs for the examples `index`, distorted as `key` says.
+    """The network's inputs for the images `batch`, distorted as `key` says.
 
-    With one variant every image is distorted; a key for each step distorts it anew each time. With
-    more (and one key for the run) the training set is `variants` times as large and fixed: index i
-    of n images is variant i // n of image i % n, and variant 0 is the image itself (LeCun et al.
-    1998, sec. III.A).
+    By default each is distorted, by its number `index`, and a key for each step distorts it anew
+    each time. With `size` (and one key for the run) the training set is fixed: index i is variant
+    i // size of image i % size, and variant 0 is the image itself (LeCun et al. 1998, sec. III.A).
     """
-    batch = images[index % len(images)]
-    distorted = preprocess(batch, jax.vmap(jax.random.fold_in, (None, 0))(key, index))
-    if variants == 1:
+    distorted = preprocess(batch, jax.vmap(jax.random.fold_in, (None, 0))(key, index), step)
+    if not size:
         return distorted
-    original = (index < len(images))[:, None, None, None]
+    original = (index < size)[:, None, None, None]
     return jnp.where(original, preprocess(batch, None), distorted)
 
 
-TrainStep = Callable[[TrainState, Array, Array, Array, Array], TrainState]
+TrainStep = Callable[..., TrainState]
 
 
 def make_train_step(
@@ -115,8 +65,32 @@ def make_train_step(
     preprocess: Preprocess,
     *,
     variants: int = 1,
+    accumulate: int = 1,
+    average: float | Array = 0.0,
+    forward_train: Callable[..., tuple[Array, Any]] = forward_train,
 ) -> TrainStep:
-    """One step: (state, images as bytes, labels, index, key) -> state; `variants` as in `draw`."""
+    """One step: (state, images as bytes, labels, index, key) -> state.
+
+    The batch is the images `index` modulo their number; where the images are a batch already,
+    `index` gives their numbers in the training set, and `resident` is False.
+
+    Args:
+      variants: more than 1 for a fixed set of distortions, see `draw`.
+      accumulate: parts that a batch is cut into, one after another, to save memory.
+      average: the decay of the moving average of the parameters, if the state has one.
+      forward_train: the network's outputs; `parallel.py` has others.
+    """
+
+    def gradients(state: TrainState, x: Array, target: Array, key: Array) -> tuple[Any, ...]:
+        def mean_loss(params: Any) -> tuple[Array, tuple[Array, Array, Any]]:
+            variables = {"params": params}
+            if state.batch_stats:
+                variables["batch_stats"] = state.batch_stats
+            logits, batch_stats = forward_train(model, variables, x, key)
+            losses = loss(logits, target)
+            return losses.mean(), (losses, logits, batch_stats)
+
+        return jax.grad(mean_loss, has_aux=True)(state.params)
 
     def train_step(
         state: TrainState,
@@ -124,27 +98,67 @@ def make_train_step(
         labels: Int[Array, " n"],
         index: Int[Array, " b"],
         key: Key[Array, ""],
+        resident: bool = True,
     ) -> TrainState:
         distort_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
-        target = labels[index % len(labels)]
-        x = draw(preprocess, images, index, key if variants > 1 else distort_key, variants)
-
-        def mean_loss(params: Any) -> tuple[Array, tuple[Array, Array]]:
-            logits = forward(model, params, x, dropout=dropout_key)
-            losses = loss(logits, target)
-            return losses.mean(), (losses, logits)
-
-        gradients, (losses, logits) = jax.grad(mean_loss, has_aux=True)(state.params)
-        updates, opt_state = tx.update(gradients, state.opt_state, state.params)
-        metrics = state.metrics.add(losses, logits, target, jnp.ones(len(index), bool))
+        size = len(labels) if variants > 1 else 0
+        if resident:
+            images, labels = images[index % len(labels)], labels[index % len(labels)]
+        x = draw(
+            preprocess, images, index, key if size else distort_key, step=state.step, size=size
+        )
+        if accumulate == 1:
+            grads, (losses, logits, batch_stats) = gradients(state, x, labels, dropout_key)
+        else:
+            grads, losses, logits, batch_stats = _in_parts(
+                gradients, state, x, labels, dropout_key, accumulate
+            )
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = state.metrics.add(losses, logits, labels, jnp.ones(len(index), bool))
+        moved = state.average
+        if moved is not None:
+            moved = jax.tree.map(
+                lambda old, new: average * old + (1 - average) * new, moved, params
+            )
         return TrainState(
             step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+            params=params,
+            batch_stats=batch_stats,
+            average=moved,
             opt_state=opt_state,
             metrics=metrics.check(jnp.isfinite(losses).all(), state.step + 1),
         )
 
     return train_step
+
+
+def _in_parts(
+    gradients: Callable[..., tuple[Any, ...]], state: TrainState, x: Array, labels: Array,
+    key: Array, count: int,
+) -> tuple[Any, Array, Array, Any]:  # fmt: skip
+    """The mean gradient of a batch from `count` parts of it, rows j, j + count, j + 2 count ..."""
+
+    def part(carry: tuple[Any, Any], j: Array) -> tuple[tuple[Any, Any], tuple[Array, Array]]:
+        total, batch_stats = carry
+        here = state.replace(batch_stats=batch_stats)
+        found, (losses, logits, batch_stats) = gradients(
+            here, _every(x, count)[j], _every(labels, count)[j], jax.random.fold_in(key, j)
+        )
+        return (jax.tree.map(jnp.add, total, found), batch_stats), (losses, logits)
+
+    zero = jax.tree.map(jnp.zeros_like, state.params)
+    (total, batch_stats), (losses, logits) = jax.lax.scan(
+        part, (zero, state.batch_stats), jnp.arange(count)
+    )
+    mean = jax.tree.map(lambda g: g / count, total)
+    together = logits.swapaxes(0, 1).reshape(len(x), -1)
+    return mean, losses.T.reshape(-1), together, batch_stats
+
+
+def _every(x: Array, count: int) -> Array:
+    """Row j has rows j, j + count ... of x: parts that a sharded batch holds locally."""
+    return x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1)
 
 
 def make_train_steps(train_step: TrainStep) -> Callable[..., tuple[TrainState, Metrics]]:
@@ -165,20 +179,46 @@ def make_train_steps(train_step: TrainStep) -> Callable[..., tuple[TrainState, M
         fresh: Bool[Array, ""],
         key: Key[Array, ""],
     ) -> tuple[TrainState, Metrics]:
-        zero = Metrics.zero()
-        metrics = jax.tree.map(lambda z, m: jnp.where(fresh, z, m), zero, state.metrics)
-
-        def body(i: Array, state: TrainState) -> TrainState:
+        def one(state: TrainState, i: Array) -> TrainState:
             return train_step(state, images, labels, order[i], key)
 
-        state = jax.lax.fori_loop(0, count, body, state.replace(metrics=metrics))
-        # Once a dispatch, as it costs as much as a step of batch size 1: an infinite gradient is
-        # seen in the next step's loss, but for that of the last step.
-        finite = jnp.all(jnp.stack([jnp.isfinite(p).all() for p in jax.tree.leaves(state.params)]))
-        state = state.replace(metrics=state.metrics.check(finite, state.step))
-        return state, jax.tree.map(jnp.copy, state.metrics)
+        return _loop(one, state, count, fresh)
 
     return train_steps
+
+
+def make_stream_steps(train_step: TrainStep) -> Callable[..., tuple[TrainState, Metrics]]:
+    """As `make_train_steps`, for batches that came from elsewhere: images [K, batch, ...]."""
+
+    def train_steps(
+        state: TrainState,
+        images: UInt8[Array, "k b h w c"],
+        labels: Int[Array, "k b"],
+        order: Int[Array, "k b"],
+        count: Int[Array, ""],
+        fresh: Bool[Array, ""],
+        key: Key[Array, ""],
+    ) -> tuple[TrainState, Metrics]:
+        def one(state: TrainState, i: Array) -> TrainState:
+            return train_step(state, images[i], labels[i], order[i], key, resident=False)
+
+        return _loop(one, state, count, fresh)
+
+    return train_steps
+
+
+def _loop(
+    one: Callable[[TrainState, Array], TrainState], state: TrainState, count: Array, fresh: Array
+) -> tuple[TrainState, Metrics]:
+    zero = Metrics.zero()
+    metrics = jax.tree.map(lambda z, m: jnp.where(fresh, z, m), zero, state.metrics)
+    state = state.replace(metrics=metrics)
+    state = jax.lax.fori_loop(0, count, lambda i, state: one(state, i), state)
+    # Once a dispatch, as it costs as much as a step of batch size 1: an infinite gradient is
+    # seen in the next step's loss, but for that of the last step.
+    finite = jnp.all(jnp.stack([jnp.isfinite(p).all() for p in jax.tree.leaves(state.params)]))
+    state = state.replace(metrics=state.metrics.check(finite, state.step))
+    return state, jax.tree.map(jnp.copy, state.metrics)
 
 
 def make_refresh(
@@ -192,30 +232,68 @@ def make_refresh(
         index: Int[Array, " p"],
         key: Key[Array, ""],
     ) -> TrainState:
-        x = draw(preprocess, images, index, key, variants)
+        size = len(images) if variants > 1 else 0
+        x = draw(preprocess, images[index % len(images)], index, key, size=size)
         h = curvature(cast(Network1998, model), state.params, x)
         return state.replace(opt_state=set_curvature(state.opt_state, h))
 
     return refresh
 
 
-def make_evaluate(
-    model: nn.Module, loss: Loss, preprocess: Preprocess, batch_size: int
-) -> Callable[..., Metrics]:
-    """Exact evaluation of resident data: every example once, at any batch size.
+Scores = Callable[[Any, UInt8[Array, "b h w c"]], Float[Array, "b k"]]
 
-    The result takes (params, images, labels); the last batch repeats an example, masked out.
+
+def make_scores(
+    model: nn.Module, preprocess: Preprocess, views: Callable[[Array], Array] | None = None
+) -> Scores:
+    """(variables, images as bytes) -> the network's outputs, as in testing.
+
+    With `views`, which makes several inputs [v, b, ...] of each image, the logarithm of the mean of
+    their softmaxes (Krizhevsky et al. 2012, sec. 4.1).
     """
 
-    def evaluate(params: Any, images: UInt8[Array, "n h w c"], labels: Int[Array, " n"]) -> Metrics:
-        total = len(labels)
+    def scores(variables: Any, images: Array) -> Array:
+        if views is None:
+            return forward(model, variables, preprocess(images, None))
+        return log_mean(jax.lax.map(partial(forward, model, variables), views(images)))
 
+    return scores
+
+
+def mean_scores(each: Sequence[Scores]) -> Scores:
+    """The logarithm of the mean of several networks' softmaxes; takes their variables in a list."""
+
+    def scores(variables: Any, images: Array) -> Array:
+        return log_mean(jnp.stack([f(v, images) for f, v in zip(each, variables, strict=True)]))
+
+    return scores
+
+
+def log_mean(logits: Float[Array, "v b k"]) -> Float[Array, "b k"]:
+    """The logarithm of the mean of the softmaxes."""
+    return jax.nn.logsumexp(jax.nn.log_softmax(logits), axis=0) - jnp.log(len(logits))
+
+
+def make_evaluate(scores: Scores, loss: Loss, batch_size: int) -> Callable[..., Metrics]:
+    """Exact evaluation: every example once, at any batch size.
+
+    The result takes (metrics so far, variables, images, labels, count) and adds the first `count`
+    images; the last batch repeats an example, masked out.
+    """
+
+    def evaluate(
+        metrics: Metrics,
+        variables: Any,
+        images: UInt8[Array, "n h w c"],
+        labels: Int[Array, " n"],
+        count: Int[Array, ""],
+    ) -> Metrics:
         def body(i: Array, metrics: Metrics) -> Metrics:
             index = i * batch_size + jnp.arange(batch_size)
-            batch = jnp.minimum(index, total - 1)
-            logits = forward(model, params, preprocess(images[batch], None))
-            return metrics.add(loss(logits, labels[batch]), logits, labels[batch], index < total)
+            batch = jnp.minimum(index, count - 1)
+            outputs = scores(variables, images[batch])
+            return metrics.add(loss(outputs, labels[batch]), outputs, labels[batch], index < count)
 
-        return jax.lax.fori_loop(0, -(-total // batch_size), body, Metrics.zero())
+        return jax.lax.fori_loop(0, -(-count // batch_size), body, metrics)
 
     return evaluate

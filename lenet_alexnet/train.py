@@ -16,9 +16,11 @@ from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.errors import Diverged, Interrupted
 from lenet_alexnet.evaluate import Evaluator, summarize
 from lenet_alexnet.experiment import Experiment, build
+from lenet_alexnet.feed import create_feed
 from lenet_alexnet.monitor import Flat, Progress, Stopwatch, say
 from lenet_alexnet.optimizers.sdlm import get_curvature, step_report, step_sizes
 from lenet_alexnet.record import MetricsLog, RunDirectory
+from lenet_alexnet.state import NEVER, Metrics, init_state
 
 
 def train_and_evaluate(
@@ -98,27 +100,33 @@ class _Loop:
     def _compile(self) -> None:
         """Compiles all programs ahead, so that nothing compiles later and the time is known."""
         start, e = time.monotonic(), self.experiment
-        variants = self.config.data.variants
+        train = self.config.train
         train_step = steps.make_train_step(
-            e.model, e.optimizer.tx, e.train_loss, e.preprocess, variants=variants
+            e.model,
+            e.optimizer.tx,
+            e.train_loss,
+            e.preprocess,
+            variants=self.config.data.variants,
+            accumulate=train.accumulate,
+            average=train.average,
         )
         init_key, self.key = jax.random.split(jax.random.key(self.config.seed))
-        self.state = jax.jit(partial(steps.init_state, e.model, e.optimizer.tx, e.preprocess))(
-            init_key, e.train_data.images[:1]
-        )
-        self.data = jax.device_put((e.train_data.images, e.train_data.labels))
-        program = jax.jit(steps.make_train_steps(train_step), donate_argnums=0)
-        arguments = (self.state, *self.data, *self._dispatch(0, 1), self.key)
-        self.train_steps = program.lower(*arguments).compile()
+        init = partial(init_state, e.model, e.optimizer.tx, e.preprocess)
+        self.state = jax.jit(partial(init, average=bool(train.average)))(init_key, e.blank)
+        self.feed = create_feed(e.train_data, e.order, self.schedule.per_dispatch)
+        program = jax.jit(self.feed.make_steps(train_step), donate_argnums=0)
+        self.train_steps = program.lower(self.state, *self._dispatch(0, 1), self.key).compile()
         if e.optimizer.curvature:
             refresh = jax.jit(
-                steps.make_refresh(e.model, e.preprocess, variants=variants), donate_argnums=0
+                steps.make_refresh(e.model, e.preprocess, variants=self.config.data.variants),
+                donate_argnums=0,
             )
             index = jax.device_put(e.curvature_index(e.order, 0))
-            self.refresh = refresh.lower(self.state, self.data[0], index, self.key).compile()
-        batch_size = self.config.eval.batch_size
+            self.images = self._dispatch(0, 1)[0]
+            self.refresh = refresh.lower(self.state, self.images, index, self.key).compile()
+        batch_size, variables = self.config.eval.batch_size, self.state.variables
         self.evaluators = {
-            name: Evaluator(e.model, e.preprocess, e.eval_loss, data, batch_size, self.state.params)
+            name: Evaluator(e.scores, e.eval_loss, data, batch_size, variables)
             for name, data in e.eval_data.items()
         }
         self.compile_seconds = time.monotonic() - start
@@ -132,21 +140,21 @@ class _Loop:
         epoch = latest / self.experiment.steps_per_epoch
         say(f"resuming at step {latest:,} of {self.schedule.total:,} (epoch {epoch:.2f})")
 
-    def _dispatch(self, step: int, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The arguments of one dispatch: order, count, and whether the sums start anew."""
-        order = np.zeros((self.schedule.per_dispatch, self.config.train.batch_size), np.int32)
-        order[:count] = self.experiment.order.batches(step, count)
-        return jax.device_put((order, np.int32(count), np.bool_(step % self.schedule.log == 0)))
+    def _dispatch(self, step: int, count: int, running: Any = None) -> tuple[jax.Array, ...]:
+        """The arguments of one dispatch: data, order, count, and whether the sums start anew."""
+        fresh = np.bool_(step % self.schedule.log == 0)
+        return (*self.feed(step, count, running), *jax.device_put((np.int32(count), fresh)))
 
     def _train(self) -> None:
-        pending: tuple[int, steps.Metrics] | None = None
+        pending: tuple[int, Metrics] | None = None
         self.clock.start(self.step)
         while self.step < self.schedule.total:
             if self.schedule.refresh and self.step % self.schedule.refresh == 0:
                 self._refresh()
             stop = self.schedule.next_stop(self.step)
-            dispatch = self._dispatch(self.step, stop - self.step)
-            self.state, sums = self.train_steps(self.state, *self.data, *dispatch, self.key)
+            running = pending and pending[1].loss
+            dispatch = self._dispatch(self.step, stop - self.step, running)
+            self.state, sums = self.train_steps(self.state, *dispatch, self.key)
             # Read one dispatch late: the device has its next work before we look at the last.
             if pending:
                 self._read(*pending)
@@ -168,7 +176,7 @@ class _Loop:
         e = self.experiment
         assert e.optimizer.curvature is not None
         index = jax.device_put(e.curvature_index(e.order, self.step))
-        self.state = self.refresh(self.state, self.data[0], index, self.key)
+        self.state = self.refresh(self.state, self.images, index, self.key)
         h = jax.device_get(get_curvature(self.state.opt_state))
         report = step_report(step_sizes(h, e.rate(self.step), e.optimizer.curvature.mu))
         with MetricsLog(self.out.folder / "step_sizes.jsonl") as log:
@@ -180,11 +188,11 @@ class _Loop:
         if self.checkpoints.latest() != self.step:
             self.checkpoints.save(self.step, self.state, error)
 
-    def _read(self, step: int, sums: steps.Metrics) -> None:
+    def _read(self, step: int, sums: Metrics) -> None:
         """Takes a dispatch's sums to the host; writes a line where one is due."""
         sums = jax.device_get(sums)
         self.progress.advance(step)
-        if sums.first_bad_step != steps.NEVER:
+        if sums.first_bad_step != NEVER:
             raise Diverged(
                 f"the loss or a parameter was NaN or infinite at step {sums.first_bad_step}: "
                 f"try a smaller optimizer.learning_rate (now {self.config.optimizer.learning_rate})"
@@ -197,7 +205,7 @@ class _Loop:
     def _evaluate(self, splits: list[str]) -> float | None:
         """Evaluates, and returns the top-1 error of the split that selects."""
         for split in splits:
-            self.results[split] = self.evaluators[split](self.state.params)
+            self.results[split] = self.evaluators[split](self.state.variables)
             self._write(self.step, split, self.results[split], None)
         selecting = self.results.get(self.selected_on)
         return selecting["top1_error"] if selecting else None

@@ -11,6 +11,7 @@ from lenet_alexnet.data.augment import create_preprocess
 from lenet_alexnet.evaluate import summarize
 from lenet_alexnet.losses import create_loss, softmax_cross_entropy
 from lenet_alexnet.models import create_model
+from lenet_alexnet.state import NEVER, Metrics, init_state
 
 LOSS = create_loss(name="softmax")
 MODEL = create_model(name="lenet5")
@@ -26,7 +27,7 @@ def data(rng):
 
 def state_of(tx):
     images = np.zeros((1, 28, 28, 1), np.uint8)
-    init = jax.jit(functools.partial(steps.init_state, MODEL, tx, PREPROCESS))
+    init = jax.jit(functools.partial(init_state, MODEL, tx, PREPROCESS))
     return init(jax.random.key(0), images)
 
 
@@ -53,13 +54,17 @@ def test_one_step_is_the_gradient_of_the_mean_loss(data):
 def test_fixed_variants_are_the_original_and_then_distortions_of_it(data):
     images, _ = data
     index = jnp.array([5, 5 + 23, 5 + 46])  # Image 5 of 23, and two variants of it.
-    draw = jax.jit(steps.draw, static_argnums=(0, 4))
-    original, first, second = draw(PREPROCESS, images, index, KEY, 10)
+
+    @functools.partial(jax.jit, static_argnames="size")
+    def draw(index, size):
+        return steps.draw(PREPROCESS, images[index % 23], index, KEY, size=size)
+
+    original, first, second = draw(index, size=23)
     np.testing.assert_array_equal(original, PREPROCESS(images[5:6], None)[0])
     assert np.abs(first - original).max() > 0.1 < np.abs(second - first).max()
-    again = draw(PREPROCESS, images, index[1:2], KEY, 10)[0]
+    again = draw(index[1:2], size=23)[0]
     np.testing.assert_allclose(again, first, atol=1e-6)  # Whatever the batch.
-    fresh = draw(PREPROCESS, images, index[:1], KEY, 1)[0]
+    fresh = draw(index[:1], size=0)[0]
     assert np.abs(fresh - original).max() > 0.1  # With one variant the image itself moves.
 
 
@@ -100,18 +105,86 @@ def test_the_first_step_that_is_not_finite_is_named(data):
     _, sums = run(state_of(tx), *data, order, np.int32(4), np.True_, KEY)
     assert 2 <= int(sums.first_bad_step) <= 3  # Step 1 is fine, its update is not.
     _, sums = run(state_of(optax.sgd(0.1)), *data, order, np.int32(1), np.True_, KEY)
-    assert int(sums.first_bad_step) == steps.NEVER
+    assert int(sums.first_bad_step) == NEVER
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 22, 23])
 def test_evaluation_counts_every_example_once_at_any_batch_size(data, batch_size):
     params = state_of(optax.sgd(0.1)).params
-    evaluate = jax.jit(steps.make_evaluate(MODEL, LOSS, PREPROCESS, batch_size))
-    found = summarize(evaluate(params, *data))
+    scores = steps.make_scores(MODEL, PREPROCESS)
+    evaluate = jax.jit(steps.make_evaluate(scores, LOSS, batch_size))
+    first = evaluate(Metrics.zero(), {"params": params}, *data, 20)
+    rest = [jnp.roll(x, 3, axis=0) for x in data]  # Its first three are the last of all.
+    found = summarize(evaluate(first, {"params": params}, *rest, 3))
     logits = jax.jit(MODEL.apply)({"params": params}, PREPROCESS(data[0], None))
     assert found["examples"] == 23
     assert found["top1_error"] == float(np.mean(np.asarray(logits.argmax(-1) != data[1])))
     np.testing.assert_allclose(found["loss"], LOSS(logits, data[1]).mean(), rtol=1e-5)
+
+
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(data):
+    tx = optax.sgd(0.5)
+    index = jnp.array([3, 0, 22, 7, 9, 1])
+
+    def after(accumulate):
+        step = steps.make_train_step(MODEL, tx, LOSS, PREPROCESS, accumulate=accumulate)
+        return jax.jit(step)(state_of(tx), *data, index, KEY)
+
+    whole, parts = after(1), after(3)
+    assert_close(whole.params, parts.params, 1e-5)
+    assert int(whole.metrics.errors) == int(parts.metrics.errors)
+    np.testing.assert_allclose(whole.metrics.loss, parts.metrics.loss, rtol=1e-5)
+
+
+def test_the_moving_average_is_what_is_evaluated(data):
+    tx = optax.sgd(0.5)
+    index = jnp.arange(6)
+    start = state_of(tx)
+    start = start.replace(average=jax.tree.map(jnp.copy, start.params))
+    step = jax.jit(steps.make_train_step(MODEL, tx, LOSS, PREPROCESS, average=0.75))
+    one = step(start, *data, index, KEY)
+    two = step(one, *data, index, KEY)
+    expected = jax.tree.map(
+        lambda a, b, c: 0.75 * (0.75 * a + 0.25 * b) + 0.25 * c,
+        start.params, one.params, two.params,
+    )  # fmt: skip
+    assert_close(two.variables["params"], expected, 1e-6)
+    whole = two.rest.with_variables(two.variables)
+    assert jax.tree.structure(whole) == jax.tree.structure(two)
+
+
+def test_streamed_batches_give_the_steps_of_resident_data(data):
+    images, labels = data
+    order = np.random.default_rng(0).integers(0, 23, (4, 5)).astype(np.int32)
+    tx = optax.sgd(0.1, momentum=0.9)
+    step = steps.make_train_step(MODEL, tx, LOSS, PREPROCESS)
+    resident = jax.jit(steps.make_train_steps(step))
+    stream = jax.jit(steps.make_stream_steps(step))
+    tail = (order, np.int32(3), np.True_, KEY)
+    a, _ = resident(state_of(tx), images, labels, *tail)
+    b, _ = stream(state_of(tx), images[order], labels[order], *tail)
+    assert_close(a.params, b.params, 1e-6)
+
+
+def test_views_and_several_networks_are_averaged_as_probabilities(data):
+    images = data[0][:4]
+    variables = [{"params": state_of(optax.sgd(0.1)).params} for _ in range(2)]
+    variables[1] = jax.tree.map(lambda p: 2 * p, variables[1])
+
+    def views(batch):
+        return jnp.stack([PREPROCESS(batch, None), PREPROCESS(batch[:, :, ::-1], None)])
+
+    each = steps.make_scores(MODEL, PREPROCESS, views)
+    found = jax.jit(steps.mean_scores([each, each]))(variables, images)
+    apply = jax.jit(MODEL.apply)
+    several = [jax.nn.softmax(apply(v, x)) for v in variables for x in views(images)]
+    np.testing.assert_allclose(jnp.exp(found), sum(several) / 4, rtol=1e-4, atol=1e-6)
+
+
+def assert_close(a, b, tolerance):
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b
+    )
 
 
 def test_metrics_count_ranks_and_never_take_nan_for_a_hit():
@@ -120,7 +193,7 @@ def test_metrics_count_ranks_and_never_take_nan_for_a_hit():
     )
     labels = jnp.array([0, 1, 0, 0])
     mask = jnp.array([True, True, True, False])
-    sums = steps.Metrics.zero().add(jnp.ones(4), logits, labels, mask)
+    sums = Metrics.zero().add(jnp.ones(4), logits, labels, mask)
     # Row 0 hits, row 1's label is sixth, row 2 is NaN, row 3 is padding.
     assert (int(sums.errors), int(sums.top5_errors), int(sums.examples)) == (2, 2, 3)
     assert float(sums.loss) == 3.0

@@ -8,7 +8,7 @@ from lenet_alexnet import config as configs
 from lenet_alexnet import train
 from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.errors import DataError, Diverged, Interrupted, UsageError
-from lenet_alexnet.evaluate import evaluate_workdir
+from lenet_alexnet.evaluate import evaluate_workdirs
 from lenet_alexnet.experiment import build
 from lenet_alexnet.record import read_json
 from tests.conftest import make_tiny_config
@@ -89,17 +89,17 @@ def test_best_is_the_smallest_error_of_the_log(finished):
 
 def test_eval_reads_the_checkpoints_back(finished):
     _, workdir, summary = finished
-    last = evaluate_workdir(workdir)
+    last = evaluate_workdirs([workdir])
     assert last["step"] == 60
     assert {k: last[k] for k in summary["eval"]["test"]} == summary["eval"]["test"]
-    best = evaluate_workdir(workdir, checkpoint="best")
+    best = evaluate_workdirs([workdir], checkpoint="best")
     assert (best["step"], best["top1_error"]) == (
         summary["best"]["step"],
         summary["best"]["top1_error"],
     )
-    assert evaluate_workdir(workdir, split="train")["examples"] == 300
+    assert evaluate_workdirs([workdir], split="train")["examples"] == 300
     with pytest.raises(UsageError, match="known: train, test"):
-        evaluate_workdir(workdir, split="validation")
+        evaluate_workdirs([workdir], split="validation")
 
 
 def test_a_complete_run_is_not_trained_again(finished, capsys):
@@ -162,7 +162,7 @@ def test_validation_selects_and_test_is_looked_at_once(tiny_config, tmp_path):
     looked = [(row["step"], row["split"]) for row in rows(tmp_path) if row["split"] != "train"]
     assert looked == [(20, "validation"), (40, "validation"), (60, "validation"), (60, "test")]
     assert summary["best"]["selected_on"] == "validation"
-    assert evaluate_workdir(tmp_path, split="test")["checkpoint"] == "best"
+    assert evaluate_workdirs([tmp_path], split="test")["checkpoint"] == "best"
 
 
 def test_checkpoints_keep_the_last_and_the_best(finished):
@@ -222,7 +222,7 @@ def test_a_checkpoint_that_does_not_fit_is_one_clear_error(finished):
         Checkpoints(finished[1] / "checkpoints", read_only=True) as checkpoints,
         pytest.raises(DataError, match="cannot restore checkpoint 60"),
     ):
-        checkpoints.restore_params(60, wrong)
+        checkpoints.restore_variables(60, wrong)
 
 
 def test_mixed_precision_trains(tiny_config, tmp_path):

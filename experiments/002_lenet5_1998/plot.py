@@ -95,13 +95,13 @@ def figure_8(workdir: str, data_dir: str) -> None:
     import jax
 
     from lenet_alexnet.restore import load_named, open_run
-    from lenet_alexnet.step import forward
+    from lenet_alexnet.step import make_scores
 
     run = open_run(Path(workdir))
     test = load_named(run.config, "test", data_dir)
-    answer = jax.jit(lambda x: forward(run.model, run.params, run.preprocess(x, None)).argmax(-1))
+    scores = jax.jit(make_scores(run.model, run.preprocess))
     batches = np.split(test.images, range(500, len(test), 500))
-    answers = np.concatenate([np.asarray(answer(batch)) for batch in batches])
+    answers = np.concatenate([scores(run.variables, batch).argmax(-1) for batch in batches])
     wrong = np.flatnonzero(answers != test.labels)
     columns = 15
     lines = -(-len(wrong) // columns)

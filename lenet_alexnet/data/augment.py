@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array, Float, Key
 
 from lenet_alexnet.errors import UsageError, nearest
 
-Preprocess = Callable[[UInt8[Array, "b h w c"], Key[Array, " b"] | None], Float[Array, "b h2 w2 c"]]
+# (images, a key for each or None, the step) -> what the network sees
+Preprocess = Callable[..., Float[Array, "b h2 w2 c"]]
 Number = float | Float[Array, ""]
 RANGES = ("shift", "scale", "squeeze", "shear", "rotation")
 
@@ -27,7 +28,7 @@ def create_preprocess(
         raise UsageError(f"unknown data.distort.{name}: {nearest(name, RANGES)}")
     active = any(distort.values())
 
-    def preprocess(images: Array, keys: Array | None = None) -> Array:
+    def preprocess(images: Array, keys: Array | None = None, step: Array | None = None) -> Array:
         x = images.astype(jnp.float32) / 255
         if active and keys is not None:
             x = affine(keys, x, **distort)

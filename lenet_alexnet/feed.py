@@ -1,0 +1,66 @@
+"""What a dispatch of training steps works on: resident arrays, or batches read from disk."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from lenet_alexnet import step as steps
+from lenet_alexnet.data import Split, Streamed
+from lenet_alexnet.data.order import Order
+
+
+class Resident:
+    """A data set on the device; a dispatch brings the numbers of its examples alone."""
+
+    make_steps = staticmethod(steps.make_train_steps)
+    waited = 0.0
+
+    def __init__(self, data: Split, order: Order, per_dispatch: int) -> None:
+        self._arrays = jax.device_put((data.images, data.labels))
+        self._order, self._per_dispatch = order, per_dispatch
+
+    def __call__(self, step: int, count: int, running: Any = None) -> tuple[Any, Any, Any]:
+        """(images, labels, order) for `count` steps from `step` on."""
+        order = np.zeros((self._per_dispatch, self._order.batch_size), np.int32)
+        order[:count] = self._order.batches(step, count)
+        return (*self._arrays, jax.device_put(order))
+
+
+class FromDisk:
+    """Batches of stored photos, read ahead of the step that needs them."""
+
+    make_steps = staticmethod(steps.make_stream_steps)
+
+    def __init__(self, data: Streamed, order: Order, per_dispatch: int) -> None:
+        self._data, self._order, self._per_dispatch = data, order, per_dispatch
+        self._batches: Iterator[tuple[np.ndarray, np.ndarray]] = iter(())
+        self._next = -1
+        self.waited = 0.0  # seconds in which the device had nothing to do but wait for data
+
+    def __call__(self, step: int, count: int, running: Any = None) -> tuple[Any, Any, Any]:
+        """(images, labels, order) for `count` steps; `running` is what the device is busy with."""
+        from lenet_alexnet.data import stream
+
+        if step != self._next:
+            self._batches = stream.batches(self._data, self._order, start_step=step)
+        shape = (self._per_dispatch, self._order.batch_size)
+        images = np.empty((*shape, *self._data.image_shape), np.uint8)
+        labels, order = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+        order[:count] = self._order.batches(step, count)
+        for i in range(count):
+            start = time.monotonic()
+            images[i], labels[i] = next(self._batches)
+            if running is None or running.is_ready():
+                self.waited += time.monotonic() - start
+        self._next = step + count
+        return jax.device_put((images, labels, order))
+
+
+def create_feed(data: Split | Streamed, order: Order, per_dispatch: int) -> Resident | FromDisk:
+    """The feed for data that are in memory, or on disk."""
+    if isinstance(data, Split):
+        return Resident(data, order, per_dispatch)
+    return FromDisk(data, order, per_dispatch)

@@ -1,0 +1,101 @@
+"""What a step changes: sums for the log, parameters, optimizer state."""
+
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from lenet_alexnet.data.augment import Preprocess
+
+NEVER = jnp.iinfo(jnp.int32).max
+
+
+class Metrics(flax.struct.PyTreeNode):
+    """Sums over the examples seen since the last line of the log."""
+
+    loss: Float[Array, ""]
+    errors: Int[Array, ""]
+    top5_errors: Int[Array, ""]
+    examples: Int[Array, ""]
+    first_bad_step: Int[
+        Array, ""
+    ]  # The first step whose loss or parameters were not finite, or NEVER.
+
+    @classmethod
+    def zero(cls) -> "Metrics":
+        """Nothing seen yet."""
+        count = jnp.zeros((), jnp.int32)
+        return cls(jnp.zeros(()), count, count, count, jnp.full((), NEVER, jnp.int32))
+
+    def add(self, losses: Array, logits: Array, labels: Array, mask: Array) -> "Metrics":
+        """With a batch added, of which `mask` says which rows are examples."""
+        rank = jnp.sum(logits > jnp.take_along_axis(logits, labels[:, None], axis=-1), axis=-1)
+        # NaN compares as false everywhere: a broken output must not count as a hit.
+        rank = jnp.where(jnp.isfinite(logits).all(-1), rank, logits.shape[-1])
+        return self.replace(
+            loss=self.loss + jnp.sum(losses, where=mask),
+            errors=self.errors + jnp.sum((rank >= 1) & mask, dtype=jnp.int32),
+            top5_errors=self.top5_errors + jnp.sum((rank >= 5) & mask, dtype=jnp.int32),
+            examples=self.examples + jnp.sum(mask, dtype=jnp.int32),
+        )
+
+    def check(self, finite: Array, step: Array) -> "Metrics":
+        """With `step` noted if something in it was not finite, and none was before."""
+        bad = jnp.where(finite, NEVER, step)
+        return self.replace(first_bad_step=jnp.minimum(self.first_bad_step, bad))
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """Everything that a step reads and changes; `step` counts the completed ones."""
+
+    step: Int[Array, ""]
+    params: Any
+    batch_stats: Any  # of batch normalisation; {} without it
+    average: Any  # the parameters' exponential moving average, or None
+    opt_state: optax.OptState
+    metrics: Metrics
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What is evaluated: the average where there is one, and the batch statistics."""
+        params = self.params if self.average is None else self.average
+        return {"params": params} | ({"batch_stats": self.batch_stats} if self.batch_stats else {})
+
+    @property
+    def rest(self) -> "TrainState":
+        """The state without its `variables`: the two parts that a checkpoint has."""
+        cut = {"params": None} if self.average is None else {"average": None}
+        return self.replace(batch_stats=None, **cut)
+
+    def with_variables(self, variables: dict[str, Any]) -> "TrainState":
+        """A `rest` made whole again."""
+        name = "params" if self.params is None else "average"
+        batch_stats = variables.get("batch_stats", {})
+        return self.replace(batch_stats=batch_stats, **{name: variables["params"]})
+
+
+def init_state(
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    preprocess: Preprocess,
+    key: Key[Array, ""],
+    images: UInt8[Array, "1 h w c"],
+    *,
+    average: bool = False,
+) -> TrainState:
+    """A fresh state, with a moving average of the parameters or not; of the images only the shape
+    counts."""
+    variables = model.init(key, preprocess(images, None))
+    params = variables["params"]
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=variables.get("batch_stats", {}),
+        average=jax.tree.map(jnp.copy, params) if average else None,
+        opt_state=tx.init(params),
+        metrics=Metrics.zero(),
+    )
