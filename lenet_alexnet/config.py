@@ -52,6 +52,10 @@ def base() -> ConfigDict:
                 "precision": "float32",  # of the activations: float32 | bfloat16
                 "loss": {"name": "softmax", "label_smoothing": 0.0},
             },
+            "parallel": {
+                "mode": "dp",  # how the devices share the work, see parallel.py
+                "shard_optimizer": False,  # cut the optimizer's moments over the devices too
+            },
             "eval": {"every": "1 epoch", "batch_size": 500, "views": 1},
             "checkpoint": {"every": "1 epoch", "keep": 2},  # the best one is kept besides
         }

@@ -12,6 +12,7 @@ from lenet_alexnet import step as steps
 from lenet_alexnet.data import Split, Streamed
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.losses import Loss
+from lenet_alexnet.parallel import Layout
 from lenet_alexnet.state import Metrics
 
 CHUNK = 2000  # Streamed images are on the device so many at a time.
@@ -25,21 +26,24 @@ class Evaluator:
 
     def __init__(
         self, scores: steps.Scores, loss: Loss, data: Split | Streamed, batch_size: int,
-        variables: Any,
+        variables: Any, layout: Layout,
     ) -> None:  # fmt: skip
-        self._streamed = None if isinstance(data, Split) else data
+        self._layout, self._streamed = layout, None if isinstance(data, Split) else data
         self._chunk = min(CHUNK, len(data)) if self._streamed else len(data)
         self._chunks = []
         if isinstance(data, Split):
-            self._chunks = [jax.device_put((data.images, data.labels, np.int32(len(data))))]
+            self._chunks = [layout.put((data.images, data.labels, np.int32(len(data))))]
         self._zero = jax.device_get(jax.jit(Metrics.zero)())
-        evaluate = steps.make_evaluate(scores, loss, min(batch_size, self._chunk))
+        batch_size = -(-min(batch_size, self._chunk) // layout.shards) * layout.shards
+        evaluate = jax.jit(
+            steps.make_evaluate(scores, loss, batch_size), out_shardings=layout.replicated
+        )
         first = self._chunks[0] if self._chunks else self._read(0)
-        self._evaluate = jax.jit(evaluate).lower(self._zero, variables, *first).compile()
+        self._evaluate = evaluate.lower(layout.put(self._zero), variables, *first).compile()
 
     def __call__(self, variables: Any) -> dict[str, Any]:
         """Loss per example, errors as fractions, and the number of examples."""
-        metrics = jax.device_put(self._zero)
+        metrics = self._layout.put(self._zero)
         for chunk in self._chunks or self._read_all():
             metrics = self._evaluate(metrics, variables, *chunk)
         return summarize(jax.device_get(metrics))
@@ -48,7 +52,7 @@ class Evaluator:
         assert self._streamed is not None
         index = np.arange(start, min(start + self._chunk, len(self._streamed)))
         padded = np.pad(index, (0, self._chunk - len(index)), mode="edge")
-        return jax.device_put((*self._streamed.read(padded), np.int32(len(index))))
+        return self._layout.put((*self._streamed.read(padded), np.int32(len(index))))
 
     def _read_all(self) -> Iterator[Any]:
         """Chunk by chunk, the next one being read meanwhile."""
@@ -95,14 +99,17 @@ def evaluate_workdirs(
     for run, workdir in zip(runs, workdirs, strict=True):
         if run.class_names != first.class_names:
             raise UsageError(f"'{workdir}' and '{workdirs[0]}' were trained on other classes")
+    layout = Layout()
     each = [
-        steps.make_scores(run.model, run.preprocess, build_views(run.config, views)) for run in runs
+        steps.make_scores(run.model, run.preprocess, build_views(run.config, views), layout.forward)
+        for run in runs
     ]
     scores, variables = each[0], first.variables
     if len(runs) > 1:
         scores, variables = steps.mean_scores(each), [run.variables for run in runs]
+    variables = layout.put(variables)
     data = restore.load_named(first.config, split, data_dir)
     loss = build_losses(first.config)[1]
-    evaluator = Evaluator(scores, loss, data, first.config.eval.batch_size, variables)
+    evaluator = Evaluator(scores, loss, data, first.config.eval.batch_size, variables, layout)
     place = {"step": first.step} if len(runs) == 1 else {"steps": [run.step for run in runs]}
     return {"split": split, **place, "checkpoint": first.chosen, **evaluator(variables)}

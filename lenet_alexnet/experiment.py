@@ -16,6 +16,7 @@ from lenet_alexnet.errors import UsageError
 from lenet_alexnet.losses import Loss, create_loss
 from lenet_alexnet.models import Network1998, create_model
 from lenet_alexnet.optimizers import Optimizer, create_optimizer
+from lenet_alexnet.parallel import Layout
 from lenet_alexnet.step import Scores, make_scores
 
 FAR = 2**32  # Epochs from here on order other things than training.
@@ -56,6 +57,7 @@ class Experiment(NamedTuple):
     schedule: Schedule
     order: Order
     scores: Scores
+    layout: Layout
     train_data: Split | Streamed
     eval_data: dict[str, Split | Streamed]
 
@@ -109,11 +111,8 @@ def build(config: Any) -> Experiment:
     if not 1 <= batch_size <= size:
         raise UsageError(f"train.batch_size {batch_size} is not within 1..{size}, the training set")
 
-    if batch_size % config.train.accumulate:
-        raise UsageError(
-            f"train.batch_size {batch_size} is not a multiple of train.accumulate "
-            f"{config.train.accumulate}"
-        )
+    layout = Layout(**config.parallel)
+    layout.check_batch("train.batch_size", batch_size, config.train.accumulate)
     for key, value in (
         ("train.steps_per_dispatch", config.train.steps_per_dispatch),
         ("eval.batch_size", config.eval.batch_size),
@@ -146,10 +145,10 @@ def build(config: Any) -> Experiment:
         config.seed, size * config.data.variants, batch_size, reshuffle=config.data.reshuffle
     )
     train_loss, eval_loss = build_losses(config)
-    scores = make_scores(model, preprocess, build_views(config))
+    scores = make_scores(model, preprocess, build_views(config), layout.forward)
     return Experiment(
-        model, preprocess, train_loss, eval_loss, optimizer, schedule, order, scores, train_data,
-        eval_data,
+        model, preprocess, train_loss, eval_loss, optimizer, schedule, order, scores,
+        layout, train_data, eval_data,
     )  # fmt: skip
 
 

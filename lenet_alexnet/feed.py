@@ -4,12 +4,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 
 from lenet_alexnet import step as steps
 from lenet_alexnet.data import Split, Streamed
 from lenet_alexnet.data.order import Order
+from lenet_alexnet.parallel import Layout
 
 
 class Resident:
@@ -18,15 +18,15 @@ class Resident:
     make_steps = staticmethod(steps.make_train_steps)
     waited = 0.0
 
-    def __init__(self, data: Split, order: Order, per_dispatch: int) -> None:
-        self._arrays = jax.device_put((data.images, data.labels))
+    def __init__(self, data: Split, order: Order, per_dispatch: int, layout: Layout) -> None:
+        self._layout, self._arrays = layout, layout.put((data.images, data.labels))
         self._order, self._per_dispatch = order, per_dispatch
 
     def __call__(self, step: int, count: int, running: Any = None) -> tuple[Any, Any, Any]:
         """(images, labels, order) for `count` steps from `step` on."""
         order = np.zeros((self._per_dispatch, self._order.batch_size), np.int32)
         order[:count] = self._order.batches(step, count)
-        return (*self._arrays, jax.device_put(order))
+        return (*self._arrays, self._layout.put(order, self._layout.batches))
 
 
 class FromDisk:
@@ -34,8 +34,13 @@ class FromDisk:
 
     make_steps = staticmethod(steps.make_stream_steps)
 
-    def __init__(self, data: Streamed, order: Order, per_dispatch: int) -> None:
-        self._data, self._order, self._per_dispatch = data, order, per_dispatch
+    def __init__(self, data: Streamed, order: Order, per_dispatch: int, layout: Layout) -> None:
+        self._data, self._order, self._per_dispatch, self._layout = (
+            data,
+            order,
+            per_dispatch,
+            layout,
+        )
         self._batches: Iterator[tuple[np.ndarray, np.ndarray]] = iter(())
         self._next = -1
         self.waited = 0.0  # seconds in which the device had nothing to do but wait for data
@@ -56,11 +61,13 @@ class FromDisk:
             if running is None or running.is_ready():
                 self.waited += time.monotonic() - start
         self._next = step + count
-        return jax.device_put((images, labels, order))
+        return self._layout.put((images, labels, order), self._layout.batches)
 
 
-def create_feed(data: Split | Streamed, order: Order, per_dispatch: int) -> Resident | FromDisk:
+def create_feed(
+    data: Split | Streamed, order: Order, per_dispatch: int, layout: Layout
+) -> Resident | FromDisk:
     """The feed for data that are in memory, or on disk."""
     if isinstance(data, Split):
-        return Resident(data, order, per_dispatch)
-    return FromDisk(data, order, per_dispatch)
+        return Resident(data, order, per_dispatch, layout)
+    return FromDisk(data, order, per_dispatch, layout)

@@ -244,7 +244,10 @@ Scores = Callable[[Any, UInt8[Array, "b h w c"]], Float[Array, "b k"]]
 
 
 def make_scores(
-    model: nn.Module, preprocess: Preprocess, views: Callable[[Array], Array] | None = None
+    model: nn.Module,
+    preprocess: Preprocess,
+    views: Callable[[Array], Array] | None = None,
+    forward: Callable[..., Array] = forward,
 ) -> Scores:
     """(variables, images as bytes) -> the network's outputs, as in testing.
 

@@ -3,11 +3,11 @@
 import contextlib
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lenet_alexnet import config as configs
@@ -20,7 +20,7 @@ from lenet_alexnet.feed import create_feed
 from lenet_alexnet.monitor import Flat, Progress, Stopwatch, say
 from lenet_alexnet.optimizers.sdlm import get_curvature, step_report, step_sizes
 from lenet_alexnet.record import MetricsLog, RunDirectory
-from lenet_alexnet.state import NEVER, Metrics, init_state
+from lenet_alexnet.state import NEVER, Metrics, TrainState, init_state
 
 
 def train_and_evaluate(
@@ -109,27 +109,48 @@ class _Loop:
             variants=self.config.data.variants,
             accumulate=train.accumulate,
             average=train.average,
+            forward_train=e.layout.forward_train,
         )
-        init_key, self.key = jax.random.split(jax.random.key(self.config.seed))
-        init = partial(init_state, e.model, e.optimizer.tx, e.preprocess)
-        self.state = jax.jit(partial(init, average=bool(train.average)))(init_key, e.blank)
-        self.feed = create_feed(e.train_data, e.order, self.schedule.per_dispatch)
-        program = jax.jit(self.feed.make_steps(train_step), donate_argnums=0)
+        self.state, self.key = self._initialise()
+        self.feed = create_feed(e.train_data, e.order, self.schedule.per_dispatch, e.layout)
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
+        program = jax.jit(
+            self.feed.make_steps(train_step),
+            donate_argnums=0,
+            out_shardings=(shardings, e.layout.replicated),
+        )
         self.train_steps = program.lower(self.state, *self._dispatch(0, 1), self.key).compile()
         if e.optimizer.curvature:
             refresh = jax.jit(
                 steps.make_refresh(e.model, e.preprocess, variants=self.config.data.variants),
                 donate_argnums=0,
             )
-            index = jax.device_put(e.curvature_index(e.order, 0))
+            index = e.layout.put(e.curvature_index(e.order, 0))
             self.images = self._dispatch(0, 1)[0]
             self.refresh = refresh.lower(self.state, self.images, index, self.key).compile()
         batch_size, variables = self.config.eval.batch_size, self.state.variables
         self.evaluators = {
-            name: Evaluator(e.scores, e.eval_loss, data, batch_size, variables)
+            name: Evaluator(e.scores, e.eval_loss, data, batch_size, variables, e.layout)
             for name, data in e.eval_data.items()
         }
         self.compile_seconds = time.monotonic() - start
+
+    def _initialise(self) -> tuple[TrainState, jax.Array]:
+        """A fresh state, each device making its own part of it, and the key of all steps."""
+        e = self.experiment
+
+        def init(seed: jax.Array) -> tuple[TrainState, jax.Array]:
+            init_key, key = jax.random.split(jax.random.key(seed))
+            average, blank = bool(self.config.train.average), jnp.asarray(e.blank)
+            state = init_state(
+                e.model, e.optimizer.tx, e.preprocess, init_key, blank, average=average
+            )
+            return state, key
+
+        seed = e.layout.put(np.int32(self.config.seed))
+        abstract, _ = jax.eval_shape(init, seed)
+        shardings = (e.layout.state(abstract, e.optimizer.tx), e.layout.replicated)
+        return jax.jit(init, out_shardings=shardings)(seed)
 
     def _restore(self) -> None:
         latest = self.checkpoints.latest()
@@ -143,7 +164,8 @@ class _Loop:
     def _dispatch(self, step: int, count: int, running: Any = None) -> tuple[jax.Array, ...]:
         """The arguments of one dispatch: data, order, count, and whether the sums start anew."""
         fresh = np.bool_(step % self.schedule.log == 0)
-        return (*self.feed(step, count, running), *jax.device_put((np.int32(count), fresh)))
+        scalars = self.experiment.layout.put((np.int32(count), fresh))
+        return (*self.feed(step, count, running), *scalars)
 
     def _train(self) -> None:
         pending: tuple[int, Metrics] | None = None
@@ -175,7 +197,7 @@ class _Loop:
         """The second backward pass of 1998: a curvature, and so a step, for every parameter."""
         e = self.experiment
         assert e.optimizer.curvature is not None
-        index = jax.device_put(e.curvature_index(e.order, self.step))
+        index = e.layout.put(e.curvature_index(e.order, self.step))
         self.state = self.refresh(self.state, self.images, index, self.key)
         h = jax.device_get(get_curvature(self.state.opt_state))
         report = step_report(step_sizes(h, e.rate(self.step), e.optimizer.curvature.mu))
