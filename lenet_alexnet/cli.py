@@ -114,14 +114,19 @@ def _no_more(rest: list[str]) -> None:
 def _define_train(values: flags.FlagValues) -> None:
     _define_workdir(values)
     _define_json(values)
+    many = "many processes, where no launcher says it:"
+    flags.DEFINE_string("coordinator", None, f"{many} host:port of the first", flag_values=values)
+    flags.DEFINE_integer("process_id", None, f"{many} this one, from 0", 0, flag_values=values)
+    flags.DEFINE_integer("num_processes", None, f"{many} how many", 1, flag_values=values)
 
 
 def _train(values: Any, rest: list[str]) -> int:
     _no_more(rest)
     _require(values, "workdir")
-    from lenet_alexnet import signals, start
+    from lenet_alexnet import monitor, signals, start
 
     start.set_up()
+    start.join(values.coordinator, values.process_id, values.num_processes)
     with signals.catch() as stop_requested:
         from lenet_alexnet.train import train_and_evaluate
 
@@ -130,6 +135,8 @@ def _train(values: Any, rest: list[str]) -> int:
         )
     if values.json:
         print(json.dumps(summary))
+        return 0
+    if not monitor.first_process():
         return 0
     results = ", ".join(
         f"{split} error {100 * result['top1_error']:.2f} % of {result['examples']:,}"

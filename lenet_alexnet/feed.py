@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import jax
 import numpy as np
 
 from lenet_alexnet import step as steps
@@ -50,18 +51,26 @@ class FromDisk:
         from lenet_alexnet.data import stream
 
         if step != self._next:
-            self._batches = stream.batches(self._data, self._order, start_step=step)
-        shape = (self._per_dispatch, self._order.batch_size)
-        images = np.empty((*shape, *self._data.image_shape), np.uint8)
-        labels, order = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+            self._batches = stream.batches(
+                self._data,
+                self._order,
+                start_step=step,
+                process_index=jax.process_index(),
+                process_count=jax.process_count(),
+            )
+        order = np.zeros((self._per_dispatch, self._order.batch_size), np.int32)
         order[:count] = self._order.batches(step, count)
+        shape = (self._per_dispatch, self._order.batch_size // jax.process_count())
+        images = np.empty((*shape, *self._data.image_shape), np.uint8)
+        labels = np.zeros(shape, np.int32)
         for i in range(count):
             start = time.monotonic()
             images[i], labels[i] = next(self._batches)
             if running is None or running.is_ready():
                 self.waited += time.monotonic() - start
         self._next = step + count
-        return self._layout.put((images, labels, order), self._layout.batches)
+        layout = self._layout
+        return (*layout.put_share((images, labels)), layout.put(order, layout.batches))
 
 
 def create_feed(

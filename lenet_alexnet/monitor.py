@@ -57,9 +57,17 @@ class Flat:
             )
 
 
+def first_process() -> bool:
+    """Whether this is the process that writes and speaks for all."""
+    import jax
+
+    return jax.process_index() == 0
+
+
 def say(text: str) -> None:
-    """A line for the person who watches."""
-    print(text, file=sys.stderr, flush=True)
+    """A line for the person who watches; of many processes the first one speaks."""
+    if first_process():
+        print(text, file=sys.stderr, flush=True)
 
 
 class Progress(contextlib.AbstractContextManager):
@@ -73,7 +81,7 @@ class Progress(contextlib.AbstractContextManager):
         self._bar = tqdm(
             total=total_steps,
             initial=step,
-            disable=not sys.stderr.isatty(),
+            disable=not (sys.stderr.isatty() and first_process()),
             file=sys.stderr,
             dynamic_ncols=True,
             bar_format="{percentage:3.0f}% |{bar:10}| {desc} [{elapsed}<{remaining}]",
@@ -94,7 +102,7 @@ class Progress(contextlib.AbstractContextManager):
         if train:
             text += f"  {row['images_per_second']:,.0f} img/s"
         if self._bar.disable:
-            print(f"{text}{self._time_left(row['step'])}", file=sys.stderr, flush=True)
+            say(f"{text}{self._time_left(row['step'])}")
         elif train:
             self._bar.set_description_str(text, refresh=True)
         else:

@@ -61,6 +61,23 @@ class Layout:
 
         return jax.tree.map(place, tree)
 
+    def put_share(self, tree: Any) -> Any:
+        """Batches [K, share, ...] of which each process has read its own part, as whole ones."""
+        if jax.process_count() == 1:
+            return jax.device_put(tree, self.batches)
+        return jax.tree.map(
+            lambda leaf: jax.make_array_from_process_local_data(self.batches, leaf), tree
+        )
+
+    def agree(self, flag: bool) -> bool:
+        """Whether any process says yes; all get the same answer."""
+        if jax.process_count() == 1:
+            return flag
+        from jax.experimental import multihost_utils
+
+        with jax.transfer_guard("allow"):
+            return bool(np.any(multihost_utils.process_allgather(np.bool_(flag))))
+
     def state(self, state: Any, tx: optax.GradientTransformation) -> Any:
         """The sharding of every leaf of a (traced) train state."""
         params = jax.tree.map(self._param, state.params)

@@ -33,13 +33,13 @@ def write_json(path: Path, content: Any) -> None:
 class RunDirectory:
     """One run's folder; opened again with the same config, it goes on."""
 
-    def __init__(self, folder: Path, config: Any) -> None:
+    def __init__(self, folder: Path, config: Any, *, writes: bool = True) -> None:
         """Creates the folder, or verifies that it holds a run of this config.
 
         Raises:
           UsageError: a file, not writable, or another config's (the differences are shown).
         """
-        self.folder, self.config = folder, config
+        self.folder, self.config, self._writes = folder, config, writes
         try:
             folder.mkdir(parents=True, exist_ok=True)
             probe = folder / f".probe-{os.getpid()}"
@@ -59,6 +59,8 @@ class RunDirectory:
         """Writes config.json, and run.json: what runs, with what, where."""
         import jax
 
+        if not self._writes:
+            return
         write_json(self.folder / "config.json", self.config.to_dict())
         packages = ("jax", "jaxlib", "flax", "optax")
         write_json(
@@ -84,7 +86,8 @@ class RunDirectory:
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """The result: summary.json."""
-        write_json(self.folder / "summary.json", summary)
+        if self._writes:
+            write_json(self.folder / "summary.json", summary)
 
     def summary(self) -> dict[str, Any] | None:
         """The result of this run so far, if it has come to an end."""
@@ -119,16 +122,16 @@ def _git(*arguments: str) -> str | None:
 class MetricsLog(contextlib.AbstractContextManager):
     """A file of one JSON object a line: appended, never rewritten; no step is in it twice."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
         rows = []
         if path.exists():
             text = path.read_text()
             whole = text[: text.rfind("\n") + 1]
-            if whole != text:  # A line that a crash cut off.
+            if whole != text and writes:  # A line that a crash cut off.
                 os.truncate(path, len(whole.encode()))
             rows = [json.loads(line) for line in whole.splitlines()]
         self.rows = {(row["step"], row["split"]): row for row in rows}
-        self._file: TextIO = path.open("a")
+        self._file: TextIO = (path if writes else Path(os.devnull)).open("a")
 
     def write(self, row: dict[str, Any]) -> None:
         """Appends one line; NaN is written as null."""

@@ -4,6 +4,49 @@ import os
 import warnings
 from pathlib import Path
 
+from lenet_alexnet.errors import DataError, UsageError
+
+# Where a launcher says how many processes it started.
+LAUNCHERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+
+
+HEARTBEAT_SECONDS = 30  # A process that is silent for so long ends all the others.
+
+
+def join(coordinator: str | None, process_id: int | None, num_processes: int | None) -> None:
+    """Makes this process one of several that train together; alone if nothing says otherwise.
+
+    Slurm's srun and MPI say it by themselves; elsewhere all three arguments are needed.
+
+    Args:
+      coordinator: host:port of process 0.
+      process_id: 0 .. num_processes - 1.
+      num_processes: how many there are.
+
+    Raises:
+      UsageError: some of the three only. DataError: the others did not come.
+    """
+    given = {"coordinator": coordinator, "process_id": process_id, "num_processes": num_processes}
+    missing = [name for name, value in given.items() if value is None]
+    if 0 < len(missing) < len(given):
+        raise UsageError(f"--{missing[0]} is missing: many processes need all of --coordinator, "
+                         "--process_id and --num_processes")  # fmt: skip
+    launched = any(int(os.environ.get(name, "1")) > 1 for name in LAUNCHERS)
+    if missing and not launched:
+        return
+    import jax
+
+    try:
+        jax.distributed.initialize(
+            coordinator_address=coordinator,
+            process_id=process_id,
+            num_processes=num_processes,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        )
+    except (RuntimeError, ValueError) as error:
+        line = " ".join(str(error).split())
+        raise DataError(f"the processes did not find each other: {line}") from error
+
 
 def set_up() -> None:
     """The compilation cache (JAX_COMPILATION_CACHE_DIR moves it) and quiet libraries."""

@@ -17,7 +17,7 @@ from lenet_alexnet.errors import Diverged, Interrupted
 from lenet_alexnet.evaluate import Evaluator, summarize
 from lenet_alexnet.experiment import Experiment, build
 from lenet_alexnet.feed import create_feed
-from lenet_alexnet.monitor import Flat, Progress, Stopwatch, say
+from lenet_alexnet.monitor import Flat, Progress, Stopwatch, first_process, say
 from lenet_alexnet.optimizers.sdlm import get_curvature, step_report, step_sizes
 from lenet_alexnet.record import MetricsLog, RunDirectory
 from lenet_alexnet.state import NEVER, Metrics, TrainState, init_state
@@ -34,7 +34,8 @@ def train_and_evaluate(
       Interrupted: `stop_requested` became true; everything is saved.
       Diverged: the loss or a parameter became NaN or infinite.
     """
-    run = RunDirectory(workdir, config)
+    # Of many processes the first one writes; all of them read.
+    run = RunDirectory(workdir, config, writes=first_process())
     done = run.summary()
     if done and done["status"] == "completed":
         say(f"{workdir} is complete already: nothing to train")
@@ -65,7 +66,9 @@ class _Loop:
         """Compiles, restores or starts, trains, evaluates; the summary is written at any end."""
         status = "interrupted"
         with contextlib.ExitStack() as stack:
-            self.log = stack.enter_context(MetricsLog(self.out.folder / "metrics.jsonl"))
+            self.log = stack.enter_context(
+                MetricsLog(self.out.folder / "metrics.jsonl", writes=first_process())
+            )
             self.checkpoints = stack.enter_context(
                 Checkpoints(self.out.folder / "checkpoints", self.config.checkpoint.keep)
             )
@@ -169,6 +172,7 @@ class _Loop:
 
     def _train(self) -> None:
         pending: tuple[int, Metrics] | None = None
+        e = self.experiment
         self.clock.start(self.step)
         while self.step < self.schedule.total:
             if self.schedule.refresh and self.step % self.schedule.refresh == 0:
@@ -181,7 +185,7 @@ class _Loop:
             if pending:
                 self._read(*pending)
             self.step, pending = stop, (stop, sums)
-            interrupted = self.stop_requested()
+            interrupted = e.layout.agree(self.stop_requested())
             evaluate, save = self.schedule.due(stop)
             if evaluate or save or interrupted or stop == self.schedule.total:
                 self._read(*pending)
@@ -201,7 +205,7 @@ class _Loop:
         self.state = self.refresh(self.state, self.images, index, self.key)
         h = jax.device_get(get_curvature(self.state.opt_state))
         report = step_report(step_sizes(h, e.rate(self.step), e.optimizer.curvature.mu))
-        with MetricsLog(self.out.folder / "step_sizes.jsonl") as log:
+        with MetricsLog(self.out.folder / "step_sizes.jsonl", writes=first_process()) as log:
             log.write({"step": self.step, "split": "step sizes", **report})
 
     def _finish(self) -> None:
