@@ -1,0 +1,49 @@
+"""Run by test_parallel.py in a process of its own, which has as many devices as it was told.
+
+Trains a few steps as the loop does and prints what came out, as JSON.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from lenet_alexnet import config as configs
+from lenet_alexnet import train
+from lenet_alexnet.collectives import collectives
+from lenet_alexnet.experiment import build
+from lenet_alexnet.record import RunDirectory
+
+ROOT = Path(__file__).parents[1]
+
+
+def main(file: str, workdir: str, steps: str, overrides: str) -> None:
+    """Compiles and trains; the parameters go to workdir/params.npz."""
+    jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "xla"))
+    config = configs.load(str(ROOT / "configs" / file)).get_config()
+    with config.unlocked():
+        config.update_from_flattened_dict(json.loads(overrides))
+    Path(workdir).mkdir(parents=True, exist_ok=True)
+    loop = train._Loop(
+        config, build(config), RunDirectory(Path(workdir), config), stop_requested=lambda: False
+    )
+    loop._compile()
+    state, sums = loop.train_steps(loop.state, *loop._dispatch(0, int(steps)), loop.key)
+    leaves = jax.tree_util.tree_leaves_with_path(state.params)
+    params = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+    np.savez(Path(workdir) / "params.npz", **params)
+    moments = [leaf for leaf in jax.tree.leaves(state.opt_state) if leaf.ndim]
+    report = {
+        "devices": len(jax.devices()),
+        "loss": float(sums.loss),
+        "collectives": [c._asdict() for c in collectives(loop.train_steps.as_text())],
+        "moment_bytes_here": sum(leaf.addressable_shards[0].data.nbytes for leaf in moments),
+        "param_bytes": sum(leaf.nbytes for leaf in params.values()),
+    }
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

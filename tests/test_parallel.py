@@ -1,0 +1,171 @@
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import portpicker
+import pytest
+
+from lenet_alexnet import cli
+from lenet_alexnet.collectives import collectives
+from tests.conftest import ROOT
+
+LENET = {"data.train": "train[:400]", "train.batch_size": 40, "train.steps_per_dispatch": 8}
+
+
+def start(arguments, devices, **more):
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "PYTHONPATH": str(ROOT),
+        **more,
+    }
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)], env=environment, cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out
+
+
+def train(tmp_path, devices, config="lenet5_quickstart.py", steps=5, **overrides):
+    """Parameters after a few steps on so many devices, and a report."""
+    folder = tmp_path / f"devices_{devices}"
+    program = ["-m", "tests.parallel_program", config, folder, steps, json.dumps(overrides)]
+    report = json.loads(finish(start(program, devices)))
+    assert report["devices"] == devices
+    with np.load(folder / "params.npz") as arrays:
+        return dict(arrays), report
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        scale = np.abs(value).max()
+        np.testing.assert_allclose(b[name], value, rtol=1e-4, atol=1e-4 * scale, err_msg=name)
+
+
+def sizes(report, kind):
+    return [c["bytes"] for c in report["collectives"] if c["kind"] == kind]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("alone"), 1, **LENET)[0]
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+def test_lenet_data_parallel_gives_the_parameters_of_one_device(alone, tmp_path, devices):
+    params, report = train(tmp_path, devices, **LENET)
+    assert_same(alone, params)
+    # One all-reduce worth of gradients, and scalars.
+    reduced = sum(sizes(report, "all-reduce"))
+    assert report["param_bytes"] <= reduced <= 1.05 * report["param_bytes"]
+    assert {c["kind"] for c in report["collectives"]} == {"all-reduce"}
+
+
+def test_optimizer_state_can_be_cut_over_the_devices(alone, tmp_path):
+    params, report = train(tmp_path, 4, **LENET, **{"parallel.shard_optimizer": True})
+    assert_same(alone, params)
+    # Two moments of Adam; a few small leaves do not divide by 4 and stay whole.
+    assert report["moment_bytes_here"] < 0.3 * 2 * report["param_bytes"]
+
+
+def test_a_batch_that_does_not_divide_is_refused_with_sizes_that_do(tmp_path):
+    command = ["-m", "lenet_alexnet", "train", "--config=configs/lenet5_quickstart.py"]
+    process = start([*command, f"--workdir={tmp_path}", "--config.train.batch_size=60"], 8)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 2
+    assert err.strip() == ("error: train.batch_size 60 does not divide by 8 devices: take 56 or 64")
+
+
+OPTIONS = [
+    "--config=configs/lenet5_quickstart.py", "--config.data.train=train[:400]",
+    "--config.data.test=test[:110]", "--config.train.batch_size=40",
+    "--config.train.duration=20 steps", "--config.train.log_every=10 steps",
+    "--config.train.steps_per_dispatch=5", "--config.checkpoint.every=10 steps",
+]  # fmt: skip
+
+
+def command(workdir, *more):
+    return ["-m", "lenet_alexnet", "train", *OPTIONS, f"--workdir={workdir}", *more]
+
+
+def start_two(workdir, *more):
+    many = [f"--coordinator=127.0.0.1:{portpicker.pick_unused_port()}", "--num_processes=2"]
+    return [start(command(workdir, *many, f"--process_id={i}", *more), 2) for i in range(2)]
+
+
+def assert_same_curve(one, two):
+    one, two = (
+        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for folder in (one, two)
+    )
+    assert [(r["step"], r["split"]) for r in one] == [(r["step"], r["split"]) for r in two]
+    np.testing.assert_allclose([r["loss"] for r in one], [r["loss"] for r in two], rtol=1e-3)
+
+
+def test_two_processes_give_the_run_of_one(tmp_path):
+    outputs = [finish(process) for process in start_two(tmp_path / "two")]
+    finish(start(command(tmp_path / "one"), 1))
+    assert "test error" in outputs[0]
+    assert "test error" not in outputs[1]  # One of them speaks.
+    assert_same_curve(tmp_path / "one", tmp_path / "two")
+    assert cli.main(["", "eval", f"--workdir={tmp_path / 'two'}"]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [1, 2])
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path, first):
+    longer = [
+        "--config.data.train=train", "--config.train.batch_size=400",
+        "--config.train.duration=100 steps", "--config.checkpoint.every=1000 steps",
+    ]  # fmt: skip
+    begin = {1: lambda w: [start(command(w, *longer), 1)], 2: lambda w: start_two(w, *longer)}
+    processes = begin[first](tmp_path / "run")
+    log = tmp_path / "run" / "metrics.jsonl"
+    while not log.exists() or log.read_text().count("\n") < 3:
+        assert processes[0].poll() is None
+        time.sleep(0.2)
+    processes[-1].terminate()  # One is told, all stop.
+    assert [process.wait(timeout=120) for process in processes] == [75] * first
+    for process in begin[3 - first](tmp_path / "run"):
+        process.communicate(timeout=600)
+        assert process.returncode == 0
+    finish(start(command(tmp_path / "whole", *longer), 1))
+    assert_same_curve(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_others_within_a_minute(tmp_path):
+    processes = start_two(tmp_path, "--config.train.duration=1000000 steps")
+    log = tmp_path / "metrics.jsonl"
+    while not log.exists() or log.read_text().count("\n") < 3:
+        time.sleep(0.2)
+    processes[1].kill()
+    begin = time.monotonic()
+    _, err = processes[0].communicate(timeout=120)
+    assert time.monotonic() - begin < 60
+    assert processes[0].returncode != 0
+    assert "task:1" in err or "rank 1" in err.lower()
+
+
+def test_reading_the_exchanges_of_a_program():
+    text = """
+  %a = f32[8,4]{1,0} all-gather(%x), dimensions={0}
+  %b = (f32[3]{0}, bf16[2,2]{1,0}) all-reduce(%y, %z), to_apply=%add
+  %c = (f32[4]{0}, f32[8]{0}) all-gather-start(%x), dimensions={0}
+  %d = f32[8]{0} all-gather-done(%c)
+  ROOT %e = f32[2]{0} add(%p, %q)
+"""
+    found = collectives(text)
+    assert [(c.kind, c.bytes) for c in found] == [
+        ("all-gather", 128), ("all-reduce", 20), ("all-gather", 32)
+    ]  # fmt: skip
+    assert found[1].shapes == ((3,), (2, 2))
