@@ -19,7 +19,7 @@ def describe(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Any]:
         out = call(*arguments, **keywords)
         layer = context.module
         if context.method_name == "__call__" and hasattr(layer, "connections"):
-            shape = tuple(out.shape[1:])
+            shape = _output_shape(out)
             sizes = [math.prod(leaf.shape) for leaf in jax.tree.leaves(layer.variables)]
             layers.append(
                 {
@@ -37,6 +37,12 @@ def describe(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Any]:
     columns = ("params", "connections", "multiply_adds")
     totals = {f"total_{column}": sum(layer[column] for layer in layers) for column in columns}
     return {"input_shape": list(input_shape), "layers": layers, **totals}
+
+
+def _output_shape(out: Any) -> tuple[int, ...]:
+    """Without the batch; towers side by side."""
+    towers = out if isinstance(out, list) else [out]
+    return (*towers[0].shape[1:-1], sum(tower.shape[-1] for tower in towers))
 
 
 def as_table(description: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The networks, and the one factory that a config's `model` section goes through."""
 
 import inspect
+from collections.abc import Collection
 from typing import Any
 
 import flax.linen as nn
@@ -8,6 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from lenet_alexnet.errors import UsageError, nearest
+from lenet_alexnet.models.alexnet import AlexNet
+from lenet_alexnet.models.alexnet_variants import VARIANTS
 from lenet_alexnet.models.lenet import ACTIVATIONS, LeNet5
 from lenet_alexnet.models.lenet_1998 import LeNet1, LeNet5_1998, Network1998
 
@@ -17,13 +20,25 @@ MODELS: dict[str, type[nn.Module]] = {
     "lenet5": LeNet5,
     "lenet5_1998": LeNet5_1998,
     "lenet1": LeNet1,
+    "alexnet": AlexNet,
 }
-BIAS_INITS = ("weights", "zero")
+CHOICES: dict[str, Collection[str]] = {
+    "activation": ACTIVATIONS,
+    "bias_init": ("weights", "zero"),
+    "lrn": ("none", "paper", "source", "caffe"),
+    "lrn_place": ("after_relu", "first_before_relu", "after_pool"),
+    "pool": ("3/2", "2/2"),
+    "dropout_form": ("mask", "inverted"),
+    "dropout_place": ("after", "before"),
+}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def create_model(*, name: str, precision: str = "float32", **options: Any) -> nn.Module:
     """Builds a network from its name and options (`activation`, `num_classes`, ...).
+
+    "alexnet" has a `variant` (paper, source2012, caffe ...: `alexnet_variants.py`), of which any
+    other option changes one switch.
 
     `precision` is the type of the activations; parameters and outputs stay float32.
 
@@ -34,18 +49,32 @@ def create_model(*, name: str, precision: str = "float32", **options: Any) -> nn
         raise UsageError(f"unknown model.name '{name}': {nearest(name, MODELS)}")
     if precision not in DTYPES:
         raise UsageError(f"unknown precision '{precision}': {nearest(precision, DTYPES)}")
-    known = set(inspect.signature(MODELS[name]).parameters) - {"name", "parent", "dtype"}
+    if name == "alexnet":
+        variant = options.pop("variant", "paper")
+        if variant not in VARIANTS:
+            raise UsageError(f"unknown model.variant '{variant}': {nearest(variant, VARIANTS)}")
+        options = VARIANTS[variant] | options
+    known = set(inspect.signature(MODELS[name]).parameters) - {"name", "parent", "dtype", "axes"}
     for option in options.keys() - known:
         raise UsageError(f"model '{name}' has no option '{option}': {nearest(option, known)}")
-    for option, values in (("activation", ACTIVATIONS), ("bias_init", BIAS_INITS)):
+    for option, values in CHOICES.items():
         if option in options and options[option] not in values:
             wrong = options[option]
             raise UsageError(f"unknown model.{option} '{wrong}': {nearest(wrong, values)}")
-    return MODELS[name](dtype=DTYPES[precision], **options)
+    model = MODELS[name](dtype=DTYPES[precision], **options)
+    if isinstance(model, AlexNet):
+        model.check()
+    return model
 
 
 def features(model: nn.Module, params: Any, images: jax.Array) -> dict[str, jax.Array]:
     """The output of every layer for normalised images, by the layer's name in the paper."""
     _, state = model.apply({"params": params}, images, capture_intermediates=True)
     captured = state["intermediates"]
-    return {name: value["__call__"][0] for name, value in captured.items() if name != "__call__"}
+    outputs = {name: value["__call__"][0] for name, value in captured.items() if name != "__call__"}
+    return {name: _together(value) for name, value in outputs.items()}
+
+
+def _together(value: jax.Array | list[jax.Array]) -> jax.Array:
+    """The towers' maps in one array."""
+    return jnp.concatenate(value, axis=-1) if isinstance(value, list) else value

@@ -1,0 +1,326 @@
+"""AlexNet's layers, in one or two towers.
+
+A tower is the half of every layer that one of the two GPUs of 2012 held. Parameters have a leading
+tower axis, [T, ...], and between layers the towers are a list of T arrays. On two devices
+(`parallel.py`, mode tower) each holds one: the same code runs with a list of one array, and where
+the towers meet the devices exchange (`Exchange`).
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lenet_alexnet import ops
+from lenet_alexnet.models.layers import Activation, Shape, identity
+
+Towers = list[Float[Array, "..."]]
+Padding = tuple[tuple[int, int], tuple[int, int]]
+
+
+class Axes(NamedTuple):
+    """The mesh axes inside whose `shard_map` a network runs; None outside of one."""
+
+    data: str | None = None  # the batch is cut over it
+    tower: str | None = None  # each device holds one tower
+    dense: str | None = None  # the units of the dense layers are cut over it (Krizhevsky 2014)
+
+    def local(self, towers: int) -> int:
+        """How many of the towers this device holds."""
+        return 1 if self.tower else towers
+
+    def dense_shards(self) -> int:
+        """How many parts the units of a dense layer are cut into."""
+        return jax.lax.axis_size(self.dense) if self.dense else 1
+
+    def meet(self, towers: Towers) -> Array:
+        """All towers' maps as one array: where the two GPUs exchanged."""
+        together = jnp.concatenate(towers, axis=-1)
+        if self.tower is None:
+            return together
+        return jax.lax.all_gather(together, self.tower, axis=together.ndim - 1, tiled=True)
+
+    def gather_batch(self, x: Array) -> Array:
+        """The whole batch, where the dense layers are cut by units."""
+        return jax.lax.all_gather(x, self.dense, axis=0, tiled=True) if self.dense else x
+
+    def gather_units(self, towers: Towers) -> Towers:
+        """All units of each tower, where they are cut."""
+        if self.dense is None:
+            return towers
+        return [jax.lax.all_gather(x, self.dense, axis=1, tiled=True) for x in towers]
+
+    def sum_towers(self, x: Array) -> Array:
+        """The sum of the devices' parts of the last layer's outputs; each keeps its batch."""
+        if self.tower:
+            x = jax.lax.psum(x, self.tower)
+        if self.dense:
+            x = jax.lax.psum_scatter(x, self.dense, scatter_dimension=0, tiled=True)
+        return x
+
+
+class Conv(nn.Module):
+    """A convolution of each tower: of its own maps, or of one array that all towers see."""
+
+    features: int  # of all towers
+    kernel_size: int
+    towers: int
+    std: float | None  # of the normal distribution of the weights; None: He's sqrt(2 / fan-in)
+    bias: float | None  # initial value; None: no bias (before batch normalisation)
+    activation: Activation = identity
+    stride: int = 1
+    padding: Padding = ((0, 0), (0, 0))
+    axes: Axes = Axes()
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Towers | Array) -> Towers:
+        """Convolves, adds the bias, squashes."""
+        local, size, each = self.axes.local(self.towers), self.kernel_size, self.features
+        each //= self.towers
+        inputs = x if isinstance(x, list) else [x] * local
+        shape = (local, size, size, inputs[0].shape[-1], each)
+        kernel = self.param("kernel", normal(self.std), shape, jnp.float32)
+        out = [
+            ops.conv2d(
+                inputs[t].astype(self.dtype), kernel[t].astype(self.dtype), stride=self.stride,
+                padding=self.padding,
+            )
+            for t in range(local)
+        ]  # fmt: skip
+        if self.bias is not None:
+            bias = self.param("bias", nn.initializers.constant(self.bias), (local, each))
+            out = [y + bias[t].astype(self.dtype) for t, y in enumerate(out)]
+        return [self.activation(y) for y in out]
+
+    def connections(self, output_shape: Shape) -> int:
+        """Inputs of every unit and its bias."""
+        return self.multiply_adds(output_shape) + (
+            math.prod(output_shape) if self.bias is not None else 0
+        )
+
+    def multiply_adds(self, output_shape: Shape) -> int:
+        """Kernel size times input channels for every unit."""
+        kernel = self.variables["params"]["kernel"]
+        return math.prod(output_shape) * math.prod(kernel.shape[1:-1])
+
+
+class Dense(nn.Module):
+    """A fully connected layer of each tower, of one array that all towers see."""
+
+    features: int
+    towers: int
+    std: float | None
+    bias: float
+    activation: Activation = identity
+    axes: Axes = Axes()
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n"]) -> Towers:
+        """Multiplies, adds the bias, squashes."""
+        local = self.axes.local(self.towers)
+        each = self.features // self.towers // self.axes.dense_shards()
+        shape = (local, x.shape[-1], each)
+        kernel = self.param("kernel", normal(self.std), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.constant(self.bias), (local, each))
+        x, kernel, bias = (a.astype(self.dtype) for a in (x, kernel, bias))
+        return [self.activation(x @ kernel[t] + bias[t]) for t in range(local)]
+
+    def connections(self, output_shape: Shape) -> int:
+        """Inputs of every unit and its bias."""
+        return self.multiply_adds(output_shape) + math.prod(output_shape)
+
+    def multiply_adds(self, output_shape: Shape) -> int:
+        """One for every weight."""
+        return math.prod(self.variables["params"]["kernel"].shape)
+
+
+class Output(nn.Module):
+    """The last layer: every class sees all towers; each tower has the weights of its own units."""
+
+    features: int
+    std: float | None
+    bias: float
+    axes: Axes = Axes()
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Towers) -> Float[Array, "b k"]:
+        """The sum of the towers' products, and the bias."""
+        shape = (len(x), x[0].shape[-1], self.features)
+        kernel = self.param("kernel", normal(self.std, shape[0] * shape[1]), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.constant(self.bias), (self.features,))
+        kernel = kernel.astype(self.dtype)
+        parts = [(y.astype(self.dtype) @ w).astype(jnp.float32) for y, w in zip(x, kernel)]  # noqa: B905
+        return self.axes.sum_towers(sum(parts[1:], parts[0])) + bias
+
+    def connections(self, output_shape: Shape) -> int:
+        """Inputs of every unit and its bias."""
+        return self.multiply_adds(output_shape) + math.prod(output_shape)
+
+    def multiply_adds(self, output_shape: Shape) -> int:
+        """One for every weight."""
+        return math.prod(self.variables["params"]["kernel"].shape)
+
+
+def normal(std: float | None, fan_in: int = 0) -> Callable[..., Array]:
+    """Weights of mean 0: of this standard deviation, or sqrt(2 / fan-in) (He et al. 2015)."""
+
+    def init(key: Array, shape: Shape, dtype: Any = jnp.float32) -> Array:
+        inputs = fan_in or math.prod(shape[1:-1])
+        scale = math.sqrt(2 / inputs) if std is None else std
+        return scale * jax.random.normal(key, shape, dtype)
+
+    return init
+
+
+class Plain(nn.Module):
+    """A layer without parameters that does the same to every tower."""
+
+    def apply_to(self, x: Array) -> Array:
+        """What it does."""
+        raise NotImplementedError
+
+    @nn.compact
+    def __call__(self, x: Towers) -> Towers:
+        """Each tower by itself."""
+        return [self.apply_to(y) for y in x]
+
+    def connections(self, output_shape: Shape) -> int:
+        """Not counted for AlexNet: none of them has a weight."""
+        return 0
+
+    def multiply_adds(self, output_shape: Shape) -> int:
+        """Not counted."""
+        return 0
+
+
+class MaxPool(Plain):
+    """The largest of each window."""
+
+    size: int = 3
+    stride: int = 2
+    ceil: bool = False
+
+    def apply_to(self, x: Array) -> Array:
+        """Pools."""
+        return ops.max_pool(x, size=self.size, stride=self.stride, ceil=self.ceil)
+
+
+class ResponseNorm(Plain):
+    """Local response normalisation over neighbouring maps (sec. 3.3)."""
+
+    size: int = 5
+    k: float = 2.0
+    alpha: float = 1e-4  # times the sum of squares, not their mean
+    beta: float = 0.75
+
+    def apply_to(self, x: Array) -> Array:
+        """Divides."""
+        return ops.response_norm(x, size=self.size, k=self.k, alpha=self.alpha, beta=self.beta)
+
+
+class CrossTowerNorm(ResponseNorm):
+    """The same over the maps of all towers in a row, as in Caffe."""
+
+    @nn.compact
+    def __call__(self, x: Towers) -> Towers:
+        """Divides; the last map of one tower and the first of the next are neighbours."""
+        together = self.apply_to(jnp.concatenate(x, axis=-1))
+        return jnp.split(together, len(x), axis=-1)
+
+
+class SpatialNorm(Plain):
+    """Response normalisation over 5x5 neighbours in a map: "cnorm2" of layers-145.cfg."""
+
+    def apply_to(self, x: Array) -> Array:
+        """Divides; the scale .001 is over the 25 squares (layer.py, NormLayerParser)."""
+        return ops.spatial_response_norm(x, size=5, k=1.0, alpha=0.001 / 25, beta=0.75)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation of every map over the whole batch, on all devices."""
+
+    axes: Axes = Axes()
+    momentum: float = 0.9
+    epsilon: float = 1e-4
+
+    @nn.compact
+    def __call__(self, x: Towers) -> Towers:
+        """By the batch's own statistics in training, else by their moving averages."""
+        shape = (len(x), x[0].shape[-1])
+        scale = self.param("scale", nn.initializers.ones, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        var = self.variable("batch_stats", "var", jnp.ones, shape)
+        training = self.has_rng("dropout") and not self.is_initializing()
+        out = []
+        means, variances = mean.value, var.value
+        if training:
+            floats = [y.astype(jnp.float32) for y in x]
+            means = self._mean([y.mean((0, 1, 2)) for y in floats])
+            variances = self._mean([(y * y).mean((0, 1, 2)) for y in floats]) - means**2
+            mean.value = self.momentum * mean.value + (1 - self.momentum) * means
+            var.value = self.momentum * var.value + (1 - self.momentum) * variances
+        factor = scale * jax.lax.rsqrt(variances + self.epsilon)
+        shift = bias - means * factor
+        for t, y in enumerate(x):
+            out.append(y * factor[t].astype(y.dtype) + shift[t].astype(y.dtype))
+        return out
+
+    def _mean(self, each: Towers) -> Array:
+        stacked = jnp.stack(each)
+        return jax.lax.pmean(stacked, self.axes.data) if self.axes.data else stacked
+
+    def connections(self, output_shape: Shape) -> int:
+        """Each unit's input and bias."""
+        return 2 * math.prod(output_shape)
+
+    def multiply_adds(self, output_shape: Shape) -> int:
+        """One for every unit."""
+        return math.prod(output_shape)
+
+
+class Dropout(nn.Module):
+    """Dropout in the form of 2012 ("mask": no factor in training, times keep in testing) or
+    "inverted".
+
+    The mask is a function of the key, the tower and the position in the batch, so it is the same
+    on any number of devices.
+    """
+
+    rate: float
+    form: str = "mask"
+    axes: Axes = Axes()
+
+    @nn.compact
+    def __call__(self, x: Towers) -> Towers:
+        """In training (a stream "dropout" says so) a unit is 0 with probability `rate`."""
+        keep = 1 - self.rate
+        if not self.has_rng("dropout") or self.is_initializing():
+            return x if self.form == "inverted" else [y * jnp.asarray(keep, y.dtype) for y in x]
+        key = self.make_rng("dropout")
+        factor = 1 / keep if self.form == "inverted" else 1.0
+        return [
+            jnp.where(self._mask(key, t, y, keep), y * jnp.asarray(factor, y.dtype), 0)
+            for t, y in enumerate(x)
+        ]
+
+    def _mask(self, key: Array, tower: int, y: Array, keep: Any) -> Array:
+        axes, (batch, width) = self.axes, y.shape
+        key = jax.random.fold_in(key, jax.lax.axis_index(axes.tower) if axes.tower else tower)
+        position = jnp.arange(batch)
+        if axes.data and not axes.dense:
+            position += jax.lax.axis_index(axes.data) * batch
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, position)
+        whole = width * axes.dense_shards()
+        mask = jax.vmap(lambda k: jax.random.bernoulli(k, keep, (whole,)))(keys)
+        if axes.dense:
+            start = jax.lax.axis_index(axes.dense) * width
+            mask = jax.lax.dynamic_slice_in_dim(mask, start, width, axis=1)
+        return mask
