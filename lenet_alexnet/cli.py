@@ -223,8 +223,24 @@ def _info(values: Any, rest: list[str]) -> int:
 
 
 def _define_data(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("from", None, "a folder with the official files", flag_values=values)
+    flags.DEFINE_string("from", None, "the folder of the files to prepare", flag_values=values)
     flags.DEFINE_string("data_dir", "", "where prepared data sets live", flag_values=values)
+    flags.DEFINE_string("name", None, "photos: what a folder is called", flag_values=values)
+    flags.DEFINE_integer("size", None, "photos: side of the images (256)", 1, flag_values=values)
+    flags.DEFINE_string("store", None, "photos: raw or jpeg (raw)", flag_values=values)
+    flags.DEFINE_integer("jobs", None, "photos: processes (one a core)", 1, flag_values=values)
+
+
+def _prepare(values: Any, name: str, data_dir: str) -> Path:
+    from lenet_alexnet.data import photos, prepare
+
+    source = values["from"].value
+    options = {k: values[k].value for k in ("name", "size", "store", "jobs") if values[k].present}
+    if name in photos.KINDS:
+        return photos.prepare(name, source=source, data_dir=data_dir, **options)
+    if options:
+        raise UsageError(f"--{next(iter(options))} is for photos: {', '.join(photos.KINDS)}")
+    return prepare.prepare(name, source=source, data_dir=data_dir)
 
 
 def _data(values: Any, rest: list[str]) -> int:
@@ -243,7 +259,7 @@ def _data(values: Any, rest: list[str]) -> int:
     if len(names) != 1:
         raise UsageError(f"data {action} takes one name, e.g. data {action} mnist")
     if action == "prepare":
-        print(prepare.prepare(names[0], source=values["from"].value, data_dir=data_dir))
+        print(_prepare(values, names[0], data_dir))
         return 0
     known = records.prepared(data_dir)
     if names[0] not in known:
@@ -281,7 +297,7 @@ COMMANDS = {
     ),
     "data": Command(
         "prepares, lists and checks data sets",
-        "prepare NAME [--from=DIR] | list | check NAME [--data_dir=DIR]",
+        "prepare NAME [--from=DIR] [...] | list | check NAME [--data_dir=DIR]",
         _define_data,
         _data,
     ),

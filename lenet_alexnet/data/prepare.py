@@ -8,7 +8,7 @@ import hashlib
 import json
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -67,9 +67,12 @@ def prepare(name: str, *, source: str | None, data_dir: str) -> Path:
     Raises:
       UsageError: unknown name. DataError: broken files, or no network.
     """
-    if name not in KNOWN:
-        raise UsageError(f"unknown data set '{name}': {nearest(name, KNOWN)}")
     import tensorflow_datasets as tfds
+
+    from lenet_alexnet.data import photos
+
+    if name not in KNOWN:
+        raise UsageError(f"unknown data set '{name}': {nearest(name, [*KNOWN, *photos.KINDS])}")
 
     builder = _builder(name, data_dir, source)
     folder = Path(builder.data_dir)
@@ -161,9 +164,13 @@ def _download(dl_manager: Any, url: str) -> Path:
     return folder
 
 
-def write_checksums(folder: Path) -> None:
-    """Writes the sha256 of every file of a prepared data set beside them."""
-    sums = {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
+def write_checksums(folder: Path, known: Mapping[str, str] | None = None) -> None:
+    """Writes the sha256 of every file of a prepared data set beside them.
+
+    `known` has those that are known already, by file name.
+    """
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    sums = {path.name: (known or {}).get(path.name) or _sha256(path) for path in files}
     folder.joinpath(CHECKSUMS).write_text(json.dumps(sums, indent=1) + "\n")
 
 
@@ -191,8 +198,11 @@ def check(folder: Path) -> str:
         stored = records.count(folder, split)
         if stored != size:
             raise DataError(f"{folder}: split '{split}' holds {stored} examples, not {size}")
-        data = records.decode(folder, split)
-        classes = np.bincount(data.labels, minlength=len(data.class_names))
+        classes = np.zeros(len(records.class_names(folder)), np.int64)
+        for _, labels in records.chunks(folder, split):
+            if labels.min() < 0 or labels.max() >= len(classes):
+                raise DataError(f"{folder}: '{split}' has labels outside 0..{len(classes) - 1}")
+            classes += np.bincount(labels, minlength=len(classes))
         counts.append(f"{split} {size:,} ({classes.min():,}-{classes.max():,} a class)")
     sums = f"{len(expected)} checksums hold" if expected else "no checksums to compare"
     return f"{', '.join(counts)}; {sums}"
