@@ -87,5 +87,7 @@ def _fields(buffer: memoryview) -> Iterator[tuple[int, memoryview]]:
         if tag & 7 != DELIMITED:
             raise ValueError("a record of another kind")
         length, position = _read_varint(buffer, position)
+        if position + length > len(buffer):
+            raise ValueError("a record that was cut")
         yield tag >> 3, buffer[position : position + length]
         position += length

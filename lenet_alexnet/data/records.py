@@ -36,16 +36,21 @@ def prepared(data_dir: str) -> dict[str, Path]:
     return {folder.parent.relative_to(root).as_posix(): folder for folder in folders}
 
 
+def find(name: str, data_dir: str) -> Path:
+    """The folder of prepared data set `name`; UsageError or DataError if there is none."""
+    known = prepared(data_dir)
+    if name in known:
+        return known[name]
+    where = data_dir or default_dir()
+    message = f"no prepared data set '{name}' in '{where}'"
+    if known:
+        raise UsageError(f"{message}: {nearest(name, known)}")
+    raise DataError(f"{message}: run lenet-alexnet data prepare {name} --data_dir={where}")
+
+
 def read(name: str, data_dir: str, split: str) -> Split:
     """Reads one split of data set `name`, decoded once and kept beside it for the next time."""
-    known = prepared(data_dir)
-    where = data_dir or default_dir()
-    if name not in known:
-        message = f"no prepared data set '{name}' in '{where}'"
-        if known:
-            raise UsageError(f"{message}: {nearest(name, known)}")
-        raise DataError(f"{message}: run lenet-alexnet data prepare {name} --data_dir={where}")
-    folder = known[name]
+    folder = find(name, data_dir)
     if split not in sizes(folder):
         raise UsageError(f"'{name}' has no split '{split}': {nearest(split, sizes(folder))}")
     return _cached(folder, split)
@@ -53,7 +58,7 @@ def read(name: str, data_dir: str, split: str) -> Split:
 
 def sizes(folder: Path) -> dict[str, int]:
     """The number of examples of each split."""
-    return {name: info.num_examples for name, info in _builder(folder).info.splits.items()}
+    return {name: info.num_examples for name, info in open_builder(folder).info.splits.items()}
 
 
 def count(folder: Path, split: str) -> int:
@@ -73,7 +78,7 @@ def count(folder: Path, split: str) -> int:
 
 def class_names(folder: Path) -> tuple[str, ...]:
     """The names of the classes."""
-    return tuple(_builder(folder).info.features["label"].names)
+    return tuple(open_builder(folder).info.features["label"].names)
 
 
 def decode(folder: Path, split: str) -> Split:
@@ -93,7 +98,7 @@ def decode(folder: Path, split: str) -> Split:
 
 def chunks(folder: Path, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Images and labels of all records in their order, a part at a time, in bounded memory."""
-    builder = _builder(folder)
+    builder = open_builder(folder)
     features = builder.info.features
     if not {"image", "label"} <= set(features):
         raise DataError(f"'{folder}' has features {sorted(features)}, image and label are needed")
@@ -131,7 +136,8 @@ def _require_memory(need: int, what: str) -> None:
         )
 
 
-def _builder(folder: Path) -> Any:
+def open_builder(folder: Path) -> Any:
+    """The tfds builder of a prepared data set."""
     import tensorflow_datasets as tfds
 
     logging.getLogger("absl").setLevel(logging.ERROR)  # It recommends OpenCV at every start.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from lenet_alexnet.errors import DataError, UsageError, nearest
+from lenet_alexnet.errors import DataError
 
 FILE = "statistics.npz"
 
@@ -87,16 +87,13 @@ def load_statistics(name: str, data_dir: str) -> Statistics:
     """The statistics of a prepared data set.
 
     Raises:
-      UsageError: no such data set. DataError: prepared without statistics, or a damaged file.
+      UsageError, DataError: no such data set, prepared without statistics, or a damaged file.
     """
     from lenet_alexnet.data import records
 
-    known = records.prepared(data_dir)
-    if name not in known:
-        raise UsageError(f"no prepared data set '{name}' in '{data_dir}': {nearest(name, known)}")
-    path = known[name] / FILE
+    path = records.find(name, data_dir) / FILE
     if not path.exists():
-        raise DataError(f"'{known[name]}' has no {FILE}: it was not prepared as photos")
+        raise DataError(f"'{path.parent}' has no {FILE}: it was not prepared as photos")
     try:
         with np.load(path) as arrays:
             values = {key: arrays[key] for key in Statistics._fields}
