@@ -231,18 +231,6 @@ def _define_data(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("jobs", None, "photos: processes (one a core)", 1, flag_values=values)
 
 
-def _prepare(values: Any, name: str, data_dir: str) -> Path:
-    from lenet_alexnet.data import photos, prepare
-
-    source = values["from"].value
-    options = {k: values[k].value for k in ("name", "size", "store", "jobs") if values[k].present}
-    if name in photos.KINDS:
-        return photos.prepare(name, source=source, data_dir=data_dir, **options)
-    if options:
-        raise UsageError(f"--{next(iter(options))} is for photos: {', '.join(photos.KINDS)}")
-    return prepare.prepare(name, source=source, data_dir=data_dir)
-
-
 def _data(values: Any, rest: list[str]) -> int:
     from lenet_alexnet.data import prepare, records
 
@@ -259,7 +247,9 @@ def _data(values: Any, rest: list[str]) -> int:
     if len(names) != 1:
         raise UsageError(f"data {action} takes one name, e.g. data {action} mnist")
     if action == "prepare":
-        print(_prepare(values, names[0], data_dir))
+        given = {k: values[k].value for k in ("name", "size", "store", "jobs") if values[k].present}
+        source = values["from"].value
+        print(prepare.prepare(names[0], source=source, data_dir=data_dir, **given))
         return 0
     known = records.prepared(data_dir)
     if names[0] not in known:

@@ -8,6 +8,7 @@ from lenet_alexnet.cli import main
 from lenet_alexnet.data import (
     load_split,
     photo_sources,
+    photos,
     pixels,
     prepare,
     records,
@@ -101,7 +102,12 @@ def test_resuming_gives_the_same_bytes(official, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="begun with --size=16"):
         prepare_imagenet(official, tmp_path / "B", size=8)
 
+    partial = tmp_path / "B" / "imagenet2012" / "5.1.0.partial"
+    (partial / ".a-killed-worker's.123").write_bytes(b"x")
+
     def count(shard, advance):
+        with pytest.raises(DataError, match="another process is preparing"), photos._alone(partial):
+            pass
         written.append(shard.path.name)
         write(shard, advance)
 

@@ -5,13 +5,15 @@ images (`statistics.npz`), and `manifest.json`: how it was made, which files wer
 and which were converted.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +76,32 @@ def prepare(
     _same(partial / PLAN, plan, partial)
     work = _shards(found, partial, name, size, store)
     _require_space(work, partial)
-    try:
-        partial.joinpath(PLAN).parent.mkdir(parents=True, exist_ok=True)
+    with _alone(partial):
         partial.joinpath(PLAN).write_text(json.dumps(plan))
-    except OSError as error:
-        raise DataError(f"cannot write to '{partial}': {error.strerror}") from error
-    everything = [shard for split in work.values() for shard in split]
-    shards.write_all(everything, jobs or len(os.sched_getaffinity(0)))
-    _finish(partial, name, version, found, plan, work)
-    partial.replace(folder)
-    shutil.rmtree(folder / shards.PARTS)
+        everything = [shard for split in work.values() for shard in split]
+        shards.write_all(everything, jobs or len(os.sched_getaffinity(0)))
+        _finish(partial, name, version, found, plan, work)
+        partial.replace(folder)
+        shutil.rmtree(folder / shards.PARTS)
     return folder
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Makes the folder, keeps a second run out of it, and removes what a killed one left."""
+    parts = folder / shards.PARTS
+    try:
+        parts.mkdir(parents=True, exist_ok=True)
+        with parts.joinpath("lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DataError(f"another process is preparing '{folder}'") from error
+            for path in [*folder.glob(".*"), *parts.glob(".*")]:
+                path.unlink()
+            yield
+    except OSError as error:
+        raise DataError(f"cannot write to '{folder}': {error.strerror or error}") from error
 
 
 def _name(kind: str, name: str) -> str:

@@ -56,23 +56,28 @@ FILES = tuple(
 )
 
 
-def prepare(name: str, *, source: str | None, data_dir: str) -> Path:
+def prepare(name: str, /, *, source: str | None, data_dir: str, **options: Any) -> Path:
     """Prepares data set `name` below `data_dir` and returns its folder; done already, it stays.
 
     Args:
-      name: mnist, fashion_mnist or kmnist.
+      name: mnist, fashion_mnist or kmnist; or a kind of photos, for which see `photos.prepare`.
       source: a folder with the four idx files; None downloads the official ones.
       data_dir: where prepared data sets live.
+      options: of `photos.prepare`.
 
     Raises:
-      UsageError: unknown name. DataError: broken files, or no network.
+      UsageError: unknown name, or options of photos. DataError: broken files, or no network.
     """
-    import tensorflow_datasets as tfds
-
     from lenet_alexnet.data import photos
 
+    if name in photos.KINDS:
+        return photos.prepare(name, source=source, data_dir=data_dir, **options)
     if name not in KNOWN:
         raise UsageError(f"unknown data set '{name}': {nearest(name, [*KNOWN, *photos.KINDS])}")
+
+    if options:
+        raise UsageError(f"--{next(iter(options))} is for photos: {', '.join(photos.KINDS)}")
+    import tensorflow_datasets as tfds
 
     builder = _builder(name, data_dir, source)
     folder = Path(builder.data_dir)
