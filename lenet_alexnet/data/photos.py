@@ -77,7 +77,9 @@ def prepare(
     work = _shards(found, partial, name, size, store)
     _require_space(work, partial)
     with _alone(partial):
-        partial.joinpath(PLAN).write_text(json.dumps(plan))
+        aside = partial / f"{PLAN}.new"
+        aside.write_text(json.dumps(plan))
+        aside.replace(partial / PLAN)
         everything = [shard for split in work.values() for shard in split]
         shards.write_all(everything, jobs or len(os.sched_getaffinity(0)))
         _finish(partial, name, version, found, plan, work)
