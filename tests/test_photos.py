@@ -67,8 +67,9 @@ def test_official_tars_end_to_end(official, tmp_path, store):
     assert not (folder / "parts").exists()
 
 
-def test_records_are_mixed_and_read_into_memory(official, tmp_path):
-    folder = prepare_imagenet(official, tmp_path / "D")
+@pytest.mark.parametrize("store", ["raw", "jpeg"])
+def test_records_are_mixed_and_read_into_memory(official, tmp_path, store):
+    folder = prepare_imagenet(official, tmp_path / "D", store=store)
     data = load_split(
         source="tfds", name="imagenet2012", data_dir=str(tmp_path / "D"), split="train",
         image_size=SIZE, channels=3,
@@ -77,6 +78,11 @@ def test_records_are_mixed_and_read_into_memory(official, tmp_path):
     assert np.bincount(data.labels).tolist() == [8, 8, 8]
     assert len(np.unique(data.labels[:8])) == 3
     assert len(list(folder.glob("*-train.array_record-*"))) == 5
+    # What is being prepared is not taken for prepared.
+    begun = folder.with_name(f"5.1.0{records.PARTIAL}")
+    begun.mkdir()
+    (begun / "dataset_info.json").write_text("{}")
+    assert records.prepared(str(tmp_path / "D")) == {"imagenet2012": folder}
     # Statistics are of exactly what is read.
     found = statistics.load_statistics("imagenet2012", str(tmp_path / "D"))
     wanted = statistics.compute(data.images)
