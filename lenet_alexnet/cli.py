@@ -232,8 +232,12 @@ def _info(values: Any, rest: list[str]) -> int:
 
 
 def _define_data(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("from", None, "a folder with the official files", flag_values=values)
+    flags.DEFINE_string("from", None, "the folder of the files to prepare", flag_values=values)
     flags.DEFINE_string("data_dir", "", "where prepared data sets live", flag_values=values)
+    flags.DEFINE_string("name", None, "photos: what a folder is called", flag_values=values)
+    flags.DEFINE_integer("size", None, "photos: side of the images (256)", 1, flag_values=values)
+    flags.DEFINE_string("store", None, "photos: raw or jpeg (raw)", flag_values=values)
+    flags.DEFINE_integer("jobs", None, "photos: processes (one a core)", 1, flag_values=values)
 
 
 def _data(values: Any, rest: list[str]) -> int:
@@ -252,7 +256,9 @@ def _data(values: Any, rest: list[str]) -> int:
     if len(names) != 1:
         raise UsageError(f"data {action} takes one name, e.g. data {action} mnist")
     if action == "prepare":
-        print(prepare.prepare(names[0], source=values["from"].value, data_dir=data_dir))
+        given = {k: values[k].value for k in ("name", "size", "store", "jobs") if values[k].present}
+        source = values["from"].value
+        print(prepare.prepare(names[0], source=source, data_dir=data_dir, **given))
         return 0
     known = records.prepared(data_dir)
     if names[0] not in known:
@@ -290,7 +296,7 @@ COMMANDS = {
     ),
     "data": Command(
         "prepares, lists and checks data sets",
-        "prepare NAME [--from=DIR] | list | check NAME [--data_dir=DIR]",
+        "prepare NAME [--from=DIR] [...] | list | check NAME [--data_dir=DIR]",
         _define_data,
         _data,
     ),

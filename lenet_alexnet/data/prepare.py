@@ -8,7 +8,7 @@ import hashlib
 import json
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -56,19 +56,27 @@ FILES = tuple(
 )
 
 
-def prepare(name: str, *, source: str | None, data_dir: str) -> Path:
+def prepare(name: str, /, *, source: str | None, data_dir: str, **options: Any) -> Path:
     """Prepares data set `name` below `data_dir` and returns its folder; done already, it stays.
 
     Args:
-      name: mnist, fashion_mnist or kmnist.
+      name: mnist, fashion_mnist or kmnist; or a kind of photos, for which see `photos.prepare`.
       source: a folder with the four idx files; None downloads the official ones.
       data_dir: where prepared data sets live.
+      options: of `photos.prepare`.
 
     Raises:
-      UsageError: unknown name. DataError: broken files, or no network.
+      UsageError: unknown name, or options of photos. DataError: broken files, or no network.
     """
+    from lenet_alexnet.data import photos
+
+    if name in photos.KINDS:
+        return photos.prepare(name, source=source, data_dir=data_dir, **options)
     if name not in KNOWN:
-        raise UsageError(f"unknown data set '{name}': {nearest(name, KNOWN)}")
+        raise UsageError(f"unknown data set '{name}': {nearest(name, [*KNOWN, *photos.KINDS])}")
+
+    if options:
+        raise UsageError(f"--{next(iter(options))} is for photos: {', '.join(photos.KINDS)}")
     import tensorflow_datasets as tfds
 
     builder = _builder(name, data_dir, source)
@@ -161,9 +169,13 @@ def _download(dl_manager: Any, url: str) -> Path:
     return folder
 
 
-def write_checksums(folder: Path) -> None:
-    """Writes the sha256 of every file of a prepared data set beside them."""
-    sums = {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
+def write_checksums(folder: Path, known: Mapping[str, str] | None = None) -> None:
+    """Writes the sha256 of every file of a prepared data set beside them.
+
+    `known` has those that are known already, by file name.
+    """
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    sums = {path.name: (known or {}).get(path.name) or _sha256(path) for path in files}
     folder.joinpath(CHECKSUMS).write_text(json.dumps(sums, indent=1) + "\n")
 
 
@@ -191,8 +203,11 @@ def check(folder: Path) -> str:
         stored = records.count(folder, split)
         if stored != size:
             raise DataError(f"{folder}: split '{split}' holds {stored} examples, not {size}")
-        data = records.decode(folder, split)
-        classes = np.bincount(data.labels, minlength=len(data.class_names))
+        classes = np.zeros(len(records.class_names(folder)), np.int64)
+        for _, labels in records.chunks(folder, split):
+            if labels.min() < 0 or labels.max() >= len(classes):
+                raise DataError(f"{folder}: '{split}' has labels outside 0..{len(classes) - 1}")
+            classes += np.bincount(labels, minlength=len(classes))
         counts.append(f"{split} {size:,} ({classes.min():,}-{classes.max():,} a class)")
     sums = f"{len(expected)} checksums hold" if expected else "no checksums to compare"
     return f"{', '.join(counts)}; {sums}"

@@ -1,9 +1,12 @@
 """Data sets prepared by tfds as ArrayRecord, read without TensorFlow."""
 
 import hashlib
+import itertools
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,10 @@ import numpy as np
 from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError, UsageError, nearest
 
-CHUNK = 1000
+CHUNK, CHUNK_BYTES = 1000, 32 << 20  # records a thread decodes at a time: the lesser of both
+CHUNKS_AHEAD = 16
+PARTIAL = ".partial"  # the suffix of a folder that is being prepared
+CACHE_BYTES = 1 << 30  # More than this is not kept decoded on the disk.
 
 
 def default_dir() -> Path:
@@ -26,19 +32,25 @@ def prepared(data_dir: str) -> dict[str, Path]:
     infos = sorted(root.glob("*/*/dataset_info.json")) + sorted(
         root.glob("*/*/*/dataset_info.json")
     )
-    return {info.parent.parent.relative_to(root).as_posix(): info.parent for info in infos}
+    folders = [info.parent for info in infos if info.parent.suffix != PARTIAL]
+    return {folder.parent.relative_to(root).as_posix(): folder for folder in folders}
+
+
+def find(name: str, data_dir: str) -> Path:
+    """The folder of prepared data set `name`; UsageError or DataError if there is none."""
+    known = prepared(data_dir)
+    if name in known:
+        return known[name]
+    where = data_dir or default_dir()
+    message = f"no prepared data set '{name}' in '{where}'"
+    if known:
+        raise UsageError(f"{message}: {nearest(name, known)}")
+    raise DataError(f"{message}: run lenet-alexnet data prepare {name} --data_dir={where}")
 
 
 def read(name: str, data_dir: str, split: str) -> Split:
     """Reads one split of data set `name`, decoded once and kept beside it for the next time."""
-    known = prepared(data_dir)
-    where = data_dir or default_dir()
-    if name not in known:
-        message = f"no prepared data set '{name}' in '{where}'"
-        if known:
-            raise UsageError(f"{message}: {nearest(name, known)}")
-        raise DataError(f"{message}: run lenet-alexnet data prepare {name} --data_dir={where}")
-    folder = known[name]
+    folder = find(name, data_dir)
     if split not in sizes(folder):
         raise UsageError(f"'{name}' has no split '{split}': {nearest(split, sizes(folder))}")
     return _cached(folder, split)
@@ -46,7 +58,7 @@ def read(name: str, data_dir: str, split: str) -> Split:
 
 def sizes(folder: Path) -> dict[str, int]:
     """The number of examples of each split."""
-    return {name: info.num_examples for name, info in _builder(folder).info.splits.items()}
+    return {name: info.num_examples for name, info in open_builder(folder).info.splits.items()}
 
 
 def count(folder: Path, split: str) -> int:
@@ -64,28 +76,68 @@ def count(folder: Path, split: str) -> int:
     return total
 
 
+def class_names(folder: Path) -> tuple[str, ...]:
+    """The names of the classes."""
+    return tuple(open_builder(folder).info.features["label"].names)
+
+
 def decode(folder: Path, split: str) -> Split:
     """Reads and decodes every record of a split, in the order of the files."""
-    builder = _builder(folder)
+    parts = chunks(folder, split)
+    first, _ = start = next(parts, (np.zeros((0, 0, 0, 1), np.uint8), np.zeros(0, np.int32)))
+    size = sizes(folder)[split]
+    _require_memory(first[:1].nbytes * size, f"split '{split}' of '{folder}'")
+    images, labels = np.empty((size, *first.shape[1:]), np.uint8), np.empty(size, np.int32)
+    done = 0
+    for part_images, part_labels in itertools.chain([start], parts):
+        window = slice(done, done + len(part_labels))
+        images[window], labels[window] = part_images, part_labels
+        done += len(part_labels)
+    return Split(images, labels, class_names(folder))
+
+
+def chunks(folder: Path, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Images and labels of all records in their order, a part at a time, in bounded memory."""
+    builder = open_builder(folder)
     features = builder.info.features
     if not {"image", "label"} <= set(features):
         raise DataError(f"'{folder}' has features {sorted(features)}, image and label are needed")
     source = _data_source(builder, split)
-    chunks = [range(i, min(i + CHUNK, len(source))) for i in range(0, len(source), CHUNK)]
+    image_bytes = np.prod([side or 1 for side in features["image"].shape])
+    step = int(max(1, min(CHUNK, CHUNK_BYTES // image_bytes)))
+    waiting: deque[Future] = deque()
     with ThreadPoolExecutor() as pool:
-        parts = list(pool.map(lambda chunk: _decode_chunk(source, chunk), chunks))
-    images = np.concatenate([images for images, _ in parts])
-    labels = np.concatenate([labels for _, labels in parts])
-    return Split(images, labels, tuple(features["label"].names))
+        for i in range(0, len(source), step):
+            chunk = range(i, min(i + step, len(source)))
+            waiting.append(pool.submit(_decode_chunk, source, chunk))
+            if len(waiting) > CHUNKS_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _decode_chunk(source: Any, chunk: range) -> tuple[np.ndarray, np.ndarray]:
-    examples = source.__getitems__(list(chunk))
-    images = np.stack([example["image"] for example in examples])
+    try:
+        examples = source.__getitems__(list(chunk))
+        images = np.stack([example["image"] for example in examples])
+    except Exception as error:  # Readers and decoders raise many kinds.
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"cannot read records {chunk.start} to {chunk.stop - 1} of {source}: {reason}"
+        ) from error
     return images, np.array([example["label"] for example in examples], np.int32)
 
 
-def _builder(folder: Path) -> Any:
+def _require_memory(need: int, what: str) -> None:
+    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if need > have:
+        raise DataError(
+            f"{what} takes {need / 1e9:.0f} GB of memory, this machine has {have / 1e9:.0f} GB"
+        )
+
+
+def open_builder(folder: Path) -> Any:
+    """The tfds builder of a prepared data set."""
     import tensorflow_datasets as tfds
 
     logging.getLogger("absl").setLevel(logging.ERROR)  # It recommends OpenCV at every start.
@@ -117,6 +169,8 @@ def _cached(folder: Path, split: str) -> Split:
         with np.load(path) as arrays:
             return Split(arrays["images"], arrays["labels"], tuple(arrays["class_names"].tolist()))
     data = decode(folder, split)
+    if data.images.nbytes > CACHE_BYTES:
+        return data
     try:
         path.parent.mkdir(exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")

@@ -1,0 +1,252 @@
+"""Preparing photographs: ImageNet 2012, Imagenette, or any class folders, as tfds ArrayRecords.
+
+A prepared set holds squares of one size in a fixed mixed order, the statistics of its training
+images (`statistics.npz`), and `manifest.json`: how it was made, which files were left out and why,
+and which were converted.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lenet_alexnet.data import class_folders, photo_sources, shards, statistics
+from lenet_alexnet.data.photo_sources import Source
+from lenet_alexnet.data.records import PARTIAL
+from lenet_alexnet.errors import DataError, UsageError, nearest
+
+KINDS: dict[str, Callable[[str], Source]] = {
+    "imagenet2012": photo_sources.imagenet2012,
+    "imagenette": class_folders.imagenette,
+    "folder": class_folders.read,
+}
+VERSIONS = {"imagenet2012": "5.1.0"}  # tfds's own
+STORES = ("raw", "jpeg")
+MANIFEST = "manifest.json"
+PLAN = f"{shards.PARTS}/plan.json"
+SEED = 0  # of the order of the records
+JPEG_BYTES = 0.5  # a pixel: 33 KB for 256x256 at quality 95
+SPARE = 1 << 20  # bytes a shard for its report
+
+
+def prepare(
+    kind: str, *, source: str | None, data_dir: str, name: str = "", size: int = 256,
+    store: str = "raw", jobs: int = 0,
+) -> Path:  # fmt: skip
+    """Prepares photos below `data_dir` and returns the data set's folder; done already, it stays.
+
+    Args:
+      kind: imagenet2012, imagenette or folder.
+      source: a folder or tar, see `photo_sources`.
+      data_dir: where prepared data sets live.
+      name: what a `folder` is called from then on.
+      size: height and width of the images.
+      store: raw (bytes, nothing lost, fastest) or jpeg (quality 95, a sixth of the size).
+      jobs: processes; 0 takes all processors.
+
+    Raises:
+      UsageError: a wrong argument, or prepared otherwise before. DataError: a broken source, too
+        little space.
+    """
+    name = _name(kind, name)
+    if store not in STORES:
+        raise UsageError(f"unknown --store '{store}': {nearest(store, STORES)}")
+    if size < 1:
+        raise UsageError(f"--size={size} is no size")
+    version = VERSIONS.get(kind, "1.0.0")
+    folder = Path(data_dir).expanduser() / name / version
+    if folder.exists():
+        _same(folder / MANIFEST, {"size": size, "store": store}, folder)
+        print(f"{name} is prepared already", file=sys.stderr)
+        return folder
+    if source is None:
+        raise UsageError(f"--from=DIR is missing: where the photos of {kind} are")
+    found = KINDS[kind](source)
+    partial = folder.with_name(f"{version}{PARTIAL}")
+    plan = {"size": size, "store": store, "photos": _fingerprint(found)}
+    _same(partial / PLAN, plan, partial)
+    work = _shards(found, partial, name, size, store)
+    _require_space(work, partial)
+    with _alone(partial):
+        aside = partial / f"{PLAN}.new"
+        aside.write_text(json.dumps(plan))
+        aside.replace(partial / PLAN)
+        everything = [shard for split in work.values() for shard in split]
+        shards.write_all(everything, jobs or len(os.sched_getaffinity(0)))
+        _finish(partial, name, version, found, plan, work)
+        partial.replace(folder)
+        shutil.rmtree(folder / shards.PARTS)
+    return folder
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Makes the folder, keeps a second run out of it, and removes what a killed one left."""
+    parts = folder / shards.PARTS
+    try:
+        parts.mkdir(parents=True, exist_ok=True)
+        with parts.joinpath("lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DataError(f"another process is preparing '{folder}'") from error
+            for path in [*folder.glob(".*"), *parts.glob(".*")]:
+                path.unlink()
+            yield
+    except OSError as error:
+        raise DataError(f"cannot write to '{folder}': {error.strerror or error}") from error
+
+
+def _name(kind: str, name: str) -> str:
+    from lenet_alexnet.data.prepare import KNOWN
+
+    if kind != "folder":
+        if name:
+            raise UsageError(f"--name is for 'data prepare folder'; this one is called {kind}")
+        return kind
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise UsageError(f"--name='{name}' must be small letters, digits and _, e.g. --name=mine")
+    if name in KINDS or name in KNOWN:
+        raise UsageError(f"--name={name} is the name of another data set")
+    return name
+
+
+def _same(path: Path, wanted: dict[str, Any], folder: Path) -> None:
+    """Refuses what was prepared, or begun, with other settings."""
+    if not path.exists():
+        return
+    there = json.loads(path.read_text())
+    for key, value in wanted.items():
+        if there[key] == value:
+            continue
+        verb = "prepared" if path.name == MANIFEST else "begun"
+        how = "from other photos" if key == "photos" else f"with --{key}={there[key]}"
+        raise UsageError(
+            f"'{folder}' was {verb} {how}: delete that folder, or name another --data_dir"
+        )
+
+
+def _fingerprint(source: Source) -> str:
+    """Says whether two runs are about the same photos in the same order."""
+    total = hashlib.sha256(repr(source.class_names).encode())
+    for split, photos in source.splits.items():
+        total.update(split.encode())
+        for photo in photos:
+            total.update(f"{photo.name}\0{photo.label}\0{photo.size}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def _shards(
+    source: Source, folder: Path, name: str, size: int, store: str
+) -> dict[str, list[shards.Shard]]:
+    """The shards of each split, its photos mixed once: class folders are sorted."""
+    work = {}
+    for split, photos in source.splits.items():
+        order = np.random.Generator(np.random.Philox(SEED)).permutation(len(photos))
+        parts = shards.cut([photos[i] for i in order])
+        work[split] = [
+            shards.Shard(
+                folder / f"{name}-{split}.array_record-{i:05}-of-{len(parts):05}",
+                part, size, store, sums=split == "train",
+            )
+            for i, part in enumerate(parts)
+        ]  # fmt: skip
+    return work
+
+
+def _require_space(work: dict[str, list[shards.Shard]], folder: Path) -> None:
+    """Says what is to come, and refuses what will not fit."""
+    everything = [shard for split in work.values() for shard in split]
+    missing = [shard for shard in everything if not shard.report.exists()]
+    size, store = everything[0].size, everything[0].store
+    photo = size * size * (3 if store == "raw" else JPEG_BYTES) + 512
+    need = sum(len(s.photos) for s in missing) * photo + len(missing) * (SPARE + size * size * 24)
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    counts = ", ".join(f"{k} {sum(len(s.photos) for s in v):,}" for k, v in work.items())
+    done = len(everything) - len(missing)
+    print(
+        f"{counts} photos to {size}x{size} {store}: about {need / 1e9:.1f} GB in {folder.parent}"
+        + (f"; {done} of {len(everything)} shards are there already" if done else ""),
+        file=sys.stderr,
+    )
+    if need > free:
+        hint = "; --store=jpeg takes a sixth" if store == "raw" else ""
+        raise DataError(
+            f"'{existing}' has {free / 1e9:.1f} GB free, {need / 1e9:.1f} GB are needed{hint}"
+        )
+
+
+def _finish(
+    folder: Path, name: str, version: str, source: Source, plan: dict[str, Any],
+    work: dict[str, list[shards.Shard]],
+) -> None:  # fmt: skip
+    """Statistics, manifest, what tfds needs to read the records, and checksums."""
+    from lenet_alexnet.data.prepare import write_checksums
+
+    reports = {split: [shards.read_report(shard) for shard in work[split]] for split in work}
+    counts = {split: sum(r.stored for r in parts) for split, parts in reports.items()}
+    left_out, converted = dict(source.ignored), dict[str, str]()
+    sums = statistics.Sums((plan["size"], plan["size"], 3))
+    for report in (r for parts in reports.values() for r in parts):
+        left_out |= report.left_out
+        converted |= report.converted
+        if report.sums is not None:
+            sums.merge(report.sums)
+    for split, count in counts.items():
+        if not count:
+            file, reason = next(iter(reports[split][0].left_out.items()))
+            raise DataError(f"no photo of {split} could be read; the first, {file}: {reason}")
+    statistics.save(folder, sums.finish())
+    manifest = plan | {"stored": counts, "left_out": left_out, "converted": converted}
+    folder.joinpath(MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    _write_metadata(folder, name, version, source, plan, reports)
+    known = {
+        s.path.name: r.checksum for k in work for s, r in zip(work[k], reports[k], strict=True)
+    }
+    write_checksums(folder, known)
+    print(
+        f"{sum(counts.values()):,} photos stored, {len(converted):,} of them converted; "
+        f"{len(left_out):,} files left out" + (f" (see {MANIFEST})" if left_out else ""),
+        file=sys.stderr,
+    )
+
+
+def _write_metadata(
+    folder: Path, name: str, version: str, source: Source, plan: dict[str, Any],
+    reports: dict[str, list[shards.Report]],
+) -> None:  # fmt: skip
+    import tensorflow_datasets as tfds
+
+    features, shape = tfds.features, (plan["size"], plan["size"], 3)
+    raw = features.Tensor(shape=shape, dtype=np.uint8, encoding="bytes")
+    jpeg = features.Image(shape=shape, encoding_format="jpeg")
+    tfds.folder_dataset.write_metadata(
+        data_dir=folder,
+        version=version,
+        features={
+            "image": raw if plan["store"] == "raw" else jpeg,
+            "label": features.ClassLabel(names=list(source.class_names)),
+            "file_name": features.Text(),
+        },
+        split_infos=[
+            tfds.core.SplitInfo(
+                name=split,
+                shard_lengths=[report.stored for report in parts],
+                num_bytes=sum(report.size for report in parts),
+            )
+            for split, parts in reports.items()
+        ],
+        check_data=False,  # It would need TensorFlow.
+        description=f"{name}: photos, short side {plan['size']}, centre crop.",
+        supervised_keys=("image", "label"),
+    )

@@ -1,0 +1,220 @@
+"""Writing photos as ArrayRecord shards, in parallel; a run again does only what is missing.
+
+A shard is written aside and renamed, then its report (`parts/SHARD.npz`: counts, sums, and what was
+left out or converted) likewise: a shard with a report is finished.
+"""
+
+import hashlib
+import itertools
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from lenet_alexnet.data import example, pixels
+from lenet_alexnet.data.photo_sources import Photo
+from lenet_alexnet.data.statistics import Sums
+from lenet_alexnet.errors import DataError
+
+LARGEST, FEWEST, SMALLEST = 4096, 16, 256  # photos a shard, shards, photos a shard
+PARTS = "parts"
+REPORT_SECONDS = 0.2  # between two looks at the workers' progress
+
+
+class Shard(NamedTuple):
+    """The photos of one file, and how they are stored."""
+
+    path: Path
+    photos: Sequence[Photo]
+    size: int
+    store: str
+    sums: bool  # whether it counts for the statistics
+
+    @property
+    def report(self) -> Path:
+        """Where its report goes; there, it is finished."""
+        return self.path.parent / PARTS / f"{self.path.name}.npz"
+
+
+class Report(NamedTuple):
+    """What became of a shard's photos."""
+
+    stored: int
+    size: int  # of the file in bytes
+    checksum: str  # sha256
+    left_out: dict[str, str]
+    converted: dict[str, str]
+    sums: Sums | None
+
+
+def cut(photos: Sequence[Photo]) -> list[Sequence[Photo]]:
+    """The photos of each shard: few files where there are many photos, some where there are few.
+
+    At least 16 shards keep the processors busy, but none of less than 256 photos; none has more
+    than 4096, so that ImageNet's 313 can all be open at once.
+    """
+    count = len(photos)
+    shards = min(-(-count // SMALLEST), max(FEWEST, -(-count // LARGEST)))
+    bounds = [count * i // shards for i in range(shards + 1)]
+    return [photos[a:b] for a, b in itertools.pairwise(bounds)]
+
+
+def write_all(shards: Sequence[Shard], jobs: int) -> None:
+    """Writes the unfinished ones of `shards` with `jobs` processes, showing a bar.
+
+    Raises:
+      DataError: the source cannot be read or the disk is full; finished shards stay.
+    """
+    missing = [shard for shard in shards if not shard.report.exists()]
+    total = sum(len(shard.photos) for shard in shards)
+    done = total - sum(len(shard.photos) for shard in missing)
+    with tqdm(total=total, initial=done, unit=" photos", disable=None) as bar:
+        if min(jobs, len(missing)) < 2:
+            for shard in missing:
+                write(shard, bar.update)
+        else:
+            _write_in_processes(missing, jobs, lambda n: bar.update(done + n - bar.n))
+
+
+def write(shard: Shard, advance: Callable[[int], Any]) -> None:
+    """Writes one shard and its report; calls `advance(1)` for every photo it has seen."""
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    aside = shard.path.with_name(f".{shard.path.name}.{os.getpid()}")
+    left_out: dict[str, str] = {}
+    converted: dict[str, str] = {}
+    sums = Sums((shard.size, shard.size, 3)) if shard.sums else None
+    try:
+        writer = ArrayRecordWriter(str(aside), "group_size:1,uncompressed")
+        for photo in shard.photos:
+            content = photo.read()
+            try:
+                image, notes = pixels.standardise(content, shard.size, photo.name)
+            except pixels.UnusableError as error:
+                left_out[photo.name] = str(error)
+            else:
+                stored: bytes = image.tobytes()
+                if shard.store == "jpeg":
+                    stored = pixels.encode_jpeg(image)
+                    image = pixels.decode_jpeg(stored)  # The sums are of what will be read.
+                writer.write(example.encode(example.Example(stored, photo.label, photo.name)))
+                if sums is not None:
+                    sums.add(image)
+                if notes:
+                    converted[photo.name] = ", ".join(notes)
+            advance(1)
+        writer.close()
+        with aside.open("rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        size = _settle(aside, shard.path)
+        stored_count = len(shard.photos) - len(left_out)
+        _save_report(shard, Report(stored_count, size, checksum, left_out, converted, sums))
+    except (OSError, RuntimeError) as error:  # The extension raises RuntimeError.
+        raise DataError(
+            f"cannot write {shard.path}: {' '.join(str(error).split())[:200]}. What is finished "
+            "stays: run the same command again"
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _settle(aside: Path, path: Path) -> int:
+    """Renames a file once it is on the disk; returns its size."""
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    aside.replace(path)
+    return path.stat().st_size
+
+
+def _save_report(shard: Shard, report: Report) -> None:
+    arrays = {"text": np.array(json.dumps(report[:-1]))}
+    if report.sums is not None:
+        arrays |= {"image": report.sums.image, "products": report.sums.products}
+    aside = shard.report.with_name(f".{shard.report.name}.{os.getpid()}")
+    try:
+        with aside.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        _settle(aside, shard.report)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def read_report(shard: Shard) -> Report:
+    """The report of a finished shard."""
+    with np.load(shard.report) as arrays:
+        stored, size, checksum, left_out, converted = json.loads(str(arrays["text"]))
+        report = Report(stored, size, checksum, left_out, converted, None)
+        if not shard.sums:
+            return report
+        sums = Sums((shard.size, shard.size, 3))
+        sums.count, sums.image, sums.products = report.stored, arrays["image"], arrays["products"]
+        return report._replace(sums=sums)
+
+
+def _write_in_processes(shards: Sequence[Shard], jobs: int, show: Callable[[int], Any]) -> None:
+    # spawn: threads of the libraries here would not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    seen, stop = context.Value("q", 0), context.Event()
+    with ProcessPoolExecutor(
+        min(jobs, len(shards)), context, initializer=_start_worker, initargs=(seen, stop)
+    ) as pool:
+        futures = [pool.submit(_work, shard) for shard in shards]
+        try:
+            waiting: Any = futures
+            while waiting:
+                finished, waiting = wait(waiting, REPORT_SECONDS, FIRST_EXCEPTION)
+                for future in finished:
+                    future.result()
+                show(seen.value)
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a worker was killed (out of memory?). What is finished stays: run the same "
+                "command again, with fewer --jobs"
+            ) from error
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+class _Stopped(Exception):
+    """Another worker failed, or the user stopped the command."""
+
+
+_shared: tuple[Any, Any] = (None, None)  # of a worker: the photos seen by all, and when to stop
+
+
+def _start_worker(seen: Any, stop: Any) -> None:
+    global _shared
+    _shared = (seen, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then says stop.
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    """A killed parent leaves no workers behind."""
+    parent = multiprocessing.parent_process()
+    while parent is not None and parent.is_alive():
+        time.sleep(1)
+    os._exit(1)
+
+
+def _work(shard: Shard) -> None:
+    write(shard, _advance)
+
+
+def _advance(count: int) -> None:
+    seen, stop = _shared
+    if stop.is_set():
+        raise _Stopped
+    with seen.get_lock():
+        seen.value += count

@@ -1,0 +1,102 @@
+"""Mean image and colour covariance of a training set: exact sums, merged in any order.
+
+`statistics.npz` in a prepared data set's folder holds, over the training images, 0..255:
+`images` (their number), `mean_image` float32 [h,w,3] (2012, sec. 2), and of the RGB of all pixels
+`colour_mean` [3], `eigenvalues` [3] (largest first) and `eigenvectors` [3,3] (columns; sec. 4.1).
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64, UInt8
+
+from lenet_alexnet.errors import DataError
+
+FILE = "statistics.npz"
+
+
+class Statistics(NamedTuple):
+    """What sec. 2 and 4.1 of the 2012 paper subtract and add, on a scale of 0..255."""
+
+    images: int
+    mean_image: Float32[np.ndarray, "h w 3"]
+    colour_mean: Float64[np.ndarray, " 3"]
+    eigenvalues: Float64[np.ndarray, " 3"]
+    eigenvectors: Float64[np.ndarray, "3 3"]
+
+
+class Sums:
+    """Integer sums over images of one shape; adding them up gives the same in any order."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self.count = 0
+        self.image = np.zeros(shape, np.int64)  # per pixel and colour
+        self.products = np.zeros((3, 3), np.int64)  # of the colours of each pixel
+
+    def add(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Counts one image in."""
+        self.count += 1
+        self.image += image
+        # float64 holds integers up to 2^53 exactly: images of up to 10^11 pixels.
+        planes = np.ascontiguousarray(image.reshape(-1, 3).T).astype(np.float64)
+        for i in range(3):
+            for j in range(i, 3):
+                # Not @, whose threads would fight with the other workers'.
+                product = int(np.einsum("i,i->", planes[i], planes[j]))
+                self.products[i, j] += product
+                self.products[j, i] = self.products[i, j]
+
+    def merge(self, other: "Sums") -> None:
+        """Counts in what another has counted."""
+        self.count += other.count
+        self.image += other.image
+        self.products += other.products
+
+    def finish(self) -> Statistics:
+        """The statistics of everything counted."""
+        pixels = self.image.shape[0] * self.image.shape[1] * self.count
+        mean = self.image.sum((0, 1)) / pixels
+        covariance = self.products / pixels - np.outer(mean, mean)
+        values, vectors = np.linalg.eigh(covariance)
+        values, vectors = values[::-1], vectors[:, ::-1]
+        # The sign is free: the largest entry of each vector is made positive.
+        largest = np.abs(vectors).argmax(0)
+        vectors = vectors * np.sign(vectors[largest, np.arange(3)])
+        mean_image = (self.image / self.count).astype(np.float32)
+        return Statistics(self.count, mean_image, mean, values.clip(min=0), vectors)
+
+
+def compute(images: UInt8[np.ndarray, "n h w 3"]) -> Statistics:
+    """The statistics of images in memory, e.g. of a sub-split; DataError if there are none."""
+    if not len(images):
+        raise DataError("no images to take the mean of")
+    sums = Sums(images.shape[1:])
+    for image in images:
+        sums.add(image)
+    return sums.finish()
+
+
+def save(folder: Path, statistics: Statistics) -> None:
+    """Writes `statistics.npz`."""
+    with folder.joinpath(FILE).open("wb") as file:
+        np.savez(file, **statistics._asdict())
+
+
+def load_statistics(name: str, data_dir: str) -> Statistics:
+    """The statistics of a prepared data set.
+
+    Raises:
+      UsageError, DataError: no such data set, prepared without statistics, or a damaged file.
+    """
+    from lenet_alexnet.data import records
+
+    path = records.find(name, data_dir) / FILE
+    if not path.exists():
+        raise DataError(f"'{path.parent}' has no {FILE}: it was not prepared as photos")
+    try:
+        with np.load(path) as arrays:
+            values = {key: arrays[key] for key in Statistics._fields}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise DataError(f"cannot read {path}: prepare again") from error
+    return Statistics(**(values | {"images": int(values["images"])}))
