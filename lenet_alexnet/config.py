@@ -62,6 +62,27 @@ def base() -> ConfigDict:
     )
 
 
+def photos() -> ConfigDict:
+    """`base` for prepared photos: cropped, reflected and coloured on the device (data/crops.py)."""
+    config = base()
+    with config.unlocked():
+        for name in ("pad", "mean", "std", "distort"):
+            del config.data[name]
+        config.data.update(image_size=256, channels=3, validation="validation", test="")
+        config.data.stream = False  # True: read from disk as needed, for more than fits the device
+        config.data.photo = {
+            "crop": 224,
+            "mean": "image",  # image | centre | channel | none: what is subtracted
+            "std": 1.0,
+            "flip": True,
+            "share": 1,  # neighbours in the batch with the same place and reflection
+            "colour_noise": 0.1,
+            "colour_form": "paper",  # source: divides by 1.1 while there is noise
+            "colour_until": "0 steps",  # when the noise ends; 0: never
+        }
+    return config
+
+
 def load(path: str) -> Any:
     """The module of a config file, which may import its neighbours by their names.
 

@@ -9,13 +9,14 @@ import jax
 import numpy as np
 
 from lenet_alexnet import step as steps
-from lenet_alexnet.data import Split, Streamed
+from lenet_alexnet.data import Split
+from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.losses import Loss
 from lenet_alexnet.parallel import Layout
 from lenet_alexnet.state import Metrics
 
-CHUNK = 2000  # Streamed images are on the device so many at a time.
+CHUNK = 2000  # Photos images are on the device so many at a time.
 
 
 class Evaluator:
@@ -25,7 +26,7 @@ class Evaluator:
     """
 
     def __init__(
-        self, scores: steps.Scores, loss: Loss, data: Split | Streamed, batch_size: int,
+        self, scores: steps.Scores, loss: Loss, data: Split | Photos, batch_size: int,
         variables: Any, layout: Layout,
     ) -> None:  # fmt: skip
         self._layout, self._streamed = layout, None if isinstance(data, Split) else data

@@ -8,11 +8,14 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from lenet_alexnet.data import Split, Streamed, load_split
+from lenet_alexnet.data import Split, load_split
 from lenet_alexnet.data.augment import Preprocess, create_preprocess
+from lenet_alexnet.data.crops import create_photo_preprocess, create_views
 from lenet_alexnet.data.order import Order, epoch_order
+from lenet_alexnet.data.statistics import Statistics, load_statistics
+from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.duration import to_steps
-from lenet_alexnet.errors import UsageError
+from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.losses import Loss, create_loss
 from lenet_alexnet.models import Network1998, create_model
 from lenet_alexnet.optimizers import Optimizer, create_optimizer
@@ -58,8 +61,8 @@ class Experiment(NamedTuple):
     order: Order
     scores: Scores
     layout: Layout
-    train_data: Split | Streamed
-    eval_data: dict[str, Split | Streamed]
+    train_data: Split | Photos
+    eval_data: dict[str, Split | Photos]
 
     @property
     def blank(self) -> np.ndarray:
@@ -100,7 +103,6 @@ class Experiment(NamedTuple):
 def build(config: Any) -> Experiment:
     """Loads the data and builds the network, the optimizer and the schedule of a config."""
     model = create_model(precision=config.train.precision, **config.model)
-    preprocess = build_preprocess(config)
     train_data = load(config, config.data.train)
     eval_data = {
         name: load(config, config.data[name])
@@ -126,6 +128,7 @@ def build(config: Any) -> Experiment:
     def in_steps(text: str) -> int:
         return to_steps(text, batch_size=batch_size, examples=size)
 
+    preprocess = build_preprocess(config, in_steps)
     optimizer = create_optimizer(
         total_steps=in_steps(config.train.duration), to_steps=in_steps, **config.optimizer.to_dict()
     )
@@ -159,9 +162,18 @@ def build_losses(config: Any) -> tuple[Loss, Loss]:
     return create_loss(**options), create_loss(**plain)
 
 
-def build_preprocess(config: Any) -> Preprocess:
-    """The preprocessing of a config's `data` section."""
+def build_preprocess(config: Any, to_steps: Callable[[str], int] | None = None) -> Preprocess:
+    """The preprocessing of a config's `data` section; `to_steps` is for training alone."""
     data = config.data
+    if "photo" in data:
+        photo = data.photo.to_dict()
+        until = photo.pop("colour_until")
+        return create_photo_preprocess(
+            image_size=data.image_size,
+            statistics=load_photo_statistics(config),
+            colour_until=to_steps(until) if to_steps else 0,
+            **photo,
+        )
     return create_preprocess(
         mean=data.mean, std=data.std, pad=data.pad, distort=data.distort.to_dict()
     )
@@ -172,12 +184,38 @@ def build_views(config: Any, views: int = 0) -> Callable[[Any], Any] | None:
     views = views or config.eval.views
     if views == 1:
         return None
-    raise UsageError(f"{views} views are for photos that are larger than the network's input")
+    if views != 10 or "photo" not in config.data:
+        raise UsageError(f"eval.views {views}: 1, or 10 for photos")
+    photo = config.data.photo
+    return create_views(
+        image_size=config.data.image_size,
+        crop=photo.crop,
+        mean=photo.mean,
+        std=photo.std,
+        statistics=load_photo_statistics(config),
+    )
 
 
-def load(config: Any, split: str) -> Split | Streamed:
+def load_photo_statistics(config: Any) -> Statistics | None:
+    """Mean image and colours of the prepared training images, where the config wants them."""
+    photo = config.data.photo
+    if photo.mean == "none" and not photo.colour_noise:
+        return None
+    return load_statistics(config.data.name, config.data.data_dir)
+
+
+def load(config: Any, split: str) -> Split | Photos:
     """One split of a config's data."""
     data = config.data
+    if "stream" in data and data.stream:
+        stored = Photos(data.name, data.data_dir, split)
+        expected = (data.image_size, data.image_size, data.channels)
+        if stored.image_shape != expected:
+            raise DataError(
+                f"split '{split}' is stored as {stored.image_shape}, but data.image_size and "
+                f"data.channels say {expected}"
+            )
+        return stored
     return load_split(
         source=data.source,
         name=data.name,

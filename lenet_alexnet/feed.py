@@ -8,8 +8,9 @@ import jax
 import numpy as np
 
 from lenet_alexnet import step as steps
-from lenet_alexnet.data import Split, Streamed
+from lenet_alexnet.data import Split
 from lenet_alexnet.data.order import Order
+from lenet_alexnet.data.stream import Photos, batches
 from lenet_alexnet.parallel import Layout
 
 
@@ -24,9 +25,10 @@ class Resident:
         self._order, self._per_dispatch = order, per_dispatch
 
     def __call__(self, step: int, count: int, running: Any = None) -> tuple[Any, Any, Any]:
-        """(images, labels, order) for `count` steps from `step` on."""
+        """(images, labels, order) for `count` steps from `step` on; none just for the shapes."""
         order = np.zeros((self._per_dispatch, self._order.batch_size), np.int32)
-        order[:count] = self._order.batches(step, count)
+        if count:
+            order[:count] = self._order.batches(step, count)
         return (*self._arrays, self._layout.put(order, self._layout.batches))
 
 
@@ -35,31 +37,29 @@ class FromDisk:
 
     make_steps = staticmethod(steps.make_stream_steps)
 
-    def __init__(self, data: Streamed, order: Order, per_dispatch: int, layout: Layout) -> None:
-        self._data, self._order, self._per_dispatch, self._layout = (
-            data,
-            order,
-            per_dispatch,
-            layout,
-        )
+    def __init__(
+        self, data: Photos, order: Order, per_dispatch: int, layout: Layout, total: int
+    ) -> None:
+        self._data, self._order, self._layout = data, order, layout
+        self._per_dispatch, self._total = per_dispatch, total
         self._batches: Iterator[tuple[np.ndarray, np.ndarray]] = iter(())
         self._next = -1
         self.waited = 0.0  # seconds in which the device had nothing to do but wait for data
 
     def __call__(self, step: int, count: int, running: Any = None) -> tuple[Any, Any, Any]:
         """(images, labels, order) for `count` steps; `running` is what the device is busy with."""
-        from lenet_alexnet.data import stream
-
-        if step != self._next:
-            self._batches = stream.batches(
+        if count and step != self._next:
+            self._batches = batches(
                 self._data,
                 self._order,
-                start_step=step,
+                step,
+                self._total - step,
                 process_index=jax.process_index(),
                 process_count=jax.process_count(),
             )
         order = np.zeros((self._per_dispatch, self._order.batch_size), np.int32)
-        order[:count] = self._order.batches(step, count)
+        if count:
+            order[:count] = self._order.batches(step, count)
         shape = (self._per_dispatch, self._order.batch_size // jax.process_count())
         images = np.empty((*shape, *self._data.image_shape), np.uint8)
         labels = np.zeros(shape, np.int32)
@@ -74,9 +74,9 @@ class FromDisk:
 
 
 def create_feed(
-    data: Split | Streamed, order: Order, per_dispatch: int, layout: Layout
+    data: Split | Photos, order: Order, per_dispatch: int, layout: Layout, total: int
 ) -> Resident | FromDisk:
-    """The feed for data that are in memory, or on disk."""
+    """The feed for data that are in memory, or on disk; `total` steps are the whole run."""
     if isinstance(data, Split):
         return Resident(data, order, per_dispatch, layout)
-    return FromDisk(data, order, per_dispatch, layout)
+    return FromDisk(data, order, per_dispatch, layout, total)

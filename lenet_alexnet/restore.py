@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from lenet_alexnet.checkpoint import Checkpoints
-from lenet_alexnet.data import Split, Streamed
+from lenet_alexnet.data import Split
 from lenet_alexnet.data.augment import Preprocess
+from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.models import create_model
 from lenet_alexnet.record import read_json
@@ -53,7 +54,7 @@ def open_run(workdir: Path, checkpoint: str = "auto") -> Run:
     return Run(config, model, build_preprocess(config), names, variables, step, checkpoint)
 
 
-def load_named(config: Any, split: str, data_dir: str = "") -> Split | Streamed:
+def load_named(config: Any, split: str, data_dir: str = "") -> Split | Photos:
     """The run's train, validation or test split."""
     from lenet_alexnet.experiment import load
 

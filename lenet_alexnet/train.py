@@ -115,21 +115,23 @@ class _Loop:
             forward_train=e.layout.forward_train,
         )
         self.state, self.key = self._initialise()
-        self.feed = create_feed(e.train_data, e.order, self.schedule.per_dispatch, e.layout)
+        self.feed = create_feed(
+            e.train_data, e.order, self.schedule.per_dispatch, e.layout, self.schedule.total
+        )
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
         program = jax.jit(
             self.feed.make_steps(train_step),
             donate_argnums=0,
             out_shardings=(shardings, e.layout.replicated),
         )
-        self.train_steps = program.lower(self.state, *self._dispatch(0, 1), self.key).compile()
+        self.train_steps = program.lower(self.state, *self._dispatch(0, 0), self.key).compile()
         if e.optimizer.curvature:
             refresh = jax.jit(
                 steps.make_refresh(e.model, e.preprocess, variants=self.config.data.variants),
                 donate_argnums=0,
             )
             index = e.layout.put(e.curvature_index(e.order, 0))
-            self.images = self._dispatch(0, 1)[0]
+            self.images = self._dispatch(0, 0)[0]
             self.refresh = refresh.lower(self.state, self.images, index, self.key).compile()
         batch_size, variables = self.config.eval.batch_size, self.state.variables
         self.evaluators = {

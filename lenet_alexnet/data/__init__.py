@@ -8,6 +8,6 @@
 - `tfds`: any data set prepared as ArrayRecord, read without TensorFlow.
 """
 
-from lenet_alexnet.data.split import Split, Streamed, load_split
+from lenet_alexnet.data.split import Split, load_split
 
-__all__ = ["Split", "Streamed", "load_split"]
+__all__ = ["Split", "load_split"]

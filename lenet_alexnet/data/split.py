@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Int32, UInt8
+from jaxtyping import Int32, UInt8
 
 from lenet_alexnet.errors import DataError, UsageError, nearest
 
@@ -19,21 +19,6 @@ class Split(NamedTuple):
 
     def __len__(self) -> int:
         return len(self.labels)
-
-
-class Streamed(Protocol):
-    """Images that stay on disk and are read as they are needed."""
-
-    class_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]
-
-    def __len__(self) -> int: ...
-
-    def read(
-        self, index: Int[np.ndarray, " n"]
-    ) -> tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, " n"]]:
-        """The images and labels of these examples."""
-        ...
 
 
 def load_split(

@@ -1,0 +1,185 @@
+"""What happens to a batch of photos inside the jitted step: crop, reflection, mean, colour noise.
+
+Krizhevsky et al. 2012, secs. 2 and 4.1, and where the source of 2012 differs (convdata_jpeg.py).
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from lenet_alexnet.data.augment import Preprocess
+from lenet_alexnet.data.statistics import Statistics
+from lenet_alexnet.errors import UsageError, nearest
+
+COLOUR_FORMS = ("paper", "source")
+MEANS = ("image", "centre", "channel", "none")
+Number = float | Float[Array, ""]
+
+
+def create_photo_preprocess(
+    *,
+    image_size: int,
+    crop: int,
+    statistics: Statistics | None,
+    mean: str = "image",
+    std: float = 1.0,
+    flip: bool = True,
+    share: int = 1,
+    colour_noise: Number = 0.1,
+    colour_form: str = "paper",
+    colour_until: int = 0,
+) -> Preprocess:
+    """Bytes to what the network sees, on the scale 0..255 without the mean, divided by `std`.
+
+    Args:
+      image_size: side of the stored images.
+      crop: side of the network's input; given keys it is cut at any of the
+        (image_size - crop + 1)^2 places (33x33 for 224 of 256), else at the centre.
+      statistics: of the training images; None where neither a mean nor colour noise is wanted.
+      mean: what is subtracted: `image`, the mean image at the crop's own place (the paper; Caffe);
+        `centre`, its centre for every crop (the source); `channel`, one number a colour; `none`.
+      std: 1 in 2012.
+      flip: horizontal reflection, with probability 1/2.
+      share: so many neighbours in the batch share a place and a reflection (the source: 32).
+      colour_noise: standard deviation of the three a_i (sec. 4.1: 0.1); 0 is none.
+      colour_form: `source` divides the image by 1 + colour_noise while there is noise.
+      colour_until: the step from which there is no noise; 0: there always is.
+
+    The text adds a_i times the eigenvalue lambda_i of the colours' covariance. On the scale 0..255
+    that is a noise of hundreds of grey levels; the source multiplies by what it calls the standard
+    deviations, sqrt(lambda_i), about ten grey levels, and so do we in both forms.
+
+    Raises:
+      UsageError: the crop is larger than the images, or the statistics are of another size.
+    """
+    if colour_form not in COLOUR_FORMS:
+        wrong = f"unknown data.photo.colour_form '{colour_form}'"
+        raise UsageError(f"{wrong}: {nearest(colour_form, COLOUR_FORMS)}")
+    _check(image_size, crop, statistics, mean, needs=mean != "none" or bool_or_traced(colour_noise))
+    means = _mean(statistics, mean, crop)
+    noisy = statistics is not None and bool_or_traced(colour_noise)
+
+    def preprocess(images: Array, keys: Array | None = None, step: Array | None = None) -> Array:
+        free = images.shape[1] - crop
+        if keys is None:
+            places = jnp.full((len(images), 2), free // 2)
+            x = _cut(images, places, crop).astype(jnp.float32)
+            return (x - means(places)) / std
+        place_key, flip_key, noise_key = jax.vmap(lambda k: jax.random.split(k, 3), out_axes=1)(
+            keys
+        )
+        place = jax.vmap(lambda k: jax.random.randint(k, (2,), 0, free + 1))
+        places = place(_first(place_key, share))
+        x = _cut(images, places, crop).astype(jnp.float32) - means(places)
+        if flip:
+            turned = jax.vmap(jax.random.bernoulli)(_first(flip_key, share))
+            x = jnp.where(turned[:, None, None, None], x[:, :, ::-1], x)
+        if noisy:
+            assert statistics is not None
+            on = 1.0 if not colour_until or step is None else (step < colour_until).astype(x.dtype)
+            shift = colour_shift(noise_key, statistics) * colour_noise * on
+            x = x + shift[:, None, None]
+            if colour_form == "source":
+                x = x / (1 + colour_noise * on)
+        return x / std
+
+    return preprocess
+
+
+def bool_or_traced(number: Number) -> bool:
+    """Whether a number is not 0; a traced one counts as not 0."""
+    return bool(number) if isinstance(number, int | float) else True
+
+
+def colour_shift(keys: Key[Array, " b"], statistics: Statistics) -> Float[Array, "b 3"]:
+    """[p1 p2 p3] [a1 s1, a2 s2, a3 s3]^T with a ~ N(0, 1), one draw for each image (sec. 4.1)."""
+    scales = np.sqrt(statistics.eigenvalues) * statistics.eigenvectors  # column i: s_i p_i
+    draws = jax.vmap(lambda key: jax.random.normal(key, (3,)))(keys)
+    return draws @ jnp.asarray(scales.T, jnp.float32)
+
+
+def create_views(
+    *,
+    image_size: int,
+    crop: int,
+    statistics: Statistics | None,
+    mean: str = "image",
+    std: float = 1.0,
+) -> Callable[[UInt8[Array, "b h w c"]], Float[Array, "v b crop crop c"]]:
+    """The paper's ten views: the corners and the centre, and their reflections (sec. 4.1).
+
+    In the source's order: top left, top right, centre, bottom left, bottom right. For the
+    arguments see `create_photo_preprocess`.
+
+    Raises:
+      UsageError: the images are no larger than the crop.
+    """
+    if image_size <= crop:
+        raise UsageError(
+            f"10 views need images larger than the crop: stored at {image_size}, crop {crop}"
+        )
+    _check(image_size, crop, statistics, mean, needs=mean != "none")
+    means, far = _mean(statistics, mean, crop), image_size - crop
+    corners = ((0, 0), (0, far), (far // 2, far // 2), (far, 0), (far, far))
+
+    def views(images: Array) -> Array:
+        upright = []
+        for corner in corners:
+            places = jnp.tile(jnp.asarray(corner), (len(images), 1))
+            x = _cut(images, places, crop).astype(jnp.float32)
+            upright.append((x - means(places)) / std)
+        return jnp.stack([*upright, *(x[:, :, ::-1] for x in upright)])
+
+    return views
+
+
+def _first(keys: Key[Array, " b"], share: int) -> Key[Array, " b"]:
+    """Each key replaced by that of the first of its `share` neighbours."""
+    return keys if share == 1 else keys[jnp.arange(len(keys)) // share * share]
+
+
+def _cut(images: Array, places: Int[Array, "b 2"], crop: int) -> Array:
+    """The crops whose top left corners are at `places`."""
+
+    def one(image: Array, place: Array) -> Array:
+        return jax.lax.dynamic_slice(image, (place[0], place[1], 0), (crop, crop, image.shape[-1]))
+
+    return jax.vmap(one)(images, places)
+
+
+def _mean(
+    statistics: Statistics | None, mean: str, crop: int
+) -> Callable[[Int[Array, "b 2"]], Array]:
+    """What to subtract from crops at the given places."""
+    if statistics is None or mean == "none":
+        return lambda places: jnp.zeros(())
+    if mean == "channel":
+        return lambda places: jnp.asarray(statistics.colour_mean, jnp.float32)
+    image = jnp.asarray(statistics.mean_image)
+    start = (image.shape[0] - crop) // 2
+    if mean == "centre":
+        return lambda places: image[start : start + crop, start : start + crop]
+
+    def own(places: Array) -> Array:
+        return _cut(jnp.broadcast_to(image, (len(places), *image.shape)), places, crop)
+
+    return own
+
+
+def _check(
+    image_size: int, crop: int, statistics: Statistics | None, mean: str, *, needs: bool
+) -> None:
+    if mean not in MEANS:
+        raise UsageError(f"unknown data.photo.mean '{mean}': {nearest(mean, MEANS)}")
+    if crop > image_size:
+        raise UsageError(f"a crop of {crop} pixels does not fit images stored at {image_size}")
+    if needs and statistics is None:
+        raise UsageError("a mean image or colour noise needs the statistics of the training images")
+    if statistics is not None and len(statistics.mean_image) != image_size:
+        raise UsageError(
+            f"the statistics are of images of {len(statistics.mean_image)} pixels, "
+            f"data.image_size says {image_size}"
+        )
