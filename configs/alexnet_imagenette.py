@@ -1,7 +1,7 @@
 """AlexNet on Imagenette: ten of ImageNet's classes, 9,469 photos, from scratch.
 
-    lenet-alexnet data prepare imagenette --from=DIR
-    lenet-alexnet train --config=configs/alexnet_imagenette.py --workdir=runs/imagenette
+lenet-alexnet data prepare imagenette --from=DIR
+lenet-alexnet train --config=configs/alexnet_imagenette.py --workdir=runs/imagenette
 """
 
 from lenet_alexnet import config as configs

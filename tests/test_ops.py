@@ -48,3 +48,83 @@ def test_block_form_under_vmap(rng):
     together = jax.jit(jax.vmap(lambda x, k: ops.conv2d(x, k, "block")))(x, kernels)
     alone = jnp.stack([ops.conv2d(a, k, "plain") for a, k in zip(x, kernels, strict=True)])
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def numbers(rng, *shape):
+    return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+
+@pytest.mark.parametrize("channels", [3, 8])
+@pytest.mark.parametrize(("size", "beta"), [(5, 0.75), (4, 0.6)])
+def test_response_norm_against_a_loop_and_finite_differences(rng, channels, size, beta):
+    x = 3 * numbers(rng, 2, 2, 3, channels)
+    run = jax.jit(lambda x: ops.response_norm(x, size=size, k=2.0, alpha=0.1, beta=beta))
+    expected = np.zeros(x.shape)
+    for i in range(channels):
+        window = x[..., max(i - size // 2, 0) : i - size // 2 + size]
+        expected[..., i] = x[..., i] / (2 + 0.1 * (window**2).sum(-1)) ** beta
+    np.testing.assert_allclose(run(x), expected, rtol=1e-5)
+    check_gradient(rng, run, x)
+
+
+def test_spatial_response_norm_against_a_loop_and_finite_differences(rng):
+    x = 3 * numbers(rng, 1, 7, 4, 2)
+    run = jax.jit(lambda x: ops.spatial_response_norm(x, size=5, k=1.0, alpha=0.1, beta=0.75))
+    expected = np.zeros(x.shape)
+    for i, j in np.ndindex(7, 4):
+        window = x[:, max(i - 2, 0) : i + 3, max(j - 2, 0) : j + 3]
+        expected[:, i, j] = x[:, i, j] / (1 + 0.1 * (window**2).sum((1, 2))) ** 0.75
+    np.testing.assert_allclose(run(x), expected, rtol=1e-5)
+    check_gradient(rng, run, x)
+
+
+def check_gradient(rng, run, x):
+    """The gradient along random directions against central differences."""
+    weight = numbers(rng, *x.shape)
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(run(x) * weight)))(x)
+    for _ in range(3):
+        direction = numbers(rng, *x.shape)
+        ahead, behind = run(x + 1e-2 * direction), run(x - 1e-2 * direction)
+        numerical = np.sum(np.asarray(ahead - behind, np.float64) * weight) / 2e-2
+        np.testing.assert_allclose(np.sum(gradient * direction), numerical, rtol=5e-3, atol=5e-3)
+
+
+@pytest.mark.parametrize("ceil", [False, True])
+@pytest.mark.parametrize(("height", "size", "stride"), [(13, 3, 2), (8, 3, 2), (7, 2, 2)])
+def test_max_pool_against_xla(rng, height, size, stride, ceil):
+    x = numbers(rng, 2, height, height, 3)
+    over = (size - height) % stride if ceil else 0
+    window = ((1, size, size, 1), (1, stride, stride, 1), ((0, 0), (0, over), (0, over), (0, 0)))
+
+    def plain(x):
+        return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, *window)
+
+    def fast(x):
+        return ops.max_pool(x, size=size, stride=stride, ceil=ceil)
+
+    weight = numbers(rng, *jax.eval_shape(plain, x).shape)
+    a, b = (
+        jax.jit(jax.value_and_grad(lambda x, f=f: jnp.sum(f(x) * weight)))(x) for f in (plain, fast)
+    )
+    np.testing.assert_array_equal(jax.jit(plain)(x), jax.jit(fast)(x))
+    np.testing.assert_allclose(a[1], b[1], rtol=1e-6)
+
+
+def test_the_first_of_equal_maxima_has_the_gradient():
+    x = jnp.zeros((1, 3, 3, 1))
+    gradient = jax.jit(jax.grad(lambda x: ops.max_pool(x, size=3, stride=2).sum()))(x)
+    assert gradient[0, :, :, 0].tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(("stride", "padding"), [(4, ((0, 3), (0, 3))), (1, ((2, 1), (0, 2)))])
+def test_stride_and_padding_against_a_loop(rng, stride, padding):
+    x, kernel = rng.normal(size=(1, 8, 8, 2)), rng.normal(size=(3, 3, 2, 2))
+    padded = np.pad(x, ((0, 0), *padding, (0, 0)))
+    sides = [(n - 3) // stride + 1 for n in padded.shape[1:3]]
+    expected = np.zeros((1, *sides, 2))
+    for i, j, f in np.ndindex(*sides, 2):
+        window = padded[0, i * stride : i * stride + 3, j * stride : j * stride + 3]
+        expected[0, i, j, f] = np.sum(window * kernel[..., f])
+    x, kernel = jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32)
+    found = jax.jit(lambda x, k: ops.conv2d(x, k, stride=stride, padding=padding))(x, kernel)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
