@@ -126,5 +126,33 @@ def test_stride_and_padding_against_a_loop(rng, stride, padding):
         window = padded[0, i * stride : i * stride + 3, j * stride : j * stride + 3]
         expected[0, i, j, f] = np.sum(window * kernel[..., f])
     x, kernel = jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32)
-    found = jax.jit(lambda x, k: ops.conv2d(x, k, stride=stride, padding=padding))(x, kernel)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    for form in ("plain", "rows"):
+        run = jax.jit(lambda x, k, f=form: ops.conv2d(x, k, f, stride=stride, padding=padding))
+        np.testing.assert_allclose(run(x, kernel), expected, rtol=1e-4, atol=1e-5)
+
+
+ALEXNET = [
+    (67, 3, 8, 11, 4, ((0, 0), (0, 0))),
+    (64, 3, 8, 11, 4, ((0, 3), (0, 3))),
+    (30, 3, 4, 11, 4, ((2, 2), (2, 2))),
+    (9, 6, 8, 5, 1, ((2, 2), (2, 2))),
+    (7, 20, 33, 3, 1, ((1, 1), (1, 1))),
+    (6, 2, 3, 2, 3, ((0, 0), (1, 0))),
+]
+
+
+@pytest.mark.parametrize(("side", "channels", "filters", "size", "stride", "padding"), ALEXNET)
+def test_rows_form_equals_plain_form(rng, side, channels, filters, size, stride, padding):
+    x, kernel = numbers(rng, 2, side, side, channels), numbers(rng, size, size, channels, filters)
+
+    def value_and_gradients(form):
+        def value(x, kernel):
+            out = ops.conv2d(x, kernel, form, stride=stride, padding=padding)
+            return jnp.mean(jnp.sin(out / size)), out
+
+        (_, out), gradients = jax.value_and_grad(value, (0, 1), has_aux=True)(x, kernel)
+        return out, gradients
+
+    run = jax.jit(value_and_gradients, static_argnums=0)
+    for a, b in zip(jax.tree.leaves(run("rows")), jax.tree.leaves(run("plain")), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * float(jnp.abs(b).max()))
