@@ -50,6 +50,9 @@ def join(coordinator: str | None, process_id: int | None, num_processes: int | N
 
 def set_up() -> None:
     """The compilation cache (JAX_COMPILATION_CACHE_DIR moves it) and quiet libraries."""
+    # A program from the cache makes XLA complain on CPU of features that are its own tuning flags,
+    # a page each time. What fails comes as an exception all the same.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")

@@ -61,6 +61,8 @@ def create_model(*, name: str, precision: str = "float32", **options: Any) -> nn
         if option in options and options[option] not in values:
             wrong = options[option]
             raise UsageError(f"unknown model.{option} '{wrong}': {nearest(wrong, values)}")
+    # A config that was written to a file has lists where it had tuples.
+    options = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
     model = MODELS[name](dtype=DTYPES[precision], **options)
     if isinstance(model, AlexNet):
         model.check()
