@@ -38,6 +38,9 @@ def main(argv: list[str]) -> int:
         return 130
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -114,6 +117,8 @@ def _no_more(rest: list[str]) -> None:
 def _define_train(values: flags.FlagValues) -> None:
     _define_workdir(values)
     _define_json(values)
+    help = "the same bits on every run on a GPU, some operations slower"
+    flags.DEFINE_bool("deterministic", False, help, flag_values=values)
 
 
 def _train(values: Any, rest: list[str]) -> int:
@@ -121,8 +126,8 @@ def _train(values: Any, rest: list[str]) -> int:
     _require(values, "workdir")
     from lenet_alexnet import signals, start
 
-    start.set_up()
     with signals.catch() as stop_requested:
+        start.set_up(deterministic=values.deterministic)
         from lenet_alexnet.train import train_and_evaluate
 
         summary = train_and_evaluate(
@@ -252,6 +257,12 @@ def _data(values: Any, rest: list[str]) -> int:
     return 0
 
 
+def _ckpt(values: Any, rest: list[str]) -> int:
+    from lenet_alexnet import ckpt
+
+    return ckpt.run(rest, as_json=values.json)
+
+
 COMMANDS = {
     "train": Command(
         "trains a network; run again on the same folder, it goes on",
@@ -284,5 +295,11 @@ COMMANDS = {
         "prepare NAME [--from=DIR] | list | check NAME [--data_dir=DIR]",
         _define_data,
         _data,
+    ),
+    "ckpt": Command(
+        "lists a run's checkpoints, shows the newest one's arrays, verifies them all",
+        "list DIR | show DIR | verify DIR",
+        _define_json,
+        _ckpt,
     ),
 }

@@ -51,7 +51,8 @@ def base() -> ConfigDict:
                 "loss": {"name": "softmax", "label_smoothing": 0.0},
             },
             "eval": {"every": "1 epoch", "batch_size": 500},
-            "checkpoint": {"every": "1 epoch", "keep": 2},  # the best one is kept besides
+            # Besides the last `keep` the best one is kept; minutes: also so often, 0: never.
+            "checkpoint": {"every": "1 epoch", "minutes": 0.0, "keep": 2},
         }
     )
 

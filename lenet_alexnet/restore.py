@@ -36,7 +36,7 @@ def open_run(workdir: Path, checkpoint: str = "auto") -> Run:
     """
     from lenet_alexnet.experiment import build_preprocess
 
-    config = ConfigDict(read_json(Path(workdir) / "config.json"))
+    config = ConfigDict(read_json(Path(workdir) / "config.json", "model", "data", "train"))
     folder = Path(workdir) / "checkpoints"
     if not folder.is_dir():
         raise DataError(f"'{workdir}' has no checkpoints yet")
@@ -45,11 +45,11 @@ def open_run(workdir: Path, checkpoint: str = "auto") -> Run:
     if checkpoint == "auto":
         checkpoint = "best" if config.data.validation else "last"
     with Checkpoints(folder, read_only=True) as checkpoints:
-        step = checkpoints.best() if checkpoint == "best" else checkpoints.latest()
+        step = checkpoints.first_whole(checkpoint)
         if step is None:
             raise DataError(f"'{workdir}' has no {checkpoint} checkpoint yet")
         params = checkpoints.restore_params(step, template["params"])
-    names = tuple(read_json(Path(workdir) / "run.json")["class_names"])
+    names = tuple(read_json(Path(workdir) / "run.json", "class_names")["class_names"])
     return Run(config, model, build_preprocess(config), names, params, step, checkpoint)
 
 
