@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Checkpoints(contextlib.AbstractContextManager):
 
         # Orbax says a dozen lines a save; its errors come as exceptions all the same.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         self._ocp, self._folder, self._keep = ocp, folder.resolve(), keep
         self._read_only, self._seconds = read_only, 60 * minutes
         if not read_only and jax.process_index() == 0:
@@ -217,9 +219,10 @@ def _say_damaged(one: integrity.Saved, why: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """One line of an exception that may be many."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    """One line of an exception that may be many: the system's words, where there are any."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    system = re.search(r": ([^:]+) \[os_error_code", line)  # Tensorstore adds pages to them.
+    return system[1] if system else line[:200]
 
 
 def _abstract(leaf: jax.Array | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
