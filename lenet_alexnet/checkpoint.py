@@ -161,10 +161,10 @@ class Checkpoints(contextlib.AbstractContextManager):
 
     def _restore(self, step: int, **templates: Any) -> Any:
         ocp = self._ocp
-        items = {
-            name: ocp.args.StandardRestore(jax.tree.map(_abstract, tree))
-            for name, tree in templates.items()
-        }
+        items = {}
+        for name, tree in templates.items():
+            self._compare(step, name, tree)
+            items[name] = ocp.args.StandardRestore(jax.tree.map(_abstract, tree))
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**items))
         except Exception as error:  # Orbax and tensorstore raise many kinds.
@@ -172,6 +172,17 @@ class Checkpoints(contextlib.AbstractContextManager):
             raise DataError(
                 f"cannot restore checkpoint {step} in {self._manager.directory}: {line}"
             ) from error
+
+    def _compare(self, step: int, item: str, template: Any) -> None:
+        """Raises DataError with the first array that is not as in the template."""
+        there, here = integrity.arrays(self._folder / str(step) / item), _arrays(template)
+        for name in sorted(there.keys() | here.keys()):
+            a, b = there.get(name, "absent"), here.get(name, "absent")
+            if a != b:
+                raise DataError(
+                    f"cannot restore checkpoint {step} in '{self._folder}': "
+                    f"{name} is {a} there, the config makes it {b}"
+                )
 
     def first_whole(self, which: str) -> int | None:
         """The step of the best or last checkpoint that is whole; damaged ones are said.
@@ -181,13 +192,16 @@ class Checkpoints(contextlib.AbstractContextManager):
         """
         checkpoints = integrity.saved(self._folder)
         candidates = integrity.by_error(checkpoints) if which == "best" else checkpoints
+        damaged: list[tuple[integrity.Saved, str]] = []
         for one in candidates:
             why = integrity.problem(one.folder)
             if why is None:
+                for each in damaged:
+                    _say_damaged(*each)
                 return one.step
-            _say_damaged(one, why)
-        if candidates:
-            raise DataError(f"no {which} checkpoint in '{self._folder}' is whole")
+            damaged.append((one, why))
+        if damaged:
+            raise integrity.none_whole(self._folder, *damaged[0])
         return None
 
     def wait(self) -> None:
@@ -223,6 +237,15 @@ def _reason(error: Exception) -> str:
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     system = re.search(r": ([^:]+) \[os_error_code", line)  # Tensorstore adds pages to them.
     return system[1] if system else line[:200]
+
+
+def _arrays(tree: Any) -> dict[str, str]:
+    """As `integrity.arrays`, of a state."""
+    found = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        found[name] = f"{leaf.dtype}{list(leaf.shape)}".replace(" ", "")
+    return found
 
 
 def _abstract(leaf: jax.Array | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:

@@ -1,7 +1,6 @@
 """The `ckpt` command: checkpoints as files, without a GPU, the data or JAX."""
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,15 +47,18 @@ def list_all(checkpoints: list[integrity.Saved], as_json: bool) -> int:
 
 
 def show(checkpoints: list[integrity.Saved], as_json: bool) -> int:
-    """The arrays of the newest checkpoint and their shapes."""
+    """The arrays of the newest checkpoint, their types and shapes."""
     newest = checkpoints[0]
-    shapes = integrity.arrays(newest.folder)
+    items = sorted(path.parent for path in newest.folder.glob("*/_METADATA"))
+    arrays = {item.name: integrity.arrays(item) for item in items}
     if as_json:
-        print(json.dumps({"step": newest.step, "arrays": shapes}))
+        print(json.dumps({"step": newest.step, "items": arrays}))
         return 0
-    print(f"step {newest.step:,}: {len(shapes)} arrays")
-    for name, shape in shapes.items():
-        print(f"  {name:<48}{'x'.join(map(str, shape)) or 'scalar':<18}{math.prod(shape):>12,}")
+    print(f"step {newest.step:,}")
+    for item, kinds in arrays.items():
+        print(f"{item}: {len(kinds)} arrays")
+        for name, kind in kinds.items():
+            print(f"  {name:<48}{kind}")
     return 0
 
 

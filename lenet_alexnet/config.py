@@ -84,7 +84,7 @@ def load(path: str) -> Any:
         module.get_config()
     except UsageError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = str(error).strip().replace("\n", " ")
         raise UsageError(f"config file '{path}' fails: {type(error).__name__}: {line}") from error
     finally:

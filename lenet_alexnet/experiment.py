@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from lenet_alexnet.checks import check_inputs, check_ranges
+from lenet_alexnet.config import flatten
 from lenet_alexnet.data import Split, load_split
 from lenet_alexnet.data.augment import Preprocess, create_preprocess
 from lenet_alexnet.data.order import Order, epoch_order
@@ -87,6 +89,7 @@ class Experiment(NamedTuple):
 
 def build(config: Any) -> Experiment:
     """Loads the data and builds the network, the optimizer and the schedule of a config."""
+    check_ranges(flatten(config))
     model = create_model(precision=config.train.precision, **config.model)
     preprocess = build_preprocess(config)
     train_data = load(config, config.data.train)
@@ -95,16 +98,12 @@ def build(config: Any) -> Experiment:
         for name in ("validation", "test")
         if config.data[name]
     }
+    inputs = jax.eval_shape(preprocess, train_data.images[:1], None)
+    check_inputs(model.input_shape, inputs.shape[1:])
     size, batch_size = len(train_data), config.train.batch_size
     if not 1 <= batch_size <= size:
         raise UsageError(f"train.batch_size {batch_size} is not within 1..{size}, the training set")
 
-    for key, value in (
-        ("train.steps_per_dispatch", config.train.steps_per_dispatch),
-        ("eval.batch_size", config.eval.batch_size),
-    ):
-        if value < 1:
-            raise UsageError(f"{key} {value} is not at least 1")
     classes = len(train_data.class_names)
     if model.num_classes < classes:
         raise UsageError(f"model.num_classes {model.num_classes} is less than the data's {classes}")

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lenet_alexnet.errors import DataError
 
 SUMS = "SHA256SUMS"
@@ -97,16 +99,20 @@ def set_aside_damaged(folder: Path) -> list[tuple[Saved, str]]:
     checkpoints = saved(folder)
     problems = [(one, why) for one in checkpoints if (why := problem(one.folder))]
     if problems and len(problems) == len(checkpoints):
-        one, why = problems[0]
-        raise DataError(
-            f"no checkpoint in '{folder}' is whole (of step {one.step}: {why}): "
-            "remove that folder to start anew"
-        )
+        raise none_whole(folder, *problems[0])
     for one, _ in problems:
         aside = one.folder.with_name(f"{DAMAGED}{one.step}")
         shutil.rmtree(aside, ignore_errors=True)
         one.folder.rename(aside)
     return problems
+
+
+def none_whole(folder: Path, newest: Saved, why: str) -> DataError:
+    """The error when every checkpoint is damaged; `why` is what is wrong with the newest."""
+    return DataError(
+        f"no checkpoint in '{folder}' is whole (of step {newest.step}: {why}): "
+        "remove that folder to start anew"
+    )
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -115,23 +121,28 @@ def remove_unfinished(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def arrays(folder: Path) -> dict[str, list[int]]:
-    """The shape of every array in a checkpoint by its name: item, then path.
+def arrays(item: Path) -> dict[str, str]:
+    """Type and shape of every array in one item of a checkpoint: {"C1.bias": "float32[6]"}.
 
     Raises:
-      DataError: a description that cannot be read.
+      DataError: it cannot be read.
     """
-    shapes = {}
-    for path in sorted(folder.glob("*/_METADATA")):
-        try:
-            for leaf in json.loads(path.read_text())["tree_metadata"].values():
-                keys = [str(key["key"]) for key in leaf["key_metadata"]]
-                shape = leaf["value_metadata"].get("write_shape")
-                if shape is not None:
-                    shapes["/".join([path.parent.name, *keys])] = shape
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"cannot read '{path}': {error}") from error
-    return shapes
+    import tensorstore  # It reads what is written, also by more devices than there are here.
+
+    spec = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{item}/"}}
+    found = {}
+    try:
+        store = tensorstore.KvStore.open(spec).result()
+        for key in store.list().result():
+            name, _, last = key.decode().rpartition("/")
+            if last == ".zarray":
+                zarr = json.loads(store.read(key).result().value)
+                kind = zarr["dtype"]  # "<f4", or "bfloat16", which NumPy does not know.
+                kind = str(np.dtype(kind)) if kind[0] in "<>|" else kind
+                found[name] = f"{kind}{zarr['shape']}".replace(" ", "")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"cannot read '{item}': {str(error)[:200]}") from error
+    return found
 
 
 def _files(folder: Path) -> Iterator[str]:

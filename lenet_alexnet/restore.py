@@ -40,7 +40,11 @@ def open_run(workdir: Path, checkpoint: str = "auto") -> Run:
     folder = Path(workdir) / "checkpoints"
     if not folder.is_dir():
         raise DataError(f"'{workdir}' has no checkpoints yet")
-    model = create_model(precision=config.train.precision, **config.model)
+    try:
+        model = create_model(precision=config.train.precision, **config.model)
+        preprocess = build_preprocess(config)
+    except (AttributeError, TypeError) as error:
+        raise UsageError(f"'{workdir}/config.json' describes no run: {error}") from error
     template = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *model.input_shape)))
     if checkpoint == "auto":
         checkpoint = "best" if config.data.validation else "last"
@@ -50,7 +54,7 @@ def open_run(workdir: Path, checkpoint: str = "auto") -> Run:
             raise DataError(f"'{workdir}' has no {checkpoint} checkpoint yet")
         params = checkpoints.restore_params(step, template["params"])
     names = tuple(read_json(Path(workdir) / "run.json", "class_names")["class_names"])
-    return Run(config, model, build_preprocess(config), names, params, step, checkpoint)
+    return Run(config, model, preprocess, names, params, step, checkpoint)
 
 
 def load_named(config: Any, split: str, data_dir: str = "") -> Split:

@@ -101,7 +101,7 @@ def test_when_none_is_whole_nothing_is_renamed_and_nothing_starts_anew(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["10", "20", "30"]
     with (
         Checkpoints(folder, read_only=True) as checkpoints,
-        pytest.raises(DataError, match=r"no best checkpoint .* is whole"),
+        pytest.raises(DataError, match="is whole"),
     ):
         checkpoints.first_whole("best")
 
@@ -215,9 +215,8 @@ def test_ckpt_list_show_and_verify(folder, capsys):
     assert [row["top1_error"] for row in listed] == [0.2, 0.3, 0.1]
     code, out, _ = call(capsys, "ckpt", "show", folder.parent)
     assert code == 0
-    assert out.startswith("step 30: ")
-    row = next(line for line in out.splitlines() if "params/C1/kernel" in line)
-    assert row.split()[1:] == ["40x50", "2,000"]
+    assert out.splitlines()[:2] == ["step 30", "params: 2 arrays"]
+    assert out.splitlines()[3].split() == ["C1.kernel", "float32[40,50]"]
     assert call(capsys, "ckpt", "verify", folder.parent)[0] == 0
     damage.flip(damage.largest(folder / "20"))
     code, out, err = call(capsys, "ckpt", "verify", folder.parent)

@@ -1,8 +1,10 @@
 """Data sets prepared by tfds as ArrayRecord, read without TensorFlow."""
 
+import contextlib
 import hashlib
 import logging
 import os
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -72,8 +74,12 @@ def decode(folder: Path, split: str) -> Split:
         raise DataError(f"'{folder}' has features {sorted(features)}, image and label are needed")
     source = _data_source(builder, split)
     chunks = [range(i, min(i + CHUNK, len(source))) for i in range(0, len(source), CHUNK)]
-    with ThreadPoolExecutor() as pool:
-        parts = list(pool.map(lambda chunk: _decode_chunk(source, chunk), chunks))
+    try:
+        with ThreadPoolExecutor() as pool:
+            parts = list(pool.map(lambda chunk: _decode_chunk(source, chunk), chunks))
+    except Exception as error:  # The extension raises RuntimeError, Pillow others.
+        line = str(error).splitlines()[0]
+        raise DataError(f"cannot read split '{split}' in '{folder}': {line}") from error
     images = np.concatenate([images for images, _ in parts])
     labels = np.concatenate([labels for _, labels in parts])
     return Split(images, labels, tuple(features["label"].names))
@@ -89,7 +95,11 @@ def _builder(folder: Path) -> Any:
     import tensorflow_datasets as tfds
 
     logging.getLogger("absl").setLevel(logging.ERROR)  # It recommends OpenCV at every start.
-    return tfds.builder_from_directory(folder)
+    try:
+        return tfds.builder_from_directory(folder)
+    except Exception as error:  # Of protobuf, of tfds itself ...
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"cannot read the description of '{folder}': {line}") from error
 
 
 def _data_source(builder: Any, split: str) -> Any:
@@ -113,9 +123,10 @@ def _cached(folder: Path, split: str) -> Split:
         :12
     ]
     path = folder / ".decoded" / f"{split}-{key}.npz"
-    if path.exists():
-        with np.load(path) as arrays:
-            return Split(arrays["images"], arrays["labels"], tuple(arrays["class_names"].tolist()))
+    # One that is broken is made anew.
+    broken = (OSError, ValueError, KeyError, zipfile.BadZipFile)
+    with contextlib.suppress(*broken), np.load(path) as arrays:
+        return Split(arrays["images"], arrays["labels"], tuple(arrays["class_names"].tolist()))
     data = decode(folder, split)
     try:
         path.parent.mkdir(exist_ok=True)
