@@ -4,10 +4,10 @@ import shutil
 
 
 def largest(folder):
-    """The file with the most bytes: one with parameters in it."""
-    return max(
-        (path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size
-    )
+    """The file with the most bytes of its data files, or of all if it has none of those."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    data = [path for path in files if path.parent.name == "d"]
+    return max(data or files, key=lambda path: path.stat().st_size)
 
 
 def flip(path, place=0.5):

@@ -21,7 +21,8 @@ from tests import damage
 
 
 def make_state(step):
-    params = {"C1": {"kernel": jnp.full((40, 50), float(step)), "bias": jnp.arange(4.0)}}
+    kernel = jax.random.normal(jax.random.key(step), (40, 50))  # It cannot be compressed.
+    params = {"C1": {"kernel": kernel, "bias": jnp.arange(4.0)}}
     return TrainState(jnp.int32(step), params, {"mu": params}, Metrics.zero())
 
 

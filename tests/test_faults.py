@@ -82,15 +82,15 @@ def send(monkeypatch, owner, name, number, at_call=1):
 
 
 TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
-PHASES = {
-    "data loading": (experiment, "load", USR1, 1),
-    "compilation": (train._Loop, "_compile", TERM, 1),
-    "restoring": (train._Loop, "_restore", INT, 1),
-    "training": (train._Loop, "_dispatch", INT, 5),
-    "evaluation": (Evaluator, "__call__", TERM, 2),
-    "saving": (Checkpoints, "save", USR1, 3),
-    "writing behind": (integrity, "write_sums", TERM, 2),
-    "before the last evaluation": (train._Loop, "_finish", TERM, 1),
+PHASES = {  # where, which signal, at which call, the steps at which it may stop
+    "data loading": (experiment, "load", USR1, 1, range(1)),
+    "compilation": (train._Loop, "_compile", TERM, 1, range(1)),
+    "restoring": (train._Loop, "_restore", INT, 1, range(1)),
+    "training": (train._Loop, "_dispatch", INT, 5, range(14, 31)),
+    "evaluation": (Evaluator, "__call__", TERM, 2, range(80, 81)),
+    "saving": (Checkpoints, "save", USR1, 3, range(24, 25)),
+    "writing behind": (integrity, "write_sums", TERM, 2, range(16, 64)),
+    "before the last evaluation": (train._Loop, "_finish", TERM, 1, range(120, 121)),
 }
 FAST_PHASES = ("compilation", "evaluation")
 
@@ -103,14 +103,16 @@ def test_a_signal_in_any_phase_saves_and_the_run_goes_on(
     undisturbed, tmp_path, monkeypatch, kind, phase, capsys
 ):
     reference = undisturbed(kind)
-    send(monkeypatch, *PHASES[phase])
+    *place, number, at_call, steps = PHASES[phase]
+    send(monkeypatch, *place, number, at_call)
     assert call(kind, tmp_path) == 75
     monkeypatch.undo()
     err = capsys.readouterr().err
-    assert f"{signal.Signals(PHASES[phase][2]).name}: saving and stopping" in err
+    assert f"{signal.Signals(number).name}: saving and stopping" in err
     assert err.splitlines()[-1].startswith("error: stopped at step")
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["status"] == "interrupted"
+    assert summary["step"] in steps
     assert integrity.saved(tmp_path / "checkpoints")[0].step == summary["step"]
     assert call(kind, tmp_path) == 0
     assert f"resuming at step {summary['step']}" in capsys.readouterr().err
