@@ -38,6 +38,9 @@ def main(argv: list[str]) -> int:
         return 130
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -118,6 +121,8 @@ def _define_train(values: flags.FlagValues) -> None:
     flags.DEFINE_string("coordinator", None, f"{many} host:port of the first", flag_values=values)
     flags.DEFINE_integer("process_id", None, f"{many} this one, from 0", 0, flag_values=values)
     flags.DEFINE_integer("num_processes", None, f"{many} how many", 1, flag_values=values)
+    help = "the same bits on every run on a GPU, some operations slower"
+    flags.DEFINE_bool("deterministic", False, help, flag_values=values)
 
 
 def _train(values: Any, rest: list[str]) -> int:
@@ -125,9 +130,9 @@ def _train(values: Any, rest: list[str]) -> int:
     _require(values, "workdir")
     from lenet_alexnet import monitor, signals, start
 
-    start.set_up()
-    start.join(values.coordinator, values.process_id, values.num_processes)
     with signals.catch() as stop_requested:
+        start.set_up(deterministic=values.deterministic)
+        start.join(values.coordinator, values.process_id, values.num_processes)
         from lenet_alexnet.train import train_and_evaluate
 
         summary = train_and_evaluate(
@@ -267,6 +272,12 @@ def _data(values: Any, rest: list[str]) -> int:
     return 0
 
 
+def _ckpt(values: Any, rest: list[str]) -> int:
+    from lenet_alexnet import ckpt
+
+    return ckpt.run(rest, as_json=values.json)
+
+
 COMMANDS = {
     "train": Command(
         "trains a network; run again on the same folder, it goes on",
@@ -299,5 +310,11 @@ COMMANDS = {
         "prepare NAME [--from=DIR] [...] | list | check NAME [--data_dir=DIR]",
         _define_data,
         _data,
+    ),
+    "ckpt": Command(
+        "lists a run's checkpoints, shows the newest one's arrays, verifies them all",
+        "list DIR | show DIR | verify DIR",
+        _define_json,
+        _ckpt,
     ),
 }

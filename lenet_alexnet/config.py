@@ -57,7 +57,8 @@ def base() -> ConfigDict:
                 "shard_optimizer": False,  # cut the optimizer's moments over the devices too
             },
             "eval": {"every": "1 epoch", "batch_size": 500, "views": 1},
-            "checkpoint": {"every": "1 epoch", "keep": 2},  # the best one is kept besides
+            # Besides the last `keep` the best one is kept; minutes: also so often, 0: never.
+            "checkpoint": {"every": "1 epoch", "minutes": 0.0, "keep": 2},
         }
     )
 
@@ -110,7 +111,7 @@ def load(path: str) -> Any:
         module.get_config()
     except UsageError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = str(error).strip().replace("\n", " ")
         raise UsageError(f"config file '{path}' fails: {type(error).__name__}: {line}") from error
     finally:

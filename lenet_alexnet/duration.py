@@ -2,6 +2,7 @@
 
 import re
 
+from lenet_alexnet.checks import LONGEST
 from lenet_alexnet.errors import UsageError, nearest
 
 UNITS = ("steps", "epochs", "examples")
@@ -25,4 +26,6 @@ def to_steps(text: str, *, batch_size: int, examples: int) -> int:
     except ValueError as error:
         raise UsageError(f"'{text}' is no duration: '{number}' is no number") from error
     per_unit = {"steps": 1.0, "epochs": examples / batch_size, "examples": 1 / batch_size}[unit]
+    if value * per_unit > LONGEST:
+        raise UsageError(f"'{text}' is more than {LONGEST} steps")
     return max(1, round(value * per_unit)) if value else 0

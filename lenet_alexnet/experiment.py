@@ -8,6 +8,8 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from lenet_alexnet.checks import check_inputs, check_ranges
+from lenet_alexnet.config import flatten
 from lenet_alexnet.data import Split, load_split
 from lenet_alexnet.data.augment import Preprocess, create_preprocess
 from lenet_alexnet.data.crops import create_photo_preprocess, create_views
@@ -67,9 +69,7 @@ class Experiment(NamedTuple):
     @property
     def blank(self) -> np.ndarray:
         """One image of the data's shape, to initialise with."""
-        data = self.train_data
-        shape = data.images.shape[1:] if isinstance(data, Split) else data.image_shape
-        return np.zeros((1, *shape), np.uint8)
+        return blank_image(self.train_data)
 
     @property
     def steps_per_epoch(self) -> float:
@@ -102,6 +102,7 @@ class Experiment(NamedTuple):
 
 def build(config: Any) -> Experiment:
     """Loads the data and builds the network, the optimizer and the schedule of a config."""
+    check_ranges(flatten(config))
     model = create_model(precision=config.train.precision, **config.model)
     train_data = load(config, config.data.train)
     eval_data = {
@@ -115,12 +116,6 @@ def build(config: Any) -> Experiment:
 
     layout = Layout(**config.parallel)
     layout.check_batch("train.batch_size", batch_size, config.train.accumulate)
-    for key, value in (
-        ("train.steps_per_dispatch", config.train.steps_per_dispatch),
-        ("eval.batch_size", config.eval.batch_size),
-    ):
-        if value < 1:
-            raise UsageError(f"{key} {value} is not at least 1")
     classes = len(train_data.class_names)
     if model.num_classes < classes:
         raise UsageError(f"model.num_classes {model.num_classes} is less than the data's {classes}")
@@ -129,6 +124,8 @@ def build(config: Any) -> Experiment:
         return to_steps(text, batch_size=batch_size, examples=size)
 
     preprocess = build_preprocess(config, in_steps)
+    inputs = jax.eval_shape(preprocess, blank_image(train_data), None)
+    check_inputs(model.input_shape, inputs.shape[1:])
     optimizer = create_optimizer(
         total_steps=in_steps(config.train.duration), to_steps=in_steps, **config.optimizer.to_dict()
     )
@@ -153,6 +150,12 @@ def build(config: Any) -> Experiment:
         model, preprocess, train_loss, eval_loss, optimizer, schedule, order, scores,
         layout, train_data, eval_data,
     )  # fmt: skip
+
+
+def blank_image(data: Split | Photos) -> np.ndarray:
+    """One image of the data's shape, in a batch."""
+    shape = data.images.shape[1:] if isinstance(data, Split) else data.image_shape
+    return np.zeros((1, *shape), np.uint8)
 
 
 def build_losses(config: Any) -> tuple[Loss, Loss]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from absl import flags
 
+from lenet_alexnet.checks import check_sections
 from lenet_alexnet.errors import UsageError, nearest
 
 
@@ -23,7 +24,9 @@ def load_config(arguments: list[str]) -> tuple[list[str], Any]:
             rest.append(argument)
     if path is None:
         raise UsageError("--config=FILE is missing")
-    return rest, configs.load(path).get_config()
+    config = configs.load(path).get_config()
+    check_sections(config, path)
+    return rest, config
 
 
 def parse(values: flags.FlagValues, argv: list[str], config: Any) -> list[str]:

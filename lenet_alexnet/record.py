@@ -1,6 +1,7 @@
 """What a run leaves behind (config, run, metrics, summary), and the progress bar."""
 
 import contextlib
+import errno
 import importlib.metadata
 import json
 import math
@@ -10,18 +11,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from lenet_alexnet import __version__
 from lenet_alexnet import config as configs
-from lenet_alexnet.errors import UsageError
+from lenet_alexnet.errors import DataError, UsageError
 
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.new")
     with temporary.open("w") as file:
         json.dump(content, file, indent=1, allow_nan=False)
         file.write("\n")
@@ -84,6 +85,28 @@ class RunDirectory:
             },
         )
 
+    @contextlib.contextmanager
+    def outcome(self) -> Iterator[None]:
+        """Whatever ends the run inside is in its summary: the status, and the error in one line.
+
+        Raises:
+          DataError: for an OSError, such as a full disk.
+        """
+        try:
+            yield
+        except UsageError:
+            raise
+        except Exception as error:
+            named = {"Interrupted": "interrupted", "Diverged": "diverged"}
+            status = named.get(type(error).__name__, "failed")
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            with contextlib.suppress(OSError):  # The disk may be the reason.
+                before = self.summary() or {"step": 0}
+                self.write_summary({**before, "status": status, "error": lines[0]})
+            if isinstance(error, OSError):
+                raise DataError(f"the run cannot go on: {error}") from error
+            raise
+
     def write_summary(self, summary: dict[str, Any]) -> None:
         """The result: summary.json."""
         if self._writes:
@@ -92,21 +115,26 @@ class RunDirectory:
     def summary(self) -> dict[str, Any] | None:
         """The result of this run so far, if it has come to an end."""
         path = self.folder / "summary.json"
-        return read_json(path) if path.exists() else None
+        return read_json(path, "status") if path.exists() else None
 
 
-def read_json(path: Path) -> Any:
-    """A run's JSON file.
+def read_json(path: Path, *keys: str) -> Any:
+    """A run's JSON file: an object that has at least `keys`.
 
     Raises:
       UsageError: missing or broken.
     """
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except FileNotFoundError as error:
         raise UsageError(f"'{path.parent}' is no run directory: it has no {path.name}") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read '{path}': {error}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"cannot read '{path}': it is no JSON object")
+    if absent := [key for key in keys if key not in content]:
+        raise UsageError(f"cannot read '{path}': it has no '{absent[0]}'")
+    return content
 
 
 def _git(*arguments: str) -> str | None:
@@ -120,18 +148,28 @@ def _git(*arguments: str) -> str | None:
 
 
 class MetricsLog(contextlib.AbstractContextManager):
-    """A file of one JSON object a line: appended, never rewritten; no step is in it twice."""
+    """A file of one JSON object a line: appended, never rewritten; no step is in it twice.
+
+    A run that goes on from an earlier step than its last line computes the lines in between again,
+    to the same bits (but for the clock's): those that are there stay.
+
+    Raises:
+      DataError: a line, other than a last one that was cut off, is broken.
+    """
 
     def __init__(self, path: Path, *, writes: bool = True) -> None:
-        rows = []
-        if path.exists():
-            text = path.read_text()
-            whole = text[: text.rfind("\n") + 1]
-            if whole != text and writes:  # A line that a crash cut off.
-                os.truncate(path, len(whole.encode()))
-            rows = [json.loads(line) for line in whole.splitlines()]
-        self.rows = {(row["step"], row["split"]): row for row in rows}
-        self._file: TextIO = (path if writes else Path(os.devnull)).open("a")
+        self.rows: dict[tuple[int, str], dict[str, Any]] = {}
+        content = path.read_bytes() if path.exists() else b""
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content and writes:  # A line that a crash cut off.
+            os.truncate(path, len(whole))
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                row = json.loads(line)
+                self.rows[row["step"], row["split"]] = row
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(f"'{path}' is broken in line {number}") from error
+        self._file = (path if writes else Path(os.devnull)).open("ab", buffering=0)
 
     def write(self, row: dict[str, Any]) -> None:
         """Appends one line; NaN is written as null."""
@@ -142,8 +180,13 @@ class MetricsLog(contextlib.AbstractContextManager):
         clean = {
             k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()
         }
-        self._file.write(json.dumps(clean) + "\n")
-        self._file.flush()
+        line = json.dumps(clean).encode() + b"\n"
+        if self._file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
+
+    def sync(self) -> None:
+        """On disk: what a checkpoint counts as done must not be missing after a power failure."""
+        os.fsync(self._file.fileno())
 
     def __exit__(self, *_: object) -> None:
         self._file.close()

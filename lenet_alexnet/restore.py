@@ -37,21 +37,25 @@ def open_run(workdir: Path, checkpoint: str = "auto") -> Run:
     """
     from lenet_alexnet.experiment import build_preprocess
 
-    config = ConfigDict(read_json(Path(workdir) / "config.json"))
+    config = ConfigDict(read_json(Path(workdir) / "config.json", "model", "data", "train"))
     folder = Path(workdir) / "checkpoints"
     if not folder.is_dir():
         raise DataError(f"'{workdir}' has no checkpoints yet")
-    model = create_model(precision=config.train.precision, **config.model)
+    try:
+        model = create_model(precision=config.train.precision, **config.model)
+        preprocess = build_preprocess(config)
+    except (AttributeError, TypeError) as error:
+        raise UsageError(f"'{workdir}/config.json' describes no run: {error}") from error
     template = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *model.input_shape)))
     if checkpoint == "auto":
         checkpoint = "best" if config.data.validation else "last"
     with Checkpoints(folder, read_only=True) as checkpoints:
-        step = checkpoints.best() if checkpoint == "best" else checkpoints.latest()
+        step = checkpoints.first_whole(checkpoint)
         if step is None:
             raise DataError(f"'{workdir}' has no {checkpoint} checkpoint yet")
         variables = checkpoints.restore_variables(step, template)
-    names = tuple(read_json(Path(workdir) / "run.json")["class_names"])
-    return Run(config, model, build_preprocess(config), names, variables, step, checkpoint)
+    names = tuple(read_json(Path(workdir) / "run.json", "class_names")["class_names"])
+    return Run(config, model, preprocess, names, variables, step, checkpoint)
 
 
 def load_named(config: Any, split: str, data_dir: str = "") -> Split | Photos:

@@ -1,30 +1,50 @@
 """Stopping well: the first signal asks for an orderly end, the second ends at once."""
 
+import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
-@contextmanager
+@contextlib.contextmanager
 def catch() -> Iterator[Callable[[], bool]]:
-    """Inside, signals set a flag; yields the function that tells whether one came."""
-    came: list[int] = []
+    """Inside, signals set a flag; yields the function that tells whether one came.
 
-    def handle(number: int, _: FrameType | None) -> None:
-        if came:
-            os._exit(128 + number)
-        came.append(number)
-        name = signal.Signals(number).name
-        print(f"\n{name}: saving and stopping (again: at once)", file=sys.stderr, flush=True)
-
-    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    A thread answers them: Python runs a handler only between two instructions of the main thread,
+    which may be a minute apart while a program is compiled.
+    """
+    asked = threading.Event()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = {number: signal.signal(number, lambda *_: asked.set()) for number in SIGNALS}
+    fd_before = signal.set_wakeup_fd(writer)  # Each signal's number arrives there as a byte.
+    watcher = threading.Thread(target=_watch, args=(reader, asked), daemon=True)
+    watcher.start()
     try:
-        yield lambda: bool(came)
+        yield asked.is_set
     finally:
+        signal.set_wakeup_fd(fd_before)
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.write(writer, b"\0")
+        watcher.join()
+        os.close(reader)
+        os.close(writer)
+
+
+def _watch(reader: int, asked: threading.Event) -> None:
+    count = 0
+    while number := os.read(reader, 1)[0]:
+        if number not in SIGNALS:
+            continue
+        count += 1
+        if count > 1:
+            os._exit(128 + number)
+        asked.set()
+        name = signal.Signals(number).name
+        with contextlib.suppress(OSError):  # The terminal may be what has gone.
+            print(f"\n{name}: saving and stopping (again: at once)", file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ from lenet_alexnet.errors import DataError, UsageError
 
 # Where a launcher says how many processes it started.
 LAUNCHERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
-
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
 HEARTBEAT_SECONDS = 30  # A process that is silent for so long ends all the others.
 
@@ -48,13 +48,26 @@ def join(coordinator: str | None, process_id: int | None, num_processes: int | N
         raise DataError(f"the processes did not find each other: {line}") from error
 
 
-def set_up() -> None:
-    """The compilation cache (JAX_COMPILATION_CACHE_DIR moves it) and quiet libraries."""
+def set_up(*, deterministic: bool = False) -> None:
+    """The compilation cache (JAX_COMPILATION_CACHE_DIR moves it) and quiet libraries.
+
+    With `deterministic`, XLA chooses for GPUs only what gives the same bits on every run (on CPUs
+    it always does).
+
+    Raises:
+      UsageError: JAX has started already, so that it is too late for that.
+    """
     # A program from the cache makes XLA complain on CPU of features that are its own tuning flags,
     # a page each time. What fails comes as an exception all the same.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
+    if deterministic and DETERMINISTIC not in os.environ.get("XLA_FLAGS", ""):
+        from jax._src import xla_bridge  # There is no public way to ask without starting it.
+
+        if xla_bridge.backends_are_initialized():
+            raise UsageError(f"too late for --deterministic: set XLA_FLAGS={DETERMINISTIC} before")
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     folder = Path(cache).expanduser() / "lenet_alexnet" / "xla"
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):

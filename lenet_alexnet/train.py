@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lenet_alexnet import config as configs
+from lenet_alexnet import lock
 from lenet_alexnet import step as steps
 from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.errors import Diverged, Interrupted
@@ -35,14 +36,16 @@ def train_and_evaluate(
       Diverged: the loss or a parameter became NaN or infinite.
     """
     # Of many processes the first one writes; all of them read.
-    run = RunDirectory(workdir, config, writes=first_process())
-    done = run.summary()
-    if done and done["status"] == "completed":
-        say(f"{workdir} is complete already: nothing to train")
-        return done
-    experiment = build(config)
-    run.begin(experiment.train_data.class_names)
-    return _Loop(config, experiment, run, stop_requested).run()
+    with lock.hold(workdir) if first_process() else contextlib.nullcontext():
+        run = RunDirectory(workdir, config, writes=first_process())
+        done = run.summary()
+        if done and done["status"] == "completed":
+            say(f"{workdir} is complete already: nothing to train")
+            return done
+        with run.outcome():
+            experiment = build(config)
+            run.begin(experiment.train_data.class_names)
+            return _Loop(config, experiment, run, stop_requested).run()
 
 
 class _Loop:
@@ -70,7 +73,11 @@ class _Loop:
                 MetricsLog(self.out.folder / "metrics.jsonl", writes=first_process())
             )
             self.checkpoints = stack.enter_context(
-                Checkpoints(self.out.folder / "checkpoints", self.config.checkpoint.keep)
+                Checkpoints(
+                    self.out.folder / "checkpoints",
+                    self.config.checkpoint.keep,
+                    minutes=self.config.checkpoint.minutes,
+                )
             )
             self._say_what()
             self._compile()
@@ -83,10 +90,7 @@ class _Loop:
                     self._train()
                     self._finish()
                 status = "completed"
-            except Diverged:
-                status = "diverged"
-                raise
-            finally:
+            finally:  # What else may have ended it, `RunDirectory.outcome` notes.
                 self.checkpoints.wait()
                 summary = self._summary(status)
                 self.out.write_summary(summary)
@@ -177,6 +181,10 @@ class _Loop:
         e = self.experiment
         self.clock.start(self.step)
         while self.step < self.schedule.total:
+            if e.layout.agree(self.stop_requested()):
+                if pending:
+                    self._read(*pending)
+                self._interrupt()
             if self.schedule.refresh and self.step % self.schedule.refresh == 0:
                 self._refresh()
             stop = self.schedule.next_stop(self.step)
@@ -187,17 +195,27 @@ class _Loop:
             if pending:
                 self._read(*pending)
             self.step, pending = stop, (stop, sums)
-            interrupted = e.layout.agree(self.stop_requested())
             evaluate, save = self.schedule.due(stop)
-            if evaluate or save or interrupted or stop == self.schedule.total:
+            save = save or (
+                stop < self.schedule.total and e.layout.agree(self.checkpoints.overdue())
+            )
+            if evaluate or save or stop == self.schedule.total:
                 self._read(*pending)
                 pending = None
                 with self.clock.paused():
                     error = self._evaluate(self.curve) if evaluate else None
-                    if evaluate or save or interrupted:
-                        self.checkpoints.save(self.step, self.state, error)
-            if interrupted and stop < self.schedule.total:
-                raise Interrupted(f"stopped at step {stop}, saved: run the same command again")
+                    if evaluate or save:
+                        self._save(error)
+
+    def _save(self, error: float | None, *, wait: bool = False) -> None:
+        self.log.sync()
+        self.checkpoints.save(self.step, self.state, error, wait=wait)
+
+    def _interrupt(self) -> None:
+        self.checkpoints.wait()
+        if self.checkpoints.latest() != self.step:
+            self._save(None, wait=True)
+        raise Interrupted(f"stopped at step {self.step}, saved: run the same command again")
 
     def _refresh(self) -> None:
         """The second backward pass of 1998: a curvature, and so a step, for every parameter."""
@@ -212,18 +230,21 @@ class _Loop:
 
     def _finish(self) -> None:
         """The last evaluation, on every split, and the last checkpoint."""
+        if self.experiment.layout.agree(self.stop_requested()):
+            self._interrupt()
         error = self._evaluate(list(self.evaluators))
-        if self.checkpoints.latest() != self.step:
-            self.checkpoints.save(self.step, self.state, error)
+        self._save(error, wait=True)
 
     def _read(self, step: int, sums: Metrics) -> None:
         """Takes a dispatch's sums to the host; writes a line where one is due."""
         sums = jax.device_get(sums)
         self.progress.advance(step)
         if sums.first_bad_step != NEVER:
+            rate, last = self.config.optimizer.learning_rate, self.checkpoints.latest()
             raise Diverged(
-                f"the loss or a parameter was NaN or infinite at step {sums.first_bad_step}: "
-                f"try a smaller optimizer.learning_rate (now {self.config.optimizer.learning_rate})"
+                f"the loss or a parameter was NaN or infinite at step {sums.first_bad_step}: try a "
+                f"smaller optimizer.learning_rate (now {rate}) or smaller initial biases; "
+                + ("nothing was saved yet" if last is None else f"step {last} is saved and good")
             )
         if step % self.schedule.log == 0 or step == self.schedule.total:
             images = self.clock.lap(step) * self.config.train.batch_size

@@ -1,5 +1,6 @@
 """Images in class folders: DIR/train/<class>/*.png and DIR/test/..., or DIR/<class>/*.png."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,8 @@ def open_image(path: str | Path, channels: int) -> Image.Image:
     from PIL import ImageOps
 
     try:
-        with Image.open(path) as file:
+        with warnings.catch_warnings(), Image.open(path) as file:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = ImageOps.exif_transpose(file)
             if image.has_transparency_data:
                 image = image.convert("RGBA")
@@ -52,7 +54,13 @@ def open_image(path: str | Path, channels: int) -> Image.Image:
             return image.convert("L" if channels == 1 else "RGB")
     except FileNotFoundError as error:
         raise DataError(f"no file '{path}'") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
         raise DataError(f"cannot read '{path}' as an image") from error
 
 

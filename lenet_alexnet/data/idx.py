@@ -5,6 +5,7 @@ dimensions, each dimension as a big-endian 32-bit integer, then the data in C or
 """
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -61,7 +62,7 @@ def read_file(path: Path, dimensions: int) -> np.ndarray:
         wanted = {1: "labels", 3: "images"}[dimensions]
         raise DataError(f"{path} has {count} dimensions, {wanted} have {dimensions}: swapped?")
     shape = struct.unpack(f">{dimensions}I", content[4:header_size])
-    expected, found = int(np.prod(shape, dtype=np.int64)), len(content) - header_size
+    expected, found = math.prod(shape), len(content) - header_size
     if found != expected:
         problem = "truncated" if found < expected else "too long"
         raise DataError(f"{path} is {problem}: {found} bytes of data, its header says {expected}")

@@ -1,9 +1,11 @@
 """Data sets prepared by tfds as ArrayRecord, read without TensorFlow."""
 
+import contextlib
 import hashlib
 import itertools
 import logging
 import os
+import zipfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -106,14 +108,20 @@ def chunks(folder: Path, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     image_bytes = np.prod([side or 1 for side in features["image"].shape])
     step = int(max(1, min(CHUNK, CHUNK_BYTES // image_bytes)))
     waiting: deque[Future] = deque()
-    with ThreadPoolExecutor() as pool:
-        for i in range(0, len(source), step):
-            chunk = range(i, min(i + step, len(source)))
-            waiting.append(pool.submit(_decode_chunk, source, chunk))
-            if len(waiting) > CHUNKS_AHEAD:
+    try:
+        with ThreadPoolExecutor() as pool:
+            for i in range(0, len(source), step):
+                chunk = range(i, min(i + step, len(source)))
+                waiting.append(pool.submit(_decode_chunk, source, chunk))
+                if len(waiting) > CHUNKS_AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    except DataError:
+        raise
+    except Exception as error:  # The extension raises RuntimeError, Pillow others.
+        line = str(error).splitlines()[0]
+        raise DataError(f"cannot read split '{split}' in '{folder}': {line}") from error
 
 
 def _decode_chunk(source: Any, chunk: range) -> tuple[np.ndarray, np.ndarray]:
@@ -141,7 +149,11 @@ def open_builder(folder: Path) -> Any:
     import tensorflow_datasets as tfds
 
     logging.getLogger("absl").setLevel(logging.ERROR)  # It recommends OpenCV at every start.
-    return tfds.builder_from_directory(folder)
+    try:
+        return tfds.builder_from_directory(folder)
+    except Exception as error:  # Of protobuf, of tfds itself ...
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"cannot read the description of '{folder}': {line}") from error
 
 
 def _data_source(builder: Any, split: str) -> Any:
@@ -165,9 +177,10 @@ def _cached(folder: Path, split: str) -> Split:
         :12
     ]
     path = folder / ".decoded" / f"{split}-{key}.npz"
-    if path.exists():
-        with np.load(path) as arrays:
-            return Split(arrays["images"], arrays["labels"], tuple(arrays["class_names"].tolist()))
+    # One that is broken is made anew.
+    broken = (OSError, ValueError, KeyError, zipfile.BadZipFile)
+    with contextlib.suppress(*broken), np.load(path) as arrays:
+        return Split(arrays["images"], arrays["labels"], tuple(arrays["class_names"].tolist()))
     data = decode(folder, split)
     if data.images.nbytes > CACHE_BYTES:
         return data

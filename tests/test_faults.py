@@ -1,0 +1,256 @@
+"""Runs that are killed, stopped and damaged end as if nothing had happened."""
+
+import contextlib
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lenet_alexnet import experiment, integrity, lock, record, start, train
+from lenet_alexnet.checkpoint import Checkpoints
+from lenet_alexnet.cli import main
+from lenet_alexnet.errors import UsageError
+from lenet_alexnet.evaluate import Evaluator
+from tests import damage, faults
+
+slow = pytest.mark.slow
+
+
+def call(kind, workdir):
+    return main(["lenet-alexnet", *faults.command(kind, workdir)])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The folder of a run of each kind, as it is asked for."""
+    done: dict[str, Path] = {}
+
+    def get(kind):
+        if kind not in done:
+            done[kind] = tmp_path_factory.mktemp(kind)
+            assert call(kind, done[kind]) == 0
+        return done[kind]
+
+    return get
+
+
+def kill_at(moment, kind, workdir):
+    """Starts a run and kills it so many seconds after it has loaded its data."""
+    run = subprocess.Popen(**faults.process(kind, workdir), stderr=subprocess.PIPE)
+    run.stderr.readline()  # "... compiling"
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        run.wait(moment)
+    run.kill()
+    run.stderr.close()
+    return run.wait() == -signal.SIGKILL
+
+
+MOMENTS = [pytest.param(i, marks=[] if i in (7, 13) else [slow]) for i in range(20)]
+
+
+@pytest.mark.parametrize("kind", faults.KINDS)
+@pytest.mark.parametrize("number", MOMENTS)
+def test_a_killed_run_ends_in_the_same_bits(undisturbed, tmp_path, kind, number):
+    reference = undisturbed(kind)
+    # In twenty equal parts, so that each stretch of a run has its turn.
+    moment = faults.seconds(reference) * (number + random.random()) / len(MOMENTS)
+    while not kill_at(moment, kind, tmp_path / f"{moment}"):  # It was faster than that.
+        moment *= 0.8
+    workdir = tmp_path / f"{moment}"
+    assert call(kind, workdir) == 0, f"killed after {moment} s"
+    assert faults.outcome(workdir) == faults.outcome(reference), f"killed after {moment} s"
+
+
+def send(monkeypatch, owner, name, number, at_call=1):
+    """Sends this process a signal as `owner.name` is called."""
+    original, calls = getattr(owner, name), []
+
+    def wrapper(*arguments, **keywords):
+        calls.append(1)
+        if len(calls) == at_call:
+            os.kill(os.getpid(), number)
+        return original(*arguments, **keywords)
+
+    monkeypatch.setattr(owner, name, wrapper)
+
+
+TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
+PHASES = {  # where, which signal, at which call, the steps at which it may stop
+    "data loading": (experiment, "load", USR1, 1, range(1)),
+    "compilation": (train._Loop, "_compile", TERM, 1, range(1)),
+    "restoring": (train._Loop, "_restore", INT, 1, range(1)),
+    "training": (train._Loop, "_dispatch", INT, 5, range(14, 31)),
+    "evaluation": (Evaluator, "__call__", TERM, 2, range(80, 81)),
+    "saving": (Checkpoints, "save", USR1, 3, range(24, 25)),
+    "writing behind": (integrity, "write_sums", TERM, 2, range(16, 64)),
+    "before the last evaluation": (train._Loop, "_finish", TERM, 1, range(120, 121)),
+}
+FAST_PHASES = ("compilation", "evaluation")
+
+
+@pytest.mark.parametrize("kind", faults.KINDS)
+@pytest.mark.parametrize(
+    "phase", [pytest.param(p, marks=[] if p in FAST_PHASES else [slow]) for p in PHASES]
+)
+def test_a_signal_in_any_phase_saves_and_the_run_goes_on(
+    undisturbed, tmp_path, monkeypatch, kind, phase, capsys
+):
+    reference = undisturbed(kind)
+    *place, number, at_call, steps = PHASES[phase]
+    send(monkeypatch, *place, number, at_call)
+    assert call(kind, tmp_path) == 75
+    monkeypatch.undo()
+    err = capsys.readouterr().err
+    assert f"{signal.Signals(number).name}: saving and stopping" in err
+    assert err.splitlines()[-1].startswith("error: stopped at step")
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["status"] == "interrupted"
+    assert summary["step"] in steps
+    assert integrity.saved(tmp_path / "checkpoints")[0].step == summary["step"]
+    assert call(kind, tmp_path) == 0
+    assert f"resuming at step {summary['step']}" in capsys.readouterr().err
+    assert faults.outcome(tmp_path) == faults.outcome(reference)
+
+
+def start_script(script, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_first_signal_is_answered_and_the_second_exits_amid_a_long_call():
+    """A long call outside of Python, as a compilation is one."""
+    script = (
+        "import hashlib; from lenet_alexnet import signals\n"
+        "with signals.catch():\n"
+        "    print('ready', flush=True)\n"
+        "    hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"
+    )
+    process = start_script(script)
+    process.stdout.readline()
+    process.send_signal(TERM)
+    assert process.stderr.readline() == "\n"
+    assert "saving and stopping" in process.stderr.readline()
+    process.send_signal(INT)
+    assert process.wait(20) == 128 + INT
+    process.communicate()
+
+
+HOLD = (
+    "import pathlib, sys, time; from lenet_alexnet import lock\n"
+    "with lock.hold(pathlib.Path(sys.argv[1])):\n"
+    "    {}print('held', flush=True)\n"
+    "    time.sleep(60)"
+)
+
+
+def test_a_second_run_is_refused_with_the_owner(tmp_path, capsys):
+    owner = start_script(HOLD.format(""), tmp_path)
+    owner.stdout.readline()
+    assert call("lenet", tmp_path) == 2
+    err = capsys.readouterr().err
+    assert f"in use by process {owner.pid} on host {os.uname().nodename} since 2" in err
+    assert err.count("\n") == 1
+    owner.kill()  # As a crash or a reboot: nothing is left to be cleared away.
+    owner.communicate()
+    with lock.hold(tmp_path):
+        pass
+
+
+def test_a_worker_that_outlives_its_run_does_not_keep_the_folder(tmp_path):
+    fork = "import os; os.fork() or (time.sleep(3), os._exit(0)); "
+    owner = start_script(HOLD.format(fork), tmp_path)
+    owner.stdout.readline()
+    with pytest.raises(UsageError, match="in use"), lock.hold(tmp_path):
+        pass
+    owner.kill()
+    owner.wait()
+    with lock.hold(tmp_path):
+        pass
+    owner.stdout.close()
+    owner.stderr.close()
+
+
+KINDS_OF_DAMAGE = [
+    pytest.param(kind, marks=[] if kind == "the parameters cut off" else [slow])
+    for kind in damage.KINDS
+]
+
+
+@pytest.mark.parametrize("kind", faults.KINDS)
+@pytest.mark.parametrize("harm", KINDS_OF_DAMAGE)
+def test_a_run_goes_on_from_before_a_damaged_checkpoint(
+    undisturbed, tmp_path, monkeypatch, kind, harm, capsys
+):
+    """Stopped at an evaluation, so that the checkpoint has every file there is."""
+    reference = undisturbed(kind)
+    send(monkeypatch, Evaluator, "__call__", TERM, 2)
+    assert call(kind, tmp_path) == 75
+    monkeypatch.undo()
+    newest, before = integrity.saved(tmp_path / "checkpoints")[:2]
+    damage.KINDS[harm](newest.folder)
+    assert call(kind, tmp_path) == 0
+    err = capsys.readouterr().err
+    assert f"the checkpoint of step {newest.step} is damaged" in err
+    assert f"resuming at step {before.step}" in err
+    shutil.rmtree(tmp_path / "checkpoints" / f"damaged-{newest.step}")
+    assert faults.outcome(tmp_path) == faults.outcome(reference)
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_later(
+    undisturbed, tmp_path, monkeypatch, capsys
+):
+    reference = undisturbed("lenet")
+    write = record.MetricsLog.write
+
+    def full(log, row):
+        if row["step"] == 50:
+            raise OSError(errno.ENOSPC, "No space left on device", "metrics.jsonl")
+        write(log, row)
+
+    monkeypatch.setattr(record.MetricsLog, "write", full)
+    assert call("lenet", tmp_path) == 1
+    monkeypatch.undo()
+    assert "error: the run cannot go on: [Errno 28]" in capsys.readouterr().err.splitlines()[-1]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["status"] == "failed"
+    assert "No space left" in summary["error"]
+    assert call("lenet", tmp_path) == 0
+    assert faults.outcome(tmp_path) == faults.outcome(reference)
+
+
+def test_what_no_one_foresaw_is_in_the_summary(tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("out of memory\nand much more")
+
+    monkeypatch.setattr(train._Loop, "_evaluate", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        call("lenet", tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["status"], summary["error"]) == ("failed", "out of memory")
+    assert summary["step"] == 40
+
+
+def test_deterministic_sets_the_flag_in_time_or_fails(monkeypatch):
+    script = (
+        "from lenet_alexnet import start; import os; start.set_up(deterministic=True)\n"
+        "import jax; print(os.environ['XLA_FLAGS'], jax.numpy.ones(3).sum())"
+    )
+    environment = os.environ | {"XLA_FLAGS": "--xla_cpu_enable_fast_math=false"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout == f"--xla_cpu_enable_fast_math=false {start.DETERMINISTIC} 3.0\n"
+    monkeypatch.setenv("XLA_FLAGS", "")
+    with pytest.raises(UsageError, match="too late"):
+        start.set_up(deterministic=True)
