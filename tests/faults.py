@@ -45,7 +45,9 @@ def process(kind: str, workdir: Path) -> dict:
 
 def lines(workdir: Path) -> int:
     """How many lines of metrics a run has written."""
-    return sum(path.read_bytes().count(b"\n") for path in workdir.rglob("metrics.jsonl"))
+    # Not by rglob: checkpoints come and go below.
+    files = [*workdir.glob("metrics.jsonl"), *workdir.glob("*/metrics.jsonl")]
+    return sum(path.read_bytes().count(b"\n") for path in files)
 
 
 def outcome(workdir: Path) -> dict:
