@@ -100,7 +100,7 @@ def _(d: Path, run: Path) -> list[str]:
 
 
 # Config files.
-command("no config file", 2, "(there are: lenet", "info", f"--config={ROOT}/configs/lenet.py")
+command("no config file", 2, "lenet5_mnist.py", "info", f"--config={ROOT}/configs/lenet.py")
 command("the config is a folder", 2, "no config file", "info", "--config={d}")
 config_file("bytes", "null bytes", b"\x00\x01\x02")
 config_file("not UTF-8", "SyntaxError", b"x = '\xff\xfe'")

@@ -1,6 +1,5 @@
 """Runs that are killed, stopped and damaged end as if nothing had happened."""
 
-import contextlib
 import errno
 import json
 import os
@@ -9,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,12 +41,13 @@ def undisturbed(tmp_path_factory):
     return get
 
 
-def kill_at(moment, kind, workdir):
-    """Starts a run and kills it so many seconds after it has loaded its data."""
+def kill_at(lines, kind, workdir):
+    """Starts a run and kills it at a random moment after it has written so many lines."""
     run = subprocess.Popen(**faults.process(kind, workdir), stderr=subprocess.PIPE)
     run.stderr.readline()  # "... compiling"
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        run.wait(moment)
+    while faults.lines(workdir) < lines and run.poll() is None:
+        time.sleep(0.005)
+    time.sleep(random.uniform(0, 0.1) if lines else random.uniform(0, 1.5))
     run.kill()
     run.stderr.close()
     return run.wait() == -signal.SIGKILL
@@ -59,13 +60,12 @@ MOMENTS = [pytest.param(i, marks=[] if i in (7, 13) else [slow]) for i in range(
 @pytest.mark.parametrize("number", MOMENTS)
 def test_a_killed_run_ends_in_the_same_bits(undisturbed, tmp_path, kind, number):
     reference = undisturbed(kind)
-    # In twenty equal parts, so that each stretch of a run has its turn.
-    moment = faults.seconds(reference) * (number + random.random()) / len(MOMENTS)
-    while not kill_at(moment, kind, tmp_path / f"{moment}"):  # It was faster than that.
-        moment *= 0.8
-    workdir = tmp_path / f"{moment}"
-    assert call(kind, workdir) == 0, f"killed after {moment} s"
-    assert faults.outcome(workdir) == faults.outcome(reference), f"killed after {moment} s"
+    # Each stretch of a run has its turn, compiling and the last save among them.
+    lines = faults.lines(reference) * number // (len(MOMENTS) - 1)
+    attempts = (tmp_path / str(attempt) for attempt in range(9))
+    workdir = next(path for path in attempts if kill_at(lines, kind, path))  # Not yet at its end.
+    assert call(kind, workdir) == 0
+    assert faults.outcome(workdir) == faults.outcome(reference)
 
 
 def send(monkeypatch, owner, name, number, at_call=1):
