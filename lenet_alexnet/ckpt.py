@@ -49,7 +49,7 @@ def list_all(checkpoints: list[integrity.Saved], as_json: bool) -> int:
 def show(checkpoints: list[integrity.Saved], as_json: bool) -> int:
     """The arrays of the newest checkpoint, their types and shapes."""
     newest = checkpoints[0]
-    items = sorted(path.parent for path in newest.folder.glob("*/_METADATA"))
+    items = sorted((path.parent for path in newest.folder.glob("*/_METADATA")), reverse=True)
     arrays = {item.name: integrity.arrays(item) for item in items}
     if as_json:
         print(json.dumps({"step": newest.step, "items": arrays}))

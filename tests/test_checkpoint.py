@@ -1,6 +1,7 @@
 """Checkpoints that are damaged, that cannot be written, that are listed and verified."""
 
 import contextlib
+import gc
 import json
 import resource
 import subprocess
@@ -16,14 +17,14 @@ from lenet_alexnet import checkpoint, integrity
 from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.cli import main
 from lenet_alexnet.errors import DataError
-from lenet_alexnet.step import Metrics, TrainState
+from lenet_alexnet.state import Metrics, TrainState
 from tests import damage
 
 
 def make_state(step):
     kernel = jax.random.normal(jax.random.key(step), (40, 50))  # It cannot be compressed.
     params = {"C1": {"kernel": kernel, "bias": jnp.arange(4.0)}}
-    return TrainState(jnp.int32(step), params, {"mu": params}, Metrics.zero())
+    return TrainState(jnp.int32(step), params, {}, None, {"mu": params}, Metrics.zero())
 
 
 # What orbax had in hand when a save failed complains as it is collected.
@@ -55,6 +56,8 @@ def folder(tmp_path):
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     monkeypatch.setattr(checkpoint, "RETRY_SECONDS", (0.0, 0.0))
+    yield
+    gc.collect()  # So that what a failed save abandoned complains here, where it is expected.
 
 
 @contextlib.contextmanager
@@ -216,8 +219,8 @@ def test_ckpt_list_show_and_verify(folder, capsys):
     assert [row["top1_error"] for row in listed] == [0.2, 0.3, 0.1]
     code, out, _ = call(capsys, "ckpt", "show", folder.parent)
     assert code == 0
-    assert out.splitlines()[:2] == ["step 30", "params: 2 arrays"]
-    assert out.splitlines()[3].split() == ["C1.kernel", "float32[40,50]"]
+    assert out.splitlines()[:2] == ["step 30", "variables: 2 arrays"]
+    assert out.splitlines()[3].split() == ["params.C1.kernel", "float32[40,50]"]
     assert call(capsys, "ckpt", "verify", folder.parent)[0] == 0
     damage.flip(damage.largest(folder / "20"))
     code, out, err = call(capsys, "ckpt", "verify", folder.parent)

@@ -1,7 +1,10 @@
+import jax
+import numpy as np
 import pytest
 
 from lenet_alexnet import config as configs
-from lenet_alexnet.experiment import build_preprocess
+from lenet_alexnet import experiment
+from lenet_alexnet.data.statistics import compute
 from lenet_alexnet.models import create_model
 from tests.conftest import ROOT
 
@@ -9,13 +12,18 @@ FILES = sorted(ROOT.glob("configs/**/*.py"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_config_file_loads_and_says_what_it_is(path):
+def test_every_config_file_loads_and_says_what_it_is(path, monkeypatch):
     module = configs.load(str(path))
     config = module.get_config()
     assert config.is_locked
     assert "lenet-alexnet" in (module.__doc__ or "")
-    create_model(precision=config.train.precision, **config.model)
-    build_preprocess(config)
+    model = create_model(precision=config.train.precision, **config.model)
+    if "photo" in config.data:  # Its mean image comes with prepared photos.
+        images = np.zeros((2, *[config.data.image_size] * 2, 3), np.uint8)
+        monkeypatch.setattr(experiment, "load_photo_statistics", lambda _: compute(images))
+    preprocess = experiment.build_preprocess(config)
+    blank = np.zeros((1, *[config.data.image_size] * 2, config.data.channels), np.uint8)
+    assert jax.eval_shape(preprocess, blank, None).shape[1:] == model.input_shape
 
 
 def test_hash_and_differences():
