@@ -1,6 +1,7 @@
 """What a config stands for, built: the network, the data, the optimizer, the schedule."""
 
 import time
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -109,12 +110,8 @@ def build(config: Any) -> Experiment:
     if model.num_classes < classes:
         raise UsageError(f"model.num_classes {model.num_classes} is less than the data's {classes}")
 
-    def in_steps(text: str) -> int:
-        return to_steps(text, batch_size=batch_size, examples=size)
-
-    optimizer = create_optimizer(
-        total_steps=in_steps(config.train.duration), to_steps=in_steps, **config.optimizer.to_dict()
-    )
+    in_steps = partial(to_steps, batch_size=batch_size, examples=size)
+    optimizer = build_optimizer(config, size)
     if optimizer.curvature and not isinstance(model, Network1998):
         raise UsageError(f"optimizer 'sdlm' trains the networks of 1998, not '{config.model.name}'")
     schedule = Schedule(
@@ -133,6 +130,14 @@ def build(config: Any) -> Experiment:
     train_loss, eval_loss = build_losses(config)
     return Experiment(
         model, preprocess, train_loss, eval_loss, optimizer, schedule, order, train_data, eval_data
+    )
+
+
+def build_optimizer(config: Any, examples: int) -> Optimizer:
+    """The optimizer of a config, for a training set of so many examples."""
+    in_steps = partial(to_steps, batch_size=config.train.batch_size, examples=examples)
+    return create_optimizer(
+        total_steps=in_steps(config.train.duration), to_steps=in_steps, **config.optimizer.to_dict()
     )
 
 
