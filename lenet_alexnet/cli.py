@@ -252,6 +252,39 @@ def _data(values: Any, rest: list[str]) -> int:
     return 0
 
 
+def _define_sweep(values: flags.FlagValues) -> None:
+    _define_workdir(values)
+    executors = ["auto", "vmap", "local", "slurm"]
+    choice = "vmap: one program for many trials; local: processes; auto: what fits"
+    flags.DEFINE_enum("executor", "auto", executors, choice, flag_values=values)
+    for name, text in (
+        ("dry_run", "print the trials, their grouping and their cost; start nothing"),
+        ("report", "write the tables and figures of what there is; start nothing"),
+        ("retry_failed", "run diverged, failed and killed trials again"),
+        ("fail_fast", "stop everything at the first trial that breaks"),
+    ):
+        flags.DEFINE_bool(name, False, text, flag_values=values)
+    halving = "successive halving: 1/N of the settings go on at each rung (0: all)"
+    flags.DEFINE_integer("halving", 0, halving, 0, flag_values=values)
+    metric = "what settings are ranked by"
+    flags.DEFINE_enum("metric", "top1_error", ["top1_error", "loss"], metric, flag_values=values)
+    jobs = "processes at once (0: one for each GPU or core)"
+    flags.DEFINE_integer("jobs", 0, jobs, 0, flag_values=values)
+    search = "so many trials asked of Optuna by the file's search()"
+    flags.DEFINE_integer("search", 0, search, 0, flag_values=values)
+
+
+def _sweep(values: Any, rest: list[str]) -> int:
+    _no_more(rest)
+    _require(values, "workdir")
+    from lenet_alexnet import signals
+    from lenet_alexnet.sweep.run import flags_to_options, run_sweep
+
+    path, options = values.config_file, flags_to_options(values)
+    with signals.catch() as stop_requested:
+        return run_sweep(path, values.config, Path(values.workdir), options, stop_requested)
+
+
 COMMANDS = {
     "train": Command(
         "trains a network; run again on the same folder, it goes on",
@@ -277,6 +310,13 @@ COMMANDS = {
         "--config=FILE",
         _define_info,
         _info,
+        config=True,
+    ),
+    "sweep": Command(
+        "runs the sweep() of a config file; run again, only what is missing",
+        "--config=FILE --workdir=DIR [--executor=auto|vmap|local|slurm] [--dry_run]",
+        _define_sweep,
+        _sweep,
         config=True,
     ),
     "data": Command(
