@@ -58,7 +58,8 @@ def _dispatch(argv: list[str]) -> int:
     command.define(values)
     arguments, config = argv[2:], None
     if command.config and not {"--help", "-h"} & set(arguments):
-        arguments, config = parsing.load_config(arguments)
+        arguments, config, path = parsing.load_config(arguments)
+        flags.DEFINE_string("config_file", path, "", flag_values=values)
     rest = parsing.parse(values, [f"{argv[0]} {name}", *arguments], config)
     if values.help:
         print(f"usage: lenet-alexnet {name} {command.usage}\n\n{command.help}\n")
@@ -258,10 +259,10 @@ def _define_sweep(values: flags.FlagValues) -> None:
     choice = "vmap: one program for many trials; local: processes; auto: what fits"
     flags.DEFINE_enum("executor", "auto", executors, choice, flag_values=values)
     for name, text in (
-        ("dry_run", "print the trials, their grouping and their cost; start nothing"),
+        ("dry-run", "print the trials, their grouping and their cost; start nothing"),
         ("report", "write the tables and figures of what there is; start nothing"),
-        ("retry_failed", "run diverged, failed and killed trials again"),
-        ("fail_fast", "stop everything at the first trial that breaks"),
+        ("retry-failed", "run diverged, failed and killed trials again"),
+        ("fail-fast", "stop everything at the first trial that breaks"),
     ):
         flags.DEFINE_bool(name, False, text, flag_values=values)
     halving = "successive halving: 1/N of the settings go on at each rung (0: all)"
@@ -314,7 +315,7 @@ COMMANDS = {
     ),
     "sweep": Command(
         "runs the sweep() of a config file; run again, only what is missing",
-        "--config=FILE --workdir=DIR [--executor=auto|vmap|local|slurm] [--dry_run]",
+        "--config=FILE --workdir=DIR [--executor=auto|vmap|local|slurm] [--dry-run]",
         _define_sweep,
         _sweep,
         config=True,

@@ -8,8 +8,8 @@ from absl import flags
 from lenet_alexnet.errors import UsageError, nearest
 
 
-def load_config(arguments: list[str]) -> tuple[list[str], Any]:
-    """The arguments without --config=FILE, and the config of that file."""
+def load_config(arguments: list[str]) -> tuple[list[str], Any, str]:
+    """The arguments without --config=FILE, the config of that file, and the file."""
     from lenet_alexnet import config as configs
 
     rest, path = [], None
@@ -23,7 +23,7 @@ def load_config(arguments: list[str]) -> tuple[list[str], Any]:
             rest.append(argument)
     if path is None:
         raise UsageError("--config=FILE is missing")
-    return rest, configs.load(path).get_config()
+    return rest, configs.load(path).get_config(), path
 
 
 def parse(values: flags.FlagValues, argv: list[str], config: Any) -> list[str]:

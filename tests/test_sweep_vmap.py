@@ -107,8 +107,6 @@ def test_lanes_of_1998_with_their_own_initialisation(tmp_path):
     train.train_and_evaluate(configs[1], alone)
     ours, theirs = comparable(folders[1]), comparable(alone)
     assert [(r["step"], r["split"]) for r in ours] == [(r["step"], r["split"]) for r in theirs]
-    np.testing.assert_allclose(
-        [r["loss"] for r in ours], [r["loss"] for r in theirs], rtol=1e-3
-    )
+    np.testing.assert_allclose([r["loss"] for r in ours], [r["loss"] for r in theirs], rtol=1e-3)
     a, b = (json.loads((f / "step_sizes.jsonl").read_text()) for f in (folders[1], alone))
     assert a["all"]["max"] == pytest.approx(b["all"]["max"], rel=1e-3)

@@ -1,11 +1,11 @@
 """LeNet-5 as published by training-set size: the runs behind Figs. 5 and 6 of LeCun et al. 1998.
 
     lenet-alexnet data prepare mnist
-    lenet-alexnet sweep --config=configs/sweeps/lenet5_1998_sizes.py --workdir=runs/lenet5_1998_sizes
+    lenet-alexnet sweep --config=configs/sweeps/lenet5_1998_sizes.py --workdir=runs/sizes
 
-Fig. 5 is the curve over the passes at 60,000 patterns, Fig. 6 the error after 20 passes by size; the
-paper has 1.68, 1.14 and 0.95 % on the test digits, and 0.82 with distortions. No choice is made
-here, so the test digits are all there is to look at.
+Fig. 5 is the curve over the passes at 60,000 patterns, Fig. 6 the error after 20 passes by size:
+the paper has 1.68, 1.14 and 0.95 % on the test digits, and 0.82 with distortions. No choice is
+made here, so the test digits are all there is to look at.
 """
 
 import lenet5_1998

@@ -11,7 +11,6 @@ from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.optimizers.schedules import create_schedule
 from lenet_alexnet.optimizers.sdlm import sdlm as make_sdlm
 
-
 Number = float | jax.Array  # a sweep carries numbers as traced ones
 
 
@@ -81,7 +80,7 @@ def _sgd(
     velocity = momentum if isinstance(momentum, jax.Array) or momentum else None
     return optax.chain(
         optax.add_decayed_weights(weight_decay, mask=_kernels),
-        optax.sgd(rate, momentum=velocity, nesterov=nesterov),  # type: ignore[arg-type]
+        optax.sgd(rate, momentum=velocity, nesterov=nesterov),
     )
 
 

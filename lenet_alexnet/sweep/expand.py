@@ -4,7 +4,6 @@ An override is a dict of config entries by dotted name, {"optimizer.learning_rat
 the last part of a name is unique in the config, it is enough: {"learning_rate": 0.01}.
 """
 
-import functools
 import itertools
 import math
 import random as randomness
@@ -37,12 +36,12 @@ def zip_(axes: Mapping[str, Sequence[Any]] | None = None, /, **more: Sequence[An
 
 def product(*sweeps: Iterable[Override]) -> list[Override]:
     """Every combination of an override of each sweep, merged."""
-    merged = []
+    merged: list[Override] = []
     for parts in itertools.product(*(list(sweep) for sweep in sweeps)):
         twice = {key for a, b in itertools.combinations(parts, 2) for key in a.keys() & b.keys()}
         if twice:
             raise UsageError(f"product: '{min(twice)}' is in two of its sweeps")
-        merged.append(functools.reduce(lambda a, b: {**a, **b}, parts, {}))
+        merged.append({key: value for part in parts for key, value in part.items()})
     return merged
 
 

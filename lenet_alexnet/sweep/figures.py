@@ -71,7 +71,7 @@ def _metric(path: Path, rows: Sequence[Row], keys: Sequence[str], metric: str) -
             axes.set_xscale("log")
         axes.set_xlabel(key)
         axes.grid(alpha=0.3)
-    if is_log(scale * np.array([row.values[metric] for row in rows])):
+    if is_log([row.values[metric] for row in rows]):
         grid[0][0].set_yscale("log")
     grid[0][0].set_ylabel(label)
     grid[0][0].legend()
@@ -88,9 +88,9 @@ def _curves(sweep: Sweep, rows: Sequence[Row], metric: str) -> Path:
     for overrides in best[:MOST_CURVES]:
         found: dict[float, list[float]] = defaultdict(list)
         for row in (row for row in rows if row.setting == overrides):
-            for line in sweep.rows(row.trial.id):
-                if line["split"] == row.values["selected_on"] and line[metric] is not None:
-                    found[line["epoch"]].append(scale * line[metric])
+            for point in sweep.rows(row.trial.id):
+                if point["split"] == row.values["selected_on"] and point[metric] is not None:
+                    found[point["epoch"]].append(scale * point[metric])
         if not found:
             continue
         epochs = sorted(found)

@@ -27,14 +27,14 @@ def run(
 ) -> None:
     """Runs all trials rung by rung; a setting is judged by the mean over its seeds."""
     settings = len({_setting(trial) for trial in trials})
-    for rung in rungs(settings, eta):
+    for i, rung in enumerate(rungs(settings, eta), 1):
         alive = [t for t in trials if sweep.status(t.id)[0] != states.STOPPED]
         run_until([t for t in alive if not _reached(sweep, t, rung)], rung, stop_requested)
         found: dict[str, list[float]] = defaultdict(list)
         for trial in alive:
             found[_setting(trial)].append(_at(sweep, trial, rung, metric))
         means = {setting: statistics.fmean(values) for setting, values in found.items()}
-        keep = math.ceil(settings * rung ** 0 / eta ** (1 + rungs(settings, eta).index(rung)))
+        keep = math.ceil(settings / eta**i)
         best = sorted(means, key=lambda setting: means[setting])[:keep]
         for trial in alive:
             if _setting(trial) not in best and sweep.status(trial.id)[0] not in states.ENDED:

@@ -93,5 +93,3 @@ def multiply_adds(model: str) -> int:
 
     network = create_model(**json.loads(model))
     return info.describe(network, network.input_shape)["total_multiply_adds"]
-
-

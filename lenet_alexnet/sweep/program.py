@@ -146,6 +146,4 @@ class Devices:
         if not donate:
             return jax.jit(mapped)
         # The state, first of what belongs to the lanes, is given up for the new one.
-        return jax.jit(
-            lambda state, rest, shared: mapped((state, *rest), shared), donate_argnums=0
-        )
+        return jax.jit(lambda state, rest, shared: mapped((state, *rest), shared), donate_argnums=0)

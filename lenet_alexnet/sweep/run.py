@@ -134,9 +134,7 @@ def make_jobs(
             )
     elif not may_share(base):
         return [[trial.id] for trial in left]
-    groups = group(
-        left, most=base.launch.lanes, steps=lambda trial: sweep.saved_steps(trial.id)
-    )
+    groups = group(left, most=base.launch.lanes, steps=lambda trial: sweep.saved_steps(trial.id))
     return [[trial.id for trial in members] for members in groups]
 
 
@@ -189,5 +187,5 @@ def _report(sweep: Sweep, trials: Sequence[Trial], options: Options) -> int:
 
 
 def flags_to_options(values: Any) -> Options:
-    """The options of parsed flags; each flag has the name of its field."""
-    return Options(**{name: values[name].value for name in Options._fields})
+    """The options of parsed flags; each flag has the name of its field, with dashes."""
+    return Options(**{name: values[name.replace("_", "-")].value for name in Options._fields})

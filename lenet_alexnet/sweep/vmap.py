@@ -175,9 +175,7 @@ class _Group:
         if not common:
             return
         self.step = self.first_step = max(common)
-        template = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), self.state
-        )
+        template = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), self.state)
         states = [
             jax.device_get(lane.checkpoints.restore(self.step, template)) for lane in self.lanes
         ]

@@ -74,9 +74,7 @@ def _one(sweep: Sweep, name: str, until: float, stop_requested: Callable[[], boo
         row["split"] == split and row["step"] >= rung for row in sweep.rows(name)
     )
     try:
-        train_and_evaluate(
-            config, folder, stop_requested=lambda: stop_requested() or reached()
-        )
+        train_and_evaluate(config, folder, stop_requested=lambda: stop_requested() or reached())
     except Interrupted:
         if stop_requested():
             raise
