@@ -160,7 +160,7 @@ def check_sweep(folder: Path) -> None:
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
     launcher = subprocess.Popen(command, cwd=folder, env=environment)
     try:
-        wait_for(lambda: saved(work), "a checkpoint", 300)
+        wait_for(lambda: bool(saved(work)), "a checkpoint", 300)
         victim = saved(work)[0].parents[1]
         name = (victim / "slurm.json").read_text().split('"')[3]
         print(f"requeueing {name}, which trains {victim.name}")

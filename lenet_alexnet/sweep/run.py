@@ -1,5 +1,6 @@
 """The `sweep` command: plan, run what is missing, report."""
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -62,34 +63,47 @@ def run_sweep(
       UsageError: see `expand`; an unknown executor; another sweep's workdir.
     """
     _check(options)
-    sweep = Sweep(workdir)
-    if options.search and not options.dry_run:
-        from lenet_alexnet.sweep.search import run_search
+    with contextlib.closing(Sweep(workdir)) as sweep:
+        if options.search:
+            from lenet_alexnet.sweep.search import run_search
 
-        sweep.open(base, path)
-        study = run_search(path, base, sweep, options, make_runner(sweep, base, options),
-                           stop_requested)  # fmt: skip
-        return _report(sweep, study, options)
-    trials, repeated = expand(configs.load(path), base, path)
-    if repeated:
-        print(f"{repeated} of the sweep's trials are repetitions and run once", file=sys.stderr)
-    if options.dry_run:
-        sweep.check(base)
-        jobs = make_jobs(sweep, trials, base, options)
-        print(plan.describe(sweep, trials, jobs, options.executor))
-        return 0
-    if not options.report:
-        sweep.open(base, path)
-        _prepare(sweep, trials, options)
-        run = make_runner(sweep, base, options)
-        try:
-            if options.halving:
-                halving.run(sweep, trials, options.halving, options.metric, run, stop_requested)
-            else:
-                run(trials, 1.0, stop_requested)
-        finally:
-            results.write_csv(results.collect(sweep, trials), workdir / "results.csv")
-    return _report(sweep, trials, options)
+            run = make_runner(sweep, base, options)
+            sweep.open(base, path)
+            trials = run_search(path, base, sweep, options, run, stop_requested)
+            return _report(sweep, trials, options)
+        trials, repeated = expand(configs.load(path), base, path)
+        if repeated:
+            print(f"{repeated} of the sweep's trials are repetitions and run once", file=sys.stderr)
+        if options.dry_run:
+            sweep.check(base)
+            jobs = make_jobs(sweep, trials, base, options)
+            print(plan.describe(sweep, trials, jobs, options.executor))
+            return 0
+        if not options.report:
+            _run(sweep, path, trials, base, options, stop_requested)
+        return _report(sweep, trials, options)
+
+
+def _run(
+    sweep: Sweep,
+    path: str,
+    trials: Sequence[Trial],
+    base: ConfigDict,
+    options: Options,
+    stop_requested: Callable[[], bool],
+) -> None:
+    """Runs what is missing; results.csv is written at any end."""
+    run = make_runner(sweep, base, options)
+    make_jobs(sweep, trials, base, options)  # Before anything is written: it may be refused.
+    sweep.open(base, path)
+    _prepare(sweep, trials, options)
+    try:
+        if options.halving:
+            halving.run(sweep, trials, options.halving, options.metric, run, stop_requested)
+        else:
+            run(trials, 1.0, stop_requested)
+    finally:
+        results.write_csv(results.collect(sweep, trials), sweep.root / "results.csv")
 
 
 def _check(options: Options) -> None:
@@ -99,6 +113,8 @@ def _check(options: Options) -> None:
     if options.metric not in results.METRICS:
         hint = nearest(options.metric, results.METRICS)
         raise UsageError(f"unknown metric '{options.metric}': {hint}")
+    if options.search and options.dry_run:
+        raise UsageError("--search has no --dry-run: what is tried depends on what was found")
     if options.halving < 0 or options.halving == 1:
         raise UsageError(f"--halving={options.halving} is not 0 (off) or at least 2")
 

@@ -47,6 +47,11 @@ class Sweep:
             raise UsageError(f"another launcher is at work in '{self.root}'")
         write_json(self.root / "sweep.json", {"file": file, "base": base.to_dict()})
 
+    def close(self) -> None:
+        """Lets another launcher in."""
+        if self._lock is not None:
+            self._lock.close()
+
     def check(self, base: ConfigDict) -> None:
         """Raises UsageError if the folder holds a sweep over another config."""
         if (self.root / "sweep.json").exists():
