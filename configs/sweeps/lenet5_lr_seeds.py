@@ -3,7 +3,7 @@
     lenet-alexnet sweep --config=configs/sweeps/lenet5_lr_seeds.py --workdir=runs/lr --dry-run
     lenet-alexnet sweep --config=configs/sweeps/lenet5_lr_seeds.py --workdir=runs/lr
 
-Chosen on 500 of the 4,000 training digits; the test digits take no part in it.
+Chosen on 480 of the 4,000 training digits; the test digits take no part in it.
 """
 
 import lenet5_quickstart
@@ -13,7 +13,7 @@ from lenet_alexnet.sweep import grid, product, seeds
 
 def get_config():
     config = lenet5_quickstart.get_config().unlock()
-    config.data.train, config.data.validation = "train[:3500]", "train[3500:]"
+    config.data.train, config.data.validation = "train[:3520]", "train[3520:]"
     config.train.update(duration="20 epochs", log_every="2 epochs")
     config.eval.every = config.checkpoint.every = "5 epochs"
     return config.lock()

@@ -1,6 +1,7 @@
 """Workers as Slurm job arrays through submitit: one task a trial, again after a preemption."""
 
 import getpass
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -46,14 +47,12 @@ class SlurmExecutor:
 
     def __init__(self, sweep: Sweep, launch: Any, *, fail_fast: bool) -> None:
         """Raises UsageError if submitit or Slurm's commands are missing."""
-        try:
-            import submitit
-        except ModuleNotFoundError as error:
-            raise UsageError(
-                "--executor=slurm needs submitit: pip install 'lenet-alexnet[slurm]'"
-            ) from error
+        if importlib.util.find_spec("submitit") is None:
+            raise UsageError("--executor=slurm needs submitit: pip install 'lenet-alexnet[slurm]'")
         if shutil.which("sbatch") is None or shutil.which("squeue") is None:
             raise UsageError("--executor=slurm needs Slurm's sbatch and squeue: none on the PATH")
+        import submitit
+
         self.sweep, self.fail_fast = sweep, fail_fast
         self.submitit = submitit.AutoExecutor(
             folder=sweep.root / "slurm", cluster="slurm", slurm_max_num_timeout=launch.requeue
