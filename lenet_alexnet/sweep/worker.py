@@ -54,7 +54,9 @@ def main(arguments: list[str]) -> int:
 
 def _end_with_launcher() -> None:
     """Standard input is a pipe that the launcher holds: at its end, even by kill -9, save."""
-    sys.stdin.buffer.read()
+    # Not through sys.stdin, whose lock this thread would hold when the interpreter ends.
+    while os.read(0, 1):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
