@@ -254,36 +254,18 @@ def _data(values: Any, rest: list[str]) -> int:
 
 
 def _define_sweep(values: flags.FlagValues) -> None:
+    from lenet_alexnet.sweep import command
+
     _define_workdir(values)
-    executors = ["auto", "vmap", "local", "slurm"]
-    choice = "vmap: one program for many trials; local: processes; auto: what fits"
-    flags.DEFINE_enum("executor", "auto", executors, choice, flag_values=values)
-    for name, text in (
-        ("dry-run", "print the trials, their grouping and their cost; start nothing"),
-        ("report", "write the tables and figures of what there is; start nothing"),
-        ("retry-failed", "run diverged, failed and killed trials again"),
-        ("fail-fast", "stop everything at the first trial that breaks"),
-    ):
-        flags.DEFINE_bool(name, False, text, flag_values=values)
-    halving = "successive halving: 1/N of the settings go on at each rung (0: all)"
-    flags.DEFINE_integer("halving", 0, halving, 0, flag_values=values)
-    metric = "what settings are ranked by"
-    flags.DEFINE_enum("metric", "top1_error", ["top1_error", "loss"], metric, flag_values=values)
-    jobs = "processes at once (0: one for each GPU or core)"
-    flags.DEFINE_integer("jobs", 0, jobs, 0, flag_values=values)
-    search = "so many trials asked of Optuna by the file's search()"
-    flags.DEFINE_integer("search", 0, search, 0, flag_values=values)
+    command.define(values)
 
 
 def _sweep(values: Any, rest: list[str]) -> int:
     _no_more(rest)
     _require(values, "workdir")
-    from lenet_alexnet import signals
-    from lenet_alexnet.sweep.run import flags_to_options, run_sweep
+    from lenet_alexnet.sweep import command
 
-    path, options = values.config_file, flags_to_options(values)
-    with signals.catch() as stop_requested:
-        return run_sweep(path, values.config, Path(values.workdir), options, stop_requested)
+    return command.run(values)
 
 
 COMMANDS = {

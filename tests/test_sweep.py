@@ -165,7 +165,7 @@ def test_other_mistakes(capsys, tmp_path, monkeypatch):
     for workdir, flags, message in [
         (work, ["--config.train.batch_size=3"], "another sweep (train.batch_size: 20 -> 3)"),
         (run, [], "holds a run, no sweep"),
-        (tmp_path / "n", ["--executor=slrum"], "slurm"),
+        (tmp_path / "n", ["--executor=slrum"], "auto|vmap|local|slurm"),
         (tmp_path / "n", ["--executor=slurm"], "slurm"),
         (tmp_path / "n", ["--executor=vmap"], "no two trials"),
         (tmp_path / "n", ["--halving=1"], "at least 2"),
@@ -175,6 +175,18 @@ def test_other_mistakes(capsys, tmp_path, monkeypatch):
         code, _, err = call(capsys, path, workdir, *flags)
         assert (code, err.count("\n")) == (2, 1), err
         assert message in err
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "groups"),
+    [("lenet5_lr_seeds", 32, 1), ("lenet5_1998_sizes", 12, 4), ("lenet5_search", 24, 1)],
+)
+def test_the_sweeps_of_the_configs(name, count, groups):
+    path = str(ROOT / "configs" / "sweeps" / f"{name}.py")
+    module = configs.load(path)
+    trials, repeated = expand(module, module.get_config(), path)
+    assert (len(trials), repeated) == (count, 0)
+    assert len(group(trials, most=64, steps=lambda _: set())) == groups
 
 
 def test_a_second_launcher_is_refused(capsys, tmp_path):

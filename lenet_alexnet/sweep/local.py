@@ -22,9 +22,16 @@ class Share(NamedTuple):
     environment: dict[str, str]
 
 
+def own_cores() -> list[int]:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 def shares(jobs: int) -> list[Share]:
     """One for each GPU, or for each core; or so many as asked for (0: not asked)."""
-    cores = sorted(os.sched_getaffinity(0))
+    cores = own_cores()
     gpus = visible_gpus()
     count = jobs or len(gpus) or len(cores)
     result = []
@@ -70,7 +77,7 @@ class LocalExecutor:
         Raises:
           Interrupted: a stop was requested; all workers have saved.
         """
-        whole = Share(frozenset(os.sched_getaffinity(0)), {})
+        whole = Share(frozenset(own_cores()), {})
         alone = [job for job in jobs if len(job) == 1]
         for group in (job for job in jobs if len(job) > 1):
             # What made a group fail may be one trial's fault: they get their own processes.
@@ -124,7 +131,8 @@ class LocalExecutor:
                 env=os.environ | share.environment | {"LENET_ALEXNET_LAUNCHER": str(os.getpid())},
                 start_new_session=True,  # Ctrl-C is ours to pass on
             )
-        os.sched_setaffinity(process.pid, share.cores)
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(process.pid, share.cores)
         return process
 
     def _ended(self, job: Job, code: int) -> list[Job]:

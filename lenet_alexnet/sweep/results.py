@@ -12,8 +12,6 @@ from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.expand import Trial
 from lenet_alexnet.sweep.trials import Sweep, selecting_split
 
-METRICS = ("top1_error", "loss")
-
 
 class Row(NamedTuple):
     """A trial's outcome; `values` are what results.csv has beside the overrides."""

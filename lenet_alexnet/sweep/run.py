@@ -4,12 +4,12 @@ import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from ml_collections import ConfigDict
 
 from lenet_alexnet import config as configs
-from lenet_alexnet.errors import LenetAlexnetError, UsageError, nearest
+from lenet_alexnet.errors import LenetAlexnetError, UsageError
 from lenet_alexnet.sweep import halving, plan, results
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.expand import Trial, expand
@@ -18,8 +18,6 @@ from lenet_alexnet.sweep.live import Live
 from lenet_alexnet.sweep.local import Job, LocalExecutor
 from lenet_alexnet.sweep.slurm import SlurmExecutor
 from lenet_alexnet.sweep.trials import Sweep
-
-EXECUTORS = ("auto", "vmap", "local", "slurm")
 
 
 class Options(NamedTuple):
@@ -107,12 +105,6 @@ def _run(
 
 
 def _check(options: Options) -> None:
-    if options.executor not in EXECUTORS:
-        hint = nearest(options.executor, EXECUTORS)
-        raise UsageError(f"unknown executor '{options.executor}': {hint}")
-    if options.metric not in results.METRICS:
-        hint = nearest(options.metric, results.METRICS)
-        raise UsageError(f"unknown metric '{options.metric}': {hint}")
     if options.search and options.dry_run:
         raise UsageError("--search has no --dry-run: what is tried depends on what was found")
     if options.halving < 0 or options.halving == 1:
@@ -200,8 +192,3 @@ def _report(sweep: Sweep, trials: Sequence[Trial], options: Options) -> int:
     print("written: " + ", ".join(str(file) for file in files))
     ended = [row.status in (states.COMPLETED, states.STOPPED, states.DIVERGED) for row in rows]
     return 0 if all(ended) else 1
-
-
-def flags_to_options(values: Any) -> Options:
-    """The options of parsed flags; each flag has the name of its field, with dashes."""
-    return Options(**{name: values[name.replace("_", "-")].value for name in Options._fields})

@@ -1,6 +1,7 @@
 """The vmap executor: trials that differ only in numbers, trained as one program."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -144,7 +145,7 @@ class _Group:
         self._start()
         self.compile_seconds = time.monotonic() - self.began
         self.clock.start(self.step)
-        stop_at = self.schedule.total if until >= 1 else round(until * self.schedule.total)
+        stop_at = math.ceil(min(until, 1.0) * self.schedule.total)
         status = "interrupted"
         try:
             status = "completed" if self._train(stop_at, stop_requested) else "interrupted"

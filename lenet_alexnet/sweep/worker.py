@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lenet_alexnet.errors import Diverged, Interrupted, LenetAlexnetError
 from lenet_alexnet.sweep import trials as states
+from lenet_alexnet.sweep.local import own_cores
 from lenet_alexnet.sweep.trials import Sweep
 
 
@@ -71,10 +72,11 @@ def _one(sweep: Sweep, name: str, until: float, stop_requested: Callable[[], boo
     from lenet_alexnet.experiment import build
 
     rung = until * build(config).schedule.total
-    # The newest line of each split, as the training loop writes them.
-    reached = lambda: any(  # noqa: E731
-        row["split"] == split and row["step"] >= rung for row in sweep.rows(name)
-    )
+
+    def reached() -> bool:
+        rows = sweep.rows(name)
+        return any(row["split"] == split and row["step"] >= rung for row in rows)
+
     try:
         train_and_evaluate(config, folder, stop_requested=lambda: stop_requested() or reached())
     except Interrupted:
@@ -88,7 +90,7 @@ def _several(
     import jax
 
     # Each core is a device, and a lane's work is done by one; accelerators are as they are.
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    jax.config.update("jax_num_cpu_devices", len(own_cores()))
     from lenet_alexnet.sweep.vmap import train_lanes
 
     lane_configs = [sweep.read(name)[1] for name in ids]
