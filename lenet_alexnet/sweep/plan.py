@@ -15,6 +15,7 @@ from lenet_alexnet.sweep.local import Job
 from lenet_alexnet.sweep.trials import COMPLETED, Sweep
 
 MOST_ROWS = 40
+_examples: dict[str, int] = {}
 
 
 def describe(sweep: Sweep, trials: Sequence[Trial], jobs: Sequence[Job], executor: str) -> str:
@@ -62,27 +63,23 @@ def _cost(sweep: Sweep, left: Sequence[Trial], trials: Sequence[Trial]) -> list[
 
 def training_images(config: Any) -> int:
     """How many images a run trains on, each pass counted."""
-    examples = examples_of(json.dumps(_data(config), sort_keys=True))
     batch = config.train.batch_size
-    return batch * to_steps(config.train.duration, batch_size=batch, examples=examples)
+    return batch * to_steps(config.train.duration, batch_size=batch, examples=examples(config))
 
 
 def total_epochs(config: Any) -> float:
     """The passes over the training set."""
-    return training_images(config) / examples_of(json.dumps(_data(config), sort_keys=True))
+    return training_images(config) / examples(config)
 
 
-def _data(config: Any) -> dict[str, Any]:
-    keys = ("source", "name", "data_dir", "image_size", "channels")
-    return {key: config.data[key] for key in keys} | {"split": config.data.train}
+def examples(config: Any) -> int:
+    """The size of the training set; each is read once."""
+    key = json.dumps(config.data.to_dict(), sort_keys=True)
+    if key not in _examples:
+        from lenet_alexnet.experiment import load
 
-
-@functools.cache
-def examples_of(data: str) -> int:
-    """The size of a training split; it is read once."""
-    from lenet_alexnet.data import load_split
-
-    return len(load_split(**json.loads(data)))
+        _examples[key] = len(load(config, config.data.train))
+    return _examples[key]
 
 
 @functools.cache
