@@ -4,7 +4,7 @@ BIN     := .venv/bin
 WORKDIR ?= runs/lenet5_quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all results check format clean
+.PHONY: help install train test test-all test-slurm sweep results check format clean
 
 help:        ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
@@ -26,6 +26,13 @@ test: install  ## the fast tests
 
 test-all: install  ## every test
 	@$(BIN)/python -m pytest -n 2
+
+test-slurm: install  ## a sweep on a one-node Slurm cluster (root on Debian)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[slurm]'
+	@$(BIN)/python tools/test_slurm.py
+
+sweep: install  ## 8 learning rates x 4 seeds as one program
+	@$(BIN)/lenet-alexnet sweep --config=configs/sweeps/lenet5_lr_seeds.py --workdir=runs/lr_seeds
 
 results: install  ## write the tables of the READMEs from the run records
 	@$(BIN)/python tools/collect_results.py tables

@@ -142,6 +142,10 @@ class Checkpoints(contextlib.AbstractContextManager):
         """The newest checkpoint's step."""
         return self._manager.latest_step()
 
+    def steps(self) -> list[int]:
+        """The steps of all checkpoints that are whole."""
+        return list(self._manager.all_steps())
+
     def best(self) -> int | None:
         """The step with the smallest top-1 error, the later of equals."""
         return self._manager.best_step()

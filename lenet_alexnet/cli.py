@@ -61,7 +61,8 @@ def _dispatch(argv: list[str]) -> int:
     command.define(values)
     arguments, config = argv[2:], None
     if command.config and not {"--help", "-h"} & set(arguments):
-        arguments, config = parsing.load_config(arguments)
+        arguments, config, path = parsing.load_config(arguments)
+        flags.DEFINE_string("config_file", path, "", flag_values=values)
     rest = parsing.parse(values, [f"{argv[0]} {name}", *arguments], config)
     if values.help:
         print(f"usage: lenet-alexnet {name} {command.usage}\n\n{command.help}\n")
@@ -278,6 +279,21 @@ def _ckpt(values: Any, rest: list[str]) -> int:
     return ckpt.run(rest, as_json=values.json)
 
 
+def _define_sweep(values: flags.FlagValues) -> None:
+    from lenet_alexnet.sweep import command
+
+    _define_workdir(values)
+    command.define(values)
+
+
+def _sweep(values: Any, rest: list[str]) -> int:
+    _no_more(rest)
+    _require(values, "workdir")
+    from lenet_alexnet.sweep import command
+
+    return command.run(values)
+
+
 COMMANDS = {
     "train": Command(
         "trains a network; run again on the same folder, it goes on",
@@ -303,6 +319,13 @@ COMMANDS = {
         "--config=FILE",
         _define_info,
         _info,
+        config=True,
+    ),
+    "sweep": Command(
+        "runs the sweep() of a config file; run again, only what is missing",
+        "--config=FILE --workdir=DIR [--executor=auto|vmap|local|slurm] [--dry-run]",
+        _define_sweep,
+        _sweep,
         config=True,
     ),
     "data": Command(

@@ -13,6 +13,7 @@ from lenet_alexnet.errors import UsageError
 
 # What may differ when a run is continued or compared: where things are, not what they are.
 PLACES = ("data.data_dir",)
+LAUNCH = "launch."  # nor does how a sweep's jobs are launched
 
 
 def base() -> ConfigDict:
@@ -59,6 +60,15 @@ def base() -> ConfigDict:
             "eval": {"every": "1 epoch", "batch_size": 500, "views": 1},
             # Besides the last `keep` the best one is kept; minutes: also so often, 0: never.
             "checkpoint": {"every": "1 epoch", "minutes": 0.0, "keep": 2},
+            "launch": {  # of a sweep's jobs; all but `lanes` for --executor=slurm
+                "lanes": 64,  # trials in one vectorised program, at most
+                "partition": "",  # "" is the cluster's default
+                "time_limit": 60,  # minutes
+                "gpus_per_trial": 0,
+                "cpus_per_trial": 1,
+                "requeue": 3,  # so many times after a time limit; preemption is not counted
+                "parallel": 256,  # jobs of an array that run at once, at most
+            },
         }
     )
 
@@ -135,9 +145,14 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def counts(key: str) -> bool:
+    """Whether a leaf says what is trained, and not where or how it is launched."""
+    return key not in PLACES and not key.startswith(LAUNCH)
+
+
 def config_hash(config: ConfigDict) -> str:
     """Twelve digits that name what is trained; places do not count."""
-    flat = {key: value for key, value in flatten(config).items() if key not in PLACES}
+    flat = {key: value for key, value in flatten(config).items() if counts(key)}
     return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -148,5 +163,5 @@ def differences(old: Any, new: Any) -> list[str]:
     return [
         f"{key}: {a.get(key, missing)} -> {b.get(key, missing)}"
         for key in sorted(a.keys() | b.keys())
-        if key not in PLACES and a.get(key, missing) != b.get(key, missing)
+        if counts(key) and a.get(key, missing) != b.get(key, missing)
     ]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -65,6 +66,7 @@ class Experiment(NamedTuple):
     layout: Layout
     train_data: Split | Photos
     eval_data: dict[str, Split | Photos]
+    in_steps: Callable[[str], int]  # of a duration
 
     @property
     def blank(self) -> np.ndarray:
@@ -100,8 +102,11 @@ class Experiment(NamedTuple):
         }
 
 
-def build(config: Any) -> Experiment:
-    """Loads the data and builds the network, the optimizer and the schedule of a config."""
+def build(config: Any, *, devices: int = 0) -> Experiment:
+    """Loads the data and builds the network, the optimizer and the schedule of a config.
+
+    `devices` share each batch (0: all there are).
+    """
     check_ranges(flatten(config))
     model = create_model(precision=config.train.precision, **config.model)
     train_data = load(config, config.data.train)
@@ -114,21 +119,17 @@ def build(config: Any) -> Experiment:
     if not 1 <= batch_size <= size:
         raise UsageError(f"train.batch_size {batch_size} is not within 1..{size}, the training set")
 
-    layout = Layout(**config.parallel)
+    layout = Layout(**config.parallel, devices=devices)
     layout.check_batch("train.batch_size", batch_size, config.train.accumulate)
     classes = len(train_data.class_names)
     if model.num_classes < classes:
         raise UsageError(f"model.num_classes {model.num_classes} is less than the data's {classes}")
 
-    def in_steps(text: str) -> int:
-        return to_steps(text, batch_size=batch_size, examples=size)
-
+    in_steps = partial(to_steps, batch_size=batch_size, examples=size)
     preprocess = build_preprocess(config, in_steps)
     inputs = jax.eval_shape(preprocess, blank_image(train_data), None)
     check_inputs(model.input_shape, inputs.shape[1:])
-    optimizer = create_optimizer(
-        total_steps=in_steps(config.train.duration), to_steps=in_steps, **config.optimizer.to_dict()
-    )
+    optimizer = build_optimizer(config, size)
     if optimizer.curvature and not isinstance(model, Network1998):
         raise UsageError(f"optimizer 'sdlm' trains the networks of 1998, not '{config.model.name}'")
     schedule = Schedule(
@@ -148,7 +149,7 @@ def build(config: Any) -> Experiment:
     scores = make_scores(model, preprocess, build_views(config), layout.forward)
     return Experiment(
         model, preprocess, train_loss, eval_loss, optimizer, schedule, order, scores,
-        layout, train_data, eval_data,
+        layout, train_data, eval_data, in_steps,
     )  # fmt: skip
 
 
@@ -156,6 +157,14 @@ def blank_image(data: Split | Photos) -> np.ndarray:
     """One image of the data's shape, in a batch."""
     shape = data.images.shape[1:] if isinstance(data, Split) else data.image_shape
     return np.zeros((1, *shape), np.uint8)
+
+
+def build_optimizer(config: Any, examples: int) -> Optimizer:
+    """The optimizer of a config, for a training set of so many examples."""
+    in_steps = partial(to_steps, batch_size=config.train.batch_size, examples=examples)
+    return create_optimizer(
+        total_steps=in_steps(config.train.duration), to_steps=in_steps, **config.optimizer.to_dict()
+    )
 
 
 def build_losses(config: Any) -> tuple[Loss, Loss]:

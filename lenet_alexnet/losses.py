@@ -13,7 +13,7 @@ from lenet_alexnet.errors import UsageError, nearest
 Loss = Callable[[Float[Array, "b k"], Int[Array, " b"]], Float[Array, " b"]]
 
 
-def create_loss(*, name: str, **options: float) -> Loss:
+def create_loss(*, name: str, **options: float | Float[Array, ""]) -> Loss:
     """The loss of a config's `train.loss` section: softmax (label_smoothing), eq8, eq9 (j).
 
     Networks give scores, the larger the likelier: logits, or minus the penalties y of 1998.
@@ -35,8 +35,9 @@ def create_loss(*, name: str, **options: float) -> Loss:
 
 
 def softmax_cross_entropy(
-    logits: Float[Array, "b k"], labels: Int[Array, " b"], *, label_smoothing: float = 0.0
-) -> Float[Array, " b"]:
+    logits: Float[Array, "b k"], labels: Int[Array, " b"], *,
+    label_smoothing: float | Float[Array, ""] = 0.0,
+) -> Float[Array, " b"]:  # fmt: skip
     """-log p(label) in nats; smoothing spreads that share of the target over all classes."""
     log_probs = jax.nn.log_softmax(logits)
     hit = jnp.take_along_axis(log_probs, labels[:, None], axis=-1)[:, 0]

@@ -24,12 +24,15 @@ MODES = ("dp",)
 class Layout:
     """Where the state, the data and the batches of a run live."""
 
-    def __init__(self, mode: str = "dp", *, shard_optimizer: bool = False) -> None:
+    def __init__(
+        self, mode: str = "dp", *, shard_optimizer: bool = False, devices: int = 0
+    ) -> None:
+        """`devices`: the first so many; 0: all."""
         if mode not in MODES:
             raise UsageError(f"unknown parallel.mode '{mode}': {nearest(mode, MODES)}")
-        devices = jax.devices()
+        used = jax.devices()[: devices or None]
         self.mesh = jax.make_mesh(
-            (len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices
+            (len(used),), ("data",), axis_types=(AxisType.Auto,), devices=used
         )
         self.shard_optimizer = shard_optimizer
         self.replicated = NamedSharding(self.mesh, P())

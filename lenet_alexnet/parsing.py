@@ -9,8 +9,8 @@ from lenet_alexnet.checks import check_sections
 from lenet_alexnet.errors import UsageError, nearest
 
 
-def load_config(arguments: list[str]) -> tuple[list[str], Any]:
-    """The arguments without --config=FILE, and the config of that file."""
+def load_config(arguments: list[str]) -> tuple[list[str], Any, str]:
+    """The arguments without --config=FILE, the config of that file, and the file."""
     from lenet_alexnet import config as configs
 
     rest, path = [], None
@@ -26,7 +26,7 @@ def load_config(arguments: list[str]) -> tuple[list[str], Any]:
         raise UsageError("--config=FILE is missing")
     config = configs.load(path).get_config()
     check_sections(config, path)
-    return rest, config
+    return rest, config, path
 
 
 def parse(values: flags.FlagValues, argv: list[str], config: Any) -> list[str]:

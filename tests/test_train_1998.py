@@ -12,9 +12,9 @@ from lenet_alexnet.errors import Interrupted, UsageError
 from lenet_alexnet.experiment import build
 from lenet_alexnet.losses import penalty_eq9
 from lenet_alexnet.optimizers.sdlm import curvature
-from lenet_alexnet.side_by_side import train_seeds
 from lenet_alexnet.state import init_state
 from lenet_alexnet.step import make_refresh, make_train_step, make_train_steps
+from lenet_alexnet.sweep.vmap import train_seeds
 from tests.conftest import make_tiny_1998_config
 from tests.test_train import comparable, stop_after
 

@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", choices=[*SETS, []], metavar="SET")
     arguments = parser.parse_args()
     start.set_up()
-    from lenet_alexnet.side_by_side import train_seeds
+    from lenet_alexnet.sweep.vmap import train_seeds
 
     for name in arguments.sets or SETS:
         file, seeds, overrides = SETS[name]

@@ -15,7 +15,7 @@ RANGES = ("shift", "scale", "squeeze", "shear", "rotation")
 
 
 def create_preprocess(
-    *, mean: float, std: float, pad: int, distort: Mapping[str, float]
+    *, mean: float, std: float, pad: int, distort: Mapping[str, Number]
 ) -> Preprocess:
     """Bytes to what the network sees: /255, distorted (given keys), zero-padded, normalised.
 
@@ -26,7 +26,8 @@ def create_preprocess(
     """
     for name in distort.keys() - set(RANGES):
         raise UsageError(f"unknown data.distort.{name}: {nearest(name, RANGES)}")
-    active = any(distort.values())
+    # A sweep carries ranges as traced numbers, which are there to be used.
+    active = any(isinstance(value, jax.Array) or value for value in distort.values())
 
     def preprocess(images: Array, keys: Array | None = None, step: Array | None = None) -> Array:
         x = images.astype(jnp.float32) / 255

@@ -34,25 +34,29 @@ def squash_slope(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 # ---------------------------------------------------------------- initialisation
 
+Bound = Float[np.ndarray, "..."] | Float[Array, "..."]  # traced where a sweep carries the scale
+
 
 @dataclasses.dataclass(frozen=True)
 class Initialisation:
     """How trainable numbers are drawn; the fields are explained in `lenet_1998.py`."""
 
-    scale: float
-    power: float
+    scale: float | Float[Array, ""]
+    power: float | Float[Array, ""]
     bias: Literal["weights", "zero"]
     bias_in_fan_in: bool
     coefficient: tuple[float, float]
 
-    def bound(self, fan_in: Int[np.ndarray, "..."] | int) -> Float[np.ndarray, "..."]:
+    def bound(self, fan_in: Int[np.ndarray, "..."] | int) -> Bound:
         """Weights of a unit with `fan_in` inputs are uniform in +-bound."""
         inputs = np.asarray(fan_in, np.float32) + self.bias_in_fan_in
-        return np.asarray(self.scale / inputs**self.power)
+        bound = self.scale / inputs**self.power
+        return bound if isinstance(bound, jax.Array) else np.asarray(bound)
 
-    def bias_bound(self, fan_in: Int[np.ndarray, "..."] | int) -> Float[np.ndarray, "..."]:
+    def bias_bound(self, fan_in: Int[np.ndarray, "..."] | int) -> Bound:
         """Biases of a unit with `fan_in` inputs are uniform in +-bias_bound."""
-        return np.asarray(self.bound(fan_in) * (self.bias == "weights"))
+        bound = self.bound(fan_in)
+        return bound if self.bias == "weights" else np.zeros(bound.shape, np.float32)
 
 
 def uniform(low: Any, high: Any) -> Callable[..., Float[Array, "..."]]:

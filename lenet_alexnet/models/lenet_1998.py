@@ -36,8 +36,8 @@ class Network1998(nn.Module):
       dtype: in which the network computes; parameters are always float32.
     """
 
-    init_scale: float = 1.5
-    init_power: float = 0.5
+    init_scale: float | Float[Array, ""] = 1.5
+    init_power: float | Float[Array, ""] = 0.5
     bias_init: Literal["weights", "zero"] = "weights"
     bias_in_fan_in: bool = False
     coefficient_init: tuple[float, float] = (0.25, 0.25)

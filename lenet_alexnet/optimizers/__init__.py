@@ -11,13 +11,15 @@ from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.optimizers.schedules import create_schedule
 from lenet_alexnet.optimizers.sdlm import sdlm as make_sdlm
 
+Number = float | jax.Array  # a sweep carries numbers as traced ones
+
 
 class CurvatureOptions(NamedTuple):
     """When the curvature is estimated anew (in steps), on how many examples, and its mu."""
 
     every: int
     examples: int
-    mu: float
+    mu: Number
 
 
 class Optimizer(NamedTuple):
@@ -29,7 +31,7 @@ class Optimizer(NamedTuple):
 
 
 def create_optimizer(
-    *, name: str, learning_rate: float, schedule: Mapping[str, Any], total_steps: int,
+    *, name: str, learning_rate: Number, schedule: Mapping[str, Any], total_steps: int,
     to_steps: Callable[[str], int], curvature: Mapping[str, Any] | None = None, **options: Any,
 ) -> Optimizer:  # fmt: skip
     """The optimizer of a config.
@@ -71,12 +73,14 @@ def create_optimizer(
 
 
 def _sgd(
-    rate: optax.Schedule, *, momentum: float = 0.0, nesterov: bool = False,
-    weight_decay: float = 0.0,
+    rate: optax.Schedule, *, momentum: Number = 0.0, nesterov: bool = False,
+    weight_decay: Number = 0.0,
 ) -> optax.GradientTransformation:  # fmt: skip
+    # Without momentum there is no velocity in the state; a traced momentum is not 0.
+    velocity = momentum if isinstance(momentum, jax.Array) or momentum else None
     return optax.chain(
         optax.add_decayed_weights(weight_decay, mask=_kernels),
-        optax.sgd(rate, momentum=momentum or None, nesterov=nesterov),
+        optax.sgd(rate, momentum=velocity, nesterov=nesterov),
     )
 
 
@@ -88,7 +92,7 @@ def _adam(
 
 def _adamw(
     rate: optax.Schedule, *, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8,
-    weight_decay: float = 1e-4,
+    weight_decay: Number = 1e-4,
 ) -> optax.GradientTransformation:  # fmt: skip
     return optax.adamw(rate, b1, b2, eps, weight_decay=weight_decay, mask=_kernels)
 

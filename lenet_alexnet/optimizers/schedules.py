@@ -13,9 +13,10 @@ SHAPES = ("constant", "steps", "piecewise", "linear", "cosine")
 
 
 def create_schedule(
-    *, name: str, learning_rate: float, total_steps: int, to_steps: Callable[[str], int],
-    warmup: str = "0 steps", final: float = 0.0,
-    boundaries: Sequence[str] = (), factor: float = 0.1, values: Sequence[float] = (),
+    *, name: str, learning_rate: float | Array, total_steps: int, to_steps: Callable[[str], int],
+    warmup: str = "0 steps", final: float | Array = 0.0,
+    boundaries: Sequence[str] = (), factor: float | Array = 0.1,
+    values: Sequence[float | Array] = (),
 ) -> optax.Schedule:  # fmt: skip
     """A schedule of the config's `optimizer.schedule` section.
 

@@ -38,7 +38,9 @@ def step_sizes(
     return jax.tree.map(lambda h: eta / (mu + h), curvature)
 
 
-def sdlm(learning_rate: float | Schedule, *, mu: float = 0.02) -> optax.GradientTransformation:
+def sdlm(
+    learning_rate: float | Schedule, *, mu: float | Float[Array, ""] = 0.02
+) -> optax.GradientTransformation:
     """Update -eta / (mu + h) * gradient; `learning_rate` is eta, or a function of the step count.
 
     The state starts with h infinite, so nothing moves until `set_curvature` has been called.

@@ -1,0 +1,25 @@
+"""Sweeps: what a config file's `sweep()` is written with; `run.py` is the command."""
+
+from lenet_alexnet.sweep.expand import (
+    choice,
+    grid,
+    integers,
+    log_uniform,
+    product,
+    random,
+    seeds,
+    uniform,
+    zip_,
+)
+
+__all__ = [
+    "choice",
+    "grid",
+    "integers",
+    "log_uniform",
+    "product",
+    "random",
+    "seeds",
+    "uniform",
+    "zip_",
+]

@@ -1,0 +1,41 @@
+"""The flags of the `sweep` command, and its call."""
+
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+
+def define(values: flags.FlagValues) -> None:
+    """All but --config and --workdir."""
+    executors = ["auto", "vmap", "local", "slurm"]
+    choice = "vmap: one program for many trials; local: processes; auto: what fits"
+    flags.DEFINE_enum("executor", "auto", executors, choice, flag_values=values)
+    for name, text in (
+        ("dry-run", "print the trials, their grouping and their cost; start nothing"),
+        ("report", "write the tables and figures of what there is; start nothing"),
+        ("retry-failed", "run diverged, failed and killed trials again"),
+        ("fail-fast", "stop everything at the first trial that breaks"),
+    ):
+        flags.DEFINE_bool(name, False, text, flag_values=values)
+    halving = "successive halving: 1/N of the settings go on at each rung (0: all)"
+    flags.DEFINE_integer("halving", 0, halving, 0, flag_values=values)
+    metric = "what settings are ranked by"
+    flags.DEFINE_enum("metric", "top1_error", ["top1_error", "loss"], metric, flag_values=values)
+    jobs = "processes at once (0: one for each GPU or core)"
+    flags.DEFINE_integer("jobs", 0, jobs, 0, flag_values=values)
+    search = "so many trials asked of Optuna by the file's search()"
+    flags.DEFINE_integer("search", 0, search, 0, flag_values=values)
+
+
+def run(values: Any) -> int:
+    """Runs the sweep that the flags describe; returns the exit code."""
+    from lenet_alexnet import signals
+    from lenet_alexnet.sweep.run import Options, run_sweep
+
+    # Each flag has the name of its option, with dashes.
+    options = Options(**{name: values[name.replace("_", "-")].value for name in Options._fields})
+    with signals.catch() as stop_requested:
+        return run_sweep(
+            values.config_file, values.config, Path(values.workdir), options, stop_requested
+        )

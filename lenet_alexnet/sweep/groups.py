@@ -1,0 +1,76 @@
+"""Which trials train together: those that differ only in numbers that one program can carry."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lenet_alexnet import config as configs
+from lenet_alexnet.sweep.expand import Trial
+
+CARRIED = (
+    "seed",
+    "optimizer.learning_rate",
+    "optimizer.momentum",
+    "optimizer.weight_decay",
+    "optimizer.mu",
+    "optimizer.schedule.final",
+    "optimizer.schedule.factor",
+    "optimizer.schedule.values",
+    "train.loss.label_smoothing",
+    "train.loss.j",
+    "model.init_scale",
+    "model.init_power",
+    "model.dropout",
+    "data.distort.shift",
+    "data.distort.scale",
+    "data.distort.squeeze",
+    "data.distort.shear",
+    "data.distort.rotation",
+)
+# Zero means another program for these: no velocity in the state, no dropout.
+SWITCHES = ("optimizer.momentum", "model.dropout")
+# Larger images mean networks that fill a device alone.
+LARGEST_IMAGE = 64
+
+
+def carried(flat: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a flat config that a program can carry as numbers."""
+    return {key: flat[key] for key in CARRIED if key in flat}
+
+
+def signature(config: Any) -> str:
+    """Equal for configs that one program can train side by side."""
+    flat = configs.flatten(config)
+    rest = {key: value for key, value in flat.items() if configs.counts(key)}
+    for key, value in carried(flat).items():
+        rest[key] = len(value) if isinstance(value, list) else "number"
+    rest |= {key: bool(flat[key]) for key in SWITCHES if key in flat}
+    distort = [value for key, value in flat.items() if key.startswith("data.distort.")]
+    rest["data.distort"] = any(distort)
+    return json.dumps(rest, sort_keys=True)
+
+
+def group(
+    trials: Sequence[Trial], *, most: int, steps: Callable[[Trial], set[int]]
+) -> list[list[Trial]]:
+    """Trials that train together, at most so many at once, in the order of their first.
+
+    `steps` tells at which steps a trial has checkpoints: lanes go on from a step that all have.
+    """
+    groups: list[tuple[str, set[int], list[Trial]]] = []
+    signatures: dict[str, str] = {}
+    for trial in trials:
+        key, saved = signatures.setdefault(trial.id, signature(trial.config)), steps(trial)
+        for i, (other, common, members) in enumerate(groups):
+            fits = bool(common & saved) if common or saved else True
+            if other == key and fits and len(members) < most:
+                groups[i] = (key, common & saved, [*members, trial])
+                break
+        else:
+            groups.append((key, saved, [trial]))
+    return [members for _, _, members in groups]
+
+
+def may_share(config: Any) -> bool:
+    """Whether such a network is small enough to share a device with its like."""
+    return config.data.image_size <= LARGEST_IMAGE

@@ -1,0 +1,167 @@
+"""Workers as processes of this machine: groups with all of it, single trials with a share each."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from lenet_alexnet.errors import Interrupted
+from lenet_alexnet.sweep import trials as states
+from lenet_alexnet.sweep.trials import Sweep
+
+Job = list[str]  # the ids of the trials of one process
+
+
+class Share(NamedTuple):
+    """The part of the machine that a worker may use."""
+
+    cores: frozenset[int]
+    environment: dict[str, str]
+
+
+def own_cores() -> list[int]:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def shares(jobs: int) -> list[Share]:
+    """One for each GPU, or for each core; or so many as asked for (0: not asked)."""
+    cores = own_cores()
+    gpus = visible_gpus()
+    count = jobs or len(gpus) or len(cores)
+    result = []
+    for i in range(count):
+        mine = frozenset(cores[i::count]) or frozenset([cores[i % len(cores)]])
+        environment = {"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {}
+        if gpus and count > len(gpus):
+            part = 0.9 / -(-count // len(gpus))
+            environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{part:.2f}"
+        result.append(Share(mine, environment))
+    return result
+
+
+def visible_gpus() -> list[str]:
+    """The names of the GPUs that JAX would see, without starting JAX."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is not None:
+        return [name for name in listed.split(",") if name]
+    if os.environ.get("JAX_PLATFORMS") == "cpu" or shutil.which("nvidia-smi") is None:
+        return []
+    done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
+    return [str(i) for i, _ in enumerate(done.stdout.splitlines())] if not done.returncode else []
+
+
+class LocalExecutor:
+    """A queue of workers, as many at once as there are shares."""
+
+    def __init__(self, sweep: Sweep, *, jobs: int, fail_fast: bool) -> None:
+        self.sweep, self.fail_fast = sweep, fail_fast
+        self.shares, self.jobs = shares(jobs), jobs
+        self.running: dict[int, tuple[Job, subprocess.Popen]] = {}
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        until: float,
+        *,
+        stop_requested: Callable[[], bool],
+        watch: Callable[[list[str]], None],
+    ) -> None:
+        """Runs all jobs; `watch` is called often, with the ids of the trials at work.
+
+        Raises:
+          Interrupted: a stop was requested; all workers have saved.
+        """
+        whole = Share(frozenset(own_cores()), {})
+        alone = [job for job in jobs if len(job) == 1]
+        for group in (job for job in jobs if len(job) > 1):
+            # What made a group fail may be one trial's fault: they get their own processes.
+            alone += self._drain([group], [whole], until, stop_requested, watch)
+        self._drain(alone, self.shares, until, stop_requested, watch)
+
+    def _drain(
+        self,
+        queue: list[Job],
+        places: list[Share],
+        until: float,
+        stop_requested: Callable[[], bool],
+        watch: Callable[[list[str]], None],
+    ) -> list[Job]:
+        """Runs the queue over the places; returns the trials of groups that failed, one by one."""
+        queue, again = list(queue), []
+        try:
+            while queue or self.running:
+                free = [i for i in range(len(places)) if i not in self.running]
+                while queue and free and not stop_requested():
+                    place = free.pop(0)
+                    job = queue.pop(0)
+                    self.running[place] = (job, self._start(job, until, places[place]))
+                for place, (job, process) in list(self.running.items()):
+                    if process.poll() is not None:
+                        del self.running[place]
+                        again += self._ended(job, process.returncode)
+                        if self.fail_fast and self._broken(job):
+                            queue.clear()
+                            self._stop()
+                watch([name for job, _ in self.running.values() for name in job])
+                if stop_requested():
+                    self._stop()
+                    raise Interrupted("stopped, all saved: run the same command again")
+                time.sleep(0.1)
+        finally:
+            self._stop()
+        return again
+
+    def _start(self, job: Job, until: float, share: Share) -> subprocess.Popen:
+        for name in job:
+            (self.sweep.folder(name) / "end.json").unlink(missing_ok=True)
+        command = [sys.executable, "-m", "lenet_alexnet.sweep.worker", str(self.sweep.root)]
+        command += [str(until), *job]
+        with self.sweep.log_file(job[0]).open("a") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,  # its end tells the worker that we are gone
+                stdout=log,
+                stderr=log,
+                env=os.environ | share.environment | {"LENET_ALEXNET_LAUNCHER": str(os.getpid())},
+                start_new_session=True,  # Ctrl-C is ours to pass on
+            )
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(process.pid, share.cores)
+        return process
+
+    def _ended(self, job: Job, code: int) -> list[Job]:
+        """Records what a dead worker could not; returns the trials to run one by one."""
+        open_ones = [name for name in job if self.sweep.status(name)[0] not in states.ENDED]
+        if code in (0, Interrupted.exit_code) or not open_ones:
+            return []
+        if len(job) > 1:
+            print(f"a group of {len(job)} failed ({last_line(self.sweep, job)}): its trials "
+                  "go on one by one", file=sys.stderr, flush=True)  # fmt: skip
+            return [[name] for name in open_ones]
+        by = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        status = states.KILLED if code < 0 else states.FAILED
+        self.sweep.end(job[0], status, f"{by}; {last_line(self.sweep, job)}")
+        return []
+
+    def _broken(self, job: Job) -> bool:
+        return any(self.sweep.status(name)[0] in states.BROKEN for name in job)
+
+    def _stop(self) -> None:
+        """Asks all workers to save and waits for them."""
+        for _, process in self.running.values():
+            process.terminate()
+        for _, process in self.running.values():
+            process.wait()
+        self.running.clear()
+
+
+def last_line(sweep: Sweep, job: Job) -> str:
+    """The last line of a worker's log, which has the error if there was one."""
+    lines = sweep.log_file(job[0]).read_text(errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("error: ") if lines else "no output"

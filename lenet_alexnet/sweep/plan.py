@@ -1,0 +1,92 @@
+"""What a sweep would do and cost, without starting anything."""
+
+import functools
+import json
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from lenet_alexnet.duration import to_steps
+from lenet_alexnet.errors import LenetAlexnetError
+from lenet_alexnet.record import read_json
+from lenet_alexnet.sweep.expand import Trial
+from lenet_alexnet.sweep.local import Job
+from lenet_alexnet.sweep.trials import COMPLETED, Sweep
+
+MOST_ROWS = 40
+_examples: dict[str, int] = {}
+
+
+def describe(sweep: Sweep, trials: Sequence[Trial], jobs: Sequence[Job], executor: str) -> str:
+    """The trials, how they are grouped, and the training images, multiply-adds and time of each."""
+    place = {name: i for i, job in enumerate(jobs) for name in job}
+    lines = []
+    for trial in trials[:MOST_ROWS]:
+        where = f"job {place[trial.id]}" if trial.id in place else sweep.status(trial.id)[0]
+        overrides = " ".join(f"{key}={value}" for key, value in trial.overrides.items())
+        lines.append(f"{trial.id}  {where:<10} {overrides}")
+    if len(trials) > MOST_ROWS:
+        lines.append(f"... and {len(trials) - MOST_ROWS} more")
+    done = len(trials) - len(place)
+    lines.append(f"{len(trials)} trials, {done} at their end already, {len(place)} to run")
+    groups = [len(job) for job in jobs if len(job) > 1]
+    sizes = ", ".join(f"{n} of {size}" for size, n in sorted(Counter(groups).items()))
+    if groups:
+        lines.append(f"as one program each: {sizes} trials ({executor})")
+    if len(jobs) > len(groups):
+        lines.append(f"as a process each: {len(jobs) - len(groups)} trials ({executor})")
+    return "\n".join([*lines, *_cost(sweep, [t for t in trials if t.id in place], trials)])
+
+
+def _cost(sweep: Sweep, left: Sequence[Trial], trials: Sequence[Trial]) -> list[str]:
+    try:
+        images = [training_images(trial.config) for trial in left]
+    except LenetAlexnetError as error:
+        return [f"cost unknown: {error}"]
+    work = 6e-12 * sum(
+        n * multiply_adds(json.dumps(trial.config.model.to_dict(), sort_keys=True))
+        for n, trial in zip(images, left, strict=True)
+    )
+    lines = [f"to train: {sum(images):,} images, {work:,.3g} TFLOP"]
+    speeds = []
+    for trial in trials:
+        if sweep.status(trial.id)[0] == COMPLETED:
+            summary = read_json(sweep.folder(trial.id) / "summary.json")
+            seconds = summary["train_seconds"] / summary.get("side_by_side", 1)
+            speeds.append(training_images(trial.config) / max(seconds, 1e-3))
+    if speeds:
+        seconds = sum(images) / statistics.median(speeds)
+        lines.append(f"about {seconds / 60:,.1f} minutes of one device, by the trials that ended")
+    return lines
+
+
+def training_images(config: Any) -> int:
+    """How many images a run trains on, each pass counted."""
+    batch = config.train.batch_size
+    return batch * to_steps(config.train.duration, batch_size=batch, examples=examples(config))
+
+
+def total_epochs(config: Any) -> float:
+    """The passes over the training set."""
+    return training_images(config) / examples(config)
+
+
+def examples(config: Any) -> int:
+    """The size of the training set; each is read once."""
+    key = json.dumps(config.data.to_dict(), sort_keys=True)
+    if key not in _examples:
+        from lenet_alexnet.experiment import load
+
+        _examples[key] = len(load(config, config.data.train))
+    return _examples[key]
+
+
+@functools.cache
+def multiply_adds(model: str) -> int:
+    """Of one image forward; a training step takes three times that."""
+    from lenet_alexnet import info
+    from lenet_alexnet.models import create_model
+
+    network = create_model(**json.loads(model))
+    return info.describe(network, network.input_shape)["total_multiply_adds"]

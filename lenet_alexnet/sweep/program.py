@@ -1,0 +1,161 @@
+"""Many runs as one program: each lane builds its optimizer, loss and network from its own numbers.
+
+A lane is a run; the arrays of all lanes are stacked on their first axis. What is built inside the
+traced function takes the lane's numbers as they come, so one program serves every lane; a number
+that all lanes share stays a constant of the program.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from lenet_alexnet import config as configs
+from lenet_alexnet import step as steps
+from lenet_alexnet.experiment import (
+    Experiment,
+    build_losses,
+    build_optimizer,
+    build_preprocess,
+    build_views,
+)
+from lenet_alexnet.models import create_model
+from lenet_alexnet.state import Metrics, TrainState, init_state
+from lenet_alexnet.sweep.groups import carried
+
+LANES = PartitionSpec("lanes")
+
+
+class Lane(NamedTuple):
+    """What sets a run apart inside the program: numbers by config entry, and its keys."""
+
+    numbers: dict[str, Any]
+    init_key: Any
+    key: Any
+
+
+def stack_lanes(lane_configs: Sequence[Any]) -> Lane:
+    """All lanes; only numbers in which the configs differ are carried, seeds as keys."""
+    flats = [carried(configs.flatten(config)) for config in lane_configs]
+    seeds = [flat.pop("seed") for flat in flats]
+    numbers = {
+        key: np.array([flat[key] for flat in flats], np.float32)
+        for key in flats[0]
+        if any(flat[key] != flats[0][key] for flat in flats)
+    }
+    # Each lane's keys are those of its run alone (train.py).
+    pairs = jax.vmap(jax.random.split)(jnp.stack([jax.random.key(seed) for seed in seeds]))
+    return Lane(numbers, pairs[:, 0], pairs[:, 1])
+
+
+def with_numbers(config: Any, numbers: dict[str, Any]) -> ConfigDict:
+    """A copy of the config with a lane's numbers, traced ones too, in their places."""
+    copy = ConfigDict(config.to_dict(), type_safe=False)
+    for name, value in numbers.items():
+        *sections, last = name.split(".")
+        place = copy
+        for section in sections:
+            place = place[section]
+        # The parts of a list come as one array.
+        place[last] = tuple(value) if getattr(value, "ndim", 0) else value
+    return copy
+
+
+class Programs:
+    """The functions of one lane: to start, train, evaluate."""
+
+    def __init__(self, config: Any, experiment: Experiment) -> None:
+        self.config, self.e = config, experiment
+        self.variants = config.data.variants
+
+    def _build(self, lane: Lane) -> tuple[Any, Any, Any, Any, Any]:
+        config = with_numbers(self.config, lane.numbers)
+        return (
+            create_model(precision=config.train.precision, **config.model),
+            build_optimizer(config, len(self.e.train_data)).tx,
+            build_preprocess(config, self.e.in_steps),
+            *build_losses(config),
+        )
+
+    def init(self, lane: Lane, blank: Any) -> TrainState:
+        """A fresh state; of the image only the shape counts."""
+        model, tx, preprocess, _, _ = self._build(lane)
+        average = bool(self.config.train.average)
+        return init_state(model, tx, preprocess, lane.init_key, blank, average=average)
+
+    def train(self, of_lane: tuple, shared: tuple) -> tuple[TrainState, Metrics]:
+        """The steps of one dispatch; for the arguments see `step.make_train_steps`."""
+        state, lane, order = of_lane
+        images, labels, count, fresh = shared
+        model, tx, preprocess, loss, _ = self._build(lane)
+        step = steps.make_train_step(
+            model, tx, loss, preprocess, variants=self.variants,
+            accumulate=self.config.train.accumulate, average=self.config.train.average,
+        )  # fmt: skip
+        train_steps = steps.make_train_steps(step)
+        return train_steps(state, images, labels, order, count, fresh, lane.key)
+
+    def refresh(self, of_lane: tuple, images: Any) -> TrainState:
+        """The curvature of a 1998 network, estimated anew."""
+        state, lane, index = of_lane
+        model, _, preprocess, _, _ = self._build(lane)
+        refresh = steps.make_refresh(model, preprocess, variants=self.variants)
+        return refresh(state, images, index, lane.key)
+
+    def evaluate(self, of_lane: tuple, shared: tuple) -> Metrics:
+        """The sums over one split."""
+        variables, lane = of_lane
+        model, _, preprocess, _, loss = self._build(lane)
+        batch_size = min(self.config.eval.batch_size, len(shared[1]))
+        scores = steps.make_scores(model, preprocess, build_views(self.config))
+        return steps.make_evaluate(scores, loss, batch_size)(Metrics.zero(), variables, *shared)
+
+
+class Devices:
+    """Where lanes live: spread evenly over all devices, and on each either at once or in turn.
+
+    An accelerator is filled by lanes side by side (vmap). A core is full with one: there a lane at
+    a time, its arrays in the cache, is faster (lax.map) and the cores are devices of their own.
+    """
+
+    def __init__(self, lanes: int, *, at_once: bool | None = None) -> None:
+        devices = jax.devices()[:lanes]
+        self.at_once = devices[0].platform != "cpu" if at_once is None else at_once
+        self.mesh = Mesh(np.array(devices), ("lanes",))
+        # Lanes that fill up the last device repeat the last lane; nobody looks at them.
+        self.index = np.minimum(np.arange(-(-lanes // len(devices)) * len(devices)), lanes - 1)
+        self._spread = NamedSharding(self.mesh, LANES)
+        self._everywhere = NamedSharding(self.mesh, PartitionSpec())
+
+    def spread(self, stacked: Any) -> Any:
+        """Arrays with a lane axis, padded, each device with its lanes."""
+        padded = jax.tree.map(lambda x: x[self.index], stacked)
+        return jax.device_put(padded, self._spread)
+
+    def everywhere(self, shared: Any) -> Any:
+        """Arrays that all lanes read, on every device."""
+        return jax.device_put(shared, self._everywhere)
+
+    def jit(self, function: Callable[..., Any], *, donate: bool = False) -> Any:
+        """(lanes, shared) -> results of `function` for each lane, compiled at the first call."""
+
+        def over_lanes(lanes: Any, shared: Any) -> Any:
+            if self.at_once:
+                return jax.vmap(function, in_axes=(0, None))(lanes, shared)
+            return jax.lax.map(lambda lane: function(lane, shared), lanes)
+
+        mapped = jax.shard_map(
+            over_lanes,
+            mesh=self.mesh,
+            in_specs=(LANES, PartitionSpec()),
+            out_specs=LANES,
+            check_vma=False,
+        )
+        if not donate:
+            return jax.jit(mapped)
+        # The state, first of what belongs to the lanes, is given up for the new one.
+        return jax.jit(lambda state, rest, shared: mapped((state, *rest), shared), donate_argnums=0)

@@ -1,0 +1,194 @@
+"""The `sweep` command: plan, run what is missing, report."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from ml_collections import ConfigDict
+
+from lenet_alexnet import config as configs
+from lenet_alexnet.errors import LenetAlexnetError, UsageError
+from lenet_alexnet.sweep import halving, plan, results
+from lenet_alexnet.sweep import trials as states
+from lenet_alexnet.sweep.expand import Trial, expand
+from lenet_alexnet.sweep.groups import group, may_share, signature
+from lenet_alexnet.sweep.live import Live
+from lenet_alexnet.sweep.local import Job, LocalExecutor
+from lenet_alexnet.sweep.slurm import SlurmExecutor
+from lenet_alexnet.sweep.trials import Sweep
+
+
+class Options(NamedTuple):
+    """The command's flags."""
+
+    executor: str = "auto"
+    dry_run: bool = False
+    report: bool = False
+    retry_failed: bool = False
+    fail_fast: bool = False
+    halving: int = 0
+    metric: str = "top1_error"
+    jobs: int = 0
+    search: int = 0
+
+
+class Executor(Protocol):
+    """What runs jobs: each a process that trains the named trials up to a share of the run."""
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        until: float,
+        *,
+        stop_requested: Callable[[], bool],
+        watch: Callable[[list[str]], None],
+    ) -> None:
+        """Returns when all jobs have ended."""
+
+
+def run_sweep(
+    path: str,
+    base: ConfigDict,
+    workdir: Path,
+    options: Options,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> int:
+    """Runs the sweep of config file `path` over `base`; returns the exit code.
+
+    Raises:
+      UsageError: see `expand`; an unknown executor; another sweep's workdir.
+    """
+    _check(options)
+    with contextlib.closing(Sweep(workdir)) as sweep:
+        if options.search:
+            from lenet_alexnet.sweep.search import run_search
+
+            run = make_runner(sweep, base, options)
+            sweep.open(base, path)
+            trials = run_search(path, base, sweep, options, run, stop_requested)
+            return _report(sweep, trials, options)
+        trials, repeated = expand(configs.load(path), base, path)
+        if repeated:
+            print(f"{repeated} of the sweep's trials are repetitions and run once", file=sys.stderr)
+        if options.dry_run:
+            sweep.check(base)
+            jobs = make_jobs(sweep, trials, base, options)
+            print(plan.describe(sweep, trials, jobs, options.executor))
+            return 0
+        if not options.report:
+            _run(sweep, path, trials, base, options, stop_requested)
+        return _report(sweep, trials, options)
+
+
+def _run(
+    sweep: Sweep,
+    path: str,
+    trials: Sequence[Trial],
+    base: ConfigDict,
+    options: Options,
+    stop_requested: Callable[[], bool],
+) -> None:
+    """Runs what is missing; results.csv is written at any end."""
+    run = make_runner(sweep, base, options)
+    make_jobs(sweep, trials, base, options)  # Before anything is written: it may be refused.
+    sweep.open(base, path)
+    _prepare(sweep, trials, options)
+    try:
+        if options.halving:
+            halving.run(sweep, trials, options.halving, options.metric, run, stop_requested)
+        else:
+            run(trials, 1.0, stop_requested)
+    finally:
+        results.write_csv(results.collect(sweep, trials), sweep.root / "results.csv")
+
+
+def _check(options: Options) -> None:
+    if options.search and options.dry_run:
+        raise UsageError("--search has no --dry-run: what is tried depends on what was found")
+    if options.halving < 0 or options.halving == 1:
+        raise UsageError(f"--halving={options.halving} is not 0 (off) or at least 2")
+
+
+def _prepare(sweep: Sweep, trials: Sequence[Trial], options: Options) -> None:
+    for trial in trials:
+        sweep.add(trial)
+        if options.retry_failed and sweep.status(trial.id)[0] in states.BROKEN:
+            sweep.forget(trial.id)
+    left = states.remaining(sweep, trials)
+    done = len(trials) - len(left)
+    if done:
+        print(f"{done} of {len(trials)} trials have come to their end before", file=sys.stderr)
+
+
+def make_jobs(
+    sweep: Sweep, trials: Sequence[Trial], base: ConfigDict, options: Options
+) -> list[Job]:
+    """Which trials that are still to run share a process.
+
+    Raises:
+      UsageError: --executor=vmap, and trials differ in more than numbers.
+    """
+    left = states.remaining(sweep, trials)
+    if options.executor in ("local", "slurm"):
+        return [[trial.id] for trial in left]
+    if options.executor == "vmap":
+        kinds = len({signature(trial.config) for trial in trials})
+        if kinds == len(trials) > 1:
+            raise UsageError(
+                "--executor=vmap: no two trials differ only in numbers that one program carries; "
+                "use --executor=auto or local"
+            )
+    elif not may_share(base):
+        return [[trial.id] for trial in left]
+    groups = group(left, most=base.launch.lanes, steps=lambda trial: sweep.saved_steps(trial.id))
+    return [[trial.id for trial in members] for members in groups]
+
+
+Run = Callable[[Sequence[Trial], float, Callable[[], bool]], None]
+
+
+def make_runner(sweep: Sweep, base: ConfigDict, options: Options) -> Run:
+    """The function that runs trials up to a share of their length with the chosen executor."""
+    executor: Executor
+    if options.executor == "slurm":
+        executor = SlurmExecutor(sweep, base.launch, fail_fast=options.fail_fast)
+    else:
+        executor = LocalExecutor(sweep, jobs=options.jobs, fail_fast=options.fail_fast)
+
+    def run(trials: Sequence[Trial], until: float, stop_requested: Callable[[], bool]) -> None:
+        jobs = make_jobs(sweep, trials, base, options)
+        live = Live(sweep, trials)
+        try:
+            executor.run(jobs, until, stop_requested=stop_requested, watch=live.watch)
+        finally:
+            live.finish()
+        broken = [t.id for t in trials if sweep.status(t.id)[0] in states.BROKEN]
+        if options.fail_fast and broken:
+            error = sweep.status(broken[0])[1]
+            raise LenetAlexnetError(f"--fail-fast: trial {broken[0]} broke: {error}")
+
+    return run
+
+
+def _report(sweep: Sweep, trials: Sequence[Trial], options: Options) -> int:
+    """Writes results.csv and the figures, prints the table; 1 if a trial broke or is missing."""
+    if not (sweep.root / "trials").is_dir():
+        raise UsageError(f"'{sweep.root}' holds no sweep yet")
+    rows = results.collect(sweep, trials)
+    results.write_csv(rows, sweep.root / "results.csv")
+    print(results.table(rows, options.metric))
+    for row in rows:
+        if row.status in states.BROKEN:
+            print(f"{row.trial.id} {row.status}: {row.values['error']}", file=sys.stderr)
+    files = [sweep.root / "results.csv"]
+    try:
+        from lenet_alexnet.sweep import figures
+
+        files += figures.draw(sweep, rows, options.metric)
+    except ModuleNotFoundError:
+        print("no figures: pip install 'lenet-alexnet[plots]'", file=sys.stderr)
+    print("written: " + ", ".join(str(file) for file in files))
+    ended = [row.status in (states.COMPLETED, states.STOPPED, states.DIVERGED) for row in rows]
+    return 0 if all(ended) else 1

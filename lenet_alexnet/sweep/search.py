@@ -1,0 +1,69 @@
+"""Search by Optuna over the same folders: a config file's `search(trial)` returns overrides."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lenet_alexnet import config as configs
+from lenet_alexnet.errors import UsageError
+from lenet_alexnet.sweep import results
+from lenet_alexnet.sweep import trials as states
+from lenet_alexnet.sweep.expand import Names, Trial, make_trial
+from lenet_alexnet.sweep.trials import Sweep
+
+AT_ONCE = 8  # trials asked for together, so that they can share a program
+
+
+def run_search(
+    path: str, base: Any, sweep: Sweep, options: Any, run: Any, stop_requested: Callable[[], bool]
+) -> list[Trial]:
+    """Asks Optuna for trials until `options.search` have ended; goes on where it was stopped.
+
+    Raises:
+      UsageError: no Optuna, or no search() in the file.
+    """
+    try:
+        import optuna
+        from optuna.storages.journal import JournalFileBackend
+    except ModuleNotFoundError as error:
+        raise UsageError("--search needs Optuna: pip install 'lenet-alexnet[search]'") from error
+    module, names = configs.load(path), Names(base)
+    if not hasattr(module, "search"):
+        raise UsageError(f"config file '{path}' has no search(trial): see sweep/search.py")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    file = JournalFileBackend(str(sweep.root / "optuna.log"))
+    study = optuna.create_study(
+        study_name="sweep",
+        storage=optuna.storages.JournalStorage(file),
+        sampler=optuna.samplers.TPESampler(seed=base.seed, constant_liar=True),
+        load_if_exists=True,
+    )
+    known: dict[str, Trial] = {}
+
+    def make(overrides: dict[str, Any]) -> Trial:
+        trial = make_trial(base, overrides, names)
+        sweep.add(trial)
+        return known.setdefault(trial.id, trial)
+
+    # Those that were asked for and not told, as their launcher was killed, come first.
+    told = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL)
+    asked = []
+    for old in study.trials:
+        if "overrides" in old.user_attrs:
+            trial = make(old.user_attrs["overrides"])
+            asked += [] if old.state in told else [(old.number, trial)]
+    while True:
+        while len(asked) < AT_ONCE and len(study.trials) < options.search:
+            new = study.ask()
+            overrides = module.search(new)
+            new.set_user_attr("overrides", overrides)
+            asked.append((new.number, make(overrides)))
+        if not asked:
+            return list(known.values())
+        run([trial for _, trial in asked], 1.0, stop_requested)
+        for number, trial in asked:
+            (row,) = results.collect(sweep, [trial])
+            if row.status == states.COMPLETED:
+                study.tell(number, row.values[options.metric])
+            else:
+                study.tell(number, state=optuna.trial.TrialState.FAIL)
+        asked = []

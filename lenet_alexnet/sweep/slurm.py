@@ -1,0 +1,150 @@
+"""Workers as Slurm job arrays through submitit: one task a trial, again after a preemption."""
+
+import getpass
+import importlib.util
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lenet_alexnet.errors import Interrupted, LenetAlexnetError, UsageError
+from lenet_alexnet.record import read_json, write_json
+from lenet_alexnet.sweep import trials as states
+from lenet_alexnet.sweep.local import Job
+from lenet_alexnet.sweep.trials import Sweep
+
+POLL_SECONDS = 5.0
+
+
+class Task:
+    """What a Slurm task does: it runs a worker, and at a time limit lets it save and comes back."""
+
+    def __init__(self, command: list[str], log: str) -> None:
+        self.command, self.log = command, log
+        self.process: subprocess.Popen | None = None
+
+    def __call__(self) -> int:
+        """The worker's exit code."""
+        with Path(self.log).open("a") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
+        return self.process.wait()
+
+    def checkpoint(self) -> Any:
+        """Called by submitit before the time limit and at preemption."""
+        from submitit.helpers import DelayedSubmission
+
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait()
+        return DelayedSubmission(Task(self.command, self.log))
+
+
+class SlurmExecutor:
+    """Submits what is not in the queue yet, and waits until it has left it."""
+
+    def __init__(self, sweep: Sweep, launch: Any, *, fail_fast: bool) -> None:
+        """Raises UsageError if submitit or Slurm's commands are missing."""
+        if importlib.util.find_spec("submitit") is None:
+            raise UsageError("--executor=slurm needs submitit: pip install 'lenet-alexnet[slurm]'")
+        if shutil.which("sbatch") is None or shutil.which("squeue") is None:
+            raise UsageError("--executor=slurm needs Slurm's sbatch and squeue: none on the PATH")
+        import submitit
+
+        self.sweep, self.fail_fast = sweep, fail_fast
+        self.submitit = submitit.AutoExecutor(
+            folder=sweep.root / "slurm", cluster="slurm", slurm_max_num_timeout=launch.requeue
+        )
+        self.submitit.update_parameters(
+            name="lenet-alexnet",
+            timeout_min=launch.time_limit,
+            cpus_per_task=launch.cpus_per_trial,
+            slurm_array_parallelism=launch.parallel,
+        )
+        if launch.partition:
+            self.submitit.update_parameters(slurm_partition=launch.partition)
+        if launch.gpus_per_trial:
+            self.submitit.update_parameters(gpus_per_node=launch.gpus_per_trial)
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        until: float,
+        *,
+        stop_requested: Callable[[], bool],
+        watch: Callable[[list[str]], None],
+    ) -> None:
+        """Runs all jobs; those that an earlier launcher submitted and still run are waited for.
+
+        Raises:
+          Interrupted: a stop was requested; what was submitted goes on.
+        """
+        queued = queue()
+        waiting = {job[0]: name for job in jobs if (name := self._submitted(job)) in queued}
+        fresh = [job for job in jobs if job[0] not in waiting]
+        waiting |= self._submit(fresh, until)
+        by_first = {job[0]: job for job in jobs}
+        while waiting:
+            queued = queue()
+            for first, name in list(waiting.items()):
+                if name not in queued:
+                    del waiting[first]
+                    self._ended(by_first[first])
+                    if self.fail_fast and self.sweep.status(first)[0] in states.BROKEN:
+                        self._cancel(waiting)
+                        return
+            watch([name for first in waiting for name in by_first[first]])
+            if stop_requested():
+                raise Interrupted("stopped watching; the submitted jobs go on: run again to watch")
+            if waiting:
+                time.sleep(POLL_SECONDS)
+
+    def _submit(self, jobs: Sequence[Job], until: float) -> dict[str, str]:
+        if not jobs:
+            return {}
+        tasks = []
+        for job in jobs:
+            self.sweep.folder(job[0]).joinpath("end.json").unlink(missing_ok=True)
+            command = [sys.executable, "-m", "lenet_alexnet.sweep.worker"]
+            command += [str(self.sweep.root.resolve()), str(until), *job]
+            tasks.append(Task(command, str(self.sweep.log_file(job[0]).resolve())))
+        try:
+            with self.submitit.batch():  # one array
+                submitted = [self.submitit.submit(task) for task in tasks]
+        except Exception as error:  # submitit passes on what sbatch says.
+            line = str(error).strip().split("\n")[0]
+            raise LenetAlexnetError(f"sbatch refused the jobs: {line}") from error
+        for job, task in zip(jobs, submitted, strict=True):
+            write_json(self.sweep.folder(job[0]) / "slurm.json", {"job": task.job_id})
+        return {job[0]: task.job_id for job, task in zip(jobs, submitted, strict=True)}
+
+    def _submitted(self, job: Job) -> str:
+        """The Slurm name of the task that an earlier launcher submitted for a job, or ''."""
+        path = self.sweep.folder(job[0]) / "slurm.json"
+        return read_json(path)["job"] if path.exists() else ""
+
+    def _ended(self, job: Job) -> None:
+        """A task that left the queue without a result died, or was cancelled."""
+        for name in job:
+            if self.sweep.status(name)[0] == states.PENDING:
+                self.sweep.end(name, states.KILLED, f"left the queue; see {self.sweep.root}/slurm")
+
+    def _cancel(self, waiting: dict[str, str]) -> None:
+        subprocess.run(["scancel", *waiting.values()], check=False, capture_output=True)
+
+
+def queue() -> set[str]:
+    """The names (array_task) of this user's tasks that wait or run.
+
+    Raises:
+      LenetAlexnetError: Slurm does not answer.
+    """
+    command = ["squeue", "--array", "--noheader", "--format=%i", f"--user={getpass.getuser()}"]
+    for attempt in range(5):
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode == 0:
+            return set(done.stdout.split())
+        time.sleep(2.0**attempt)
+    raise LenetAlexnetError(f"squeue fails: {done.stderr.strip()}")

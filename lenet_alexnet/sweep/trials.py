@@ -1,0 +1,153 @@
+"""A sweep's folder: one run directory a trial, and what became of each."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from ml_collections import ConfigDict
+
+from lenet_alexnet import config as configs
+from lenet_alexnet.errors import UsageError
+from lenet_alexnet.record import read_json, write_json
+from lenet_alexnet.sweep.expand import Override, Trial
+
+COMPLETED, DIVERGED, FAILED, KILLED = "completed", "diverged", "failed", "killed"
+STOPPED, PARTIAL, PENDING = "stopped", "partial", "pending"
+BROKEN = (DIVERGED, FAILED, KILLED)
+ENDED = (COMPLETED, STOPPED, *BROKEN)
+
+
+class Sweep:
+    """The folder: trials/<hash of the config>/ are runs, sweep.json says which sweep it is."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._lock: TextIO | None = None
+
+    def open(self, base: ConfigDict, file: str) -> None:
+        """Creates the folder, or verifies that it holds this sweep, and locks it.
+
+        Raises:
+          UsageError: not writable, a run's or another sweep's folder, or another launcher at work.
+        """
+        if (self.root / "config.json").exists():
+            raise UsageError(f"workdir '{self.root}' holds a run, no sweep: name another workdir")
+        try:
+            (self.root / "trials").mkdir(parents=True, exist_ok=True)
+            (self.root / "logs").mkdir(exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"workdir '{self.root}' is not writable: {error.strerror}") from error
+        self.check(base)
+        self._lock = lock(self.root / ".lock", wait=False)
+        if self._lock is None:
+            raise UsageError(f"another launcher is at work in '{self.root}'")
+        write_json(self.root / "sweep.json", {"file": file, "base": base.to_dict()})
+
+    def close(self) -> None:
+        """Lets another launcher in."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def check(self, base: ConfigDict) -> None:
+        """Raises UsageError if the folder holds a sweep over another config."""
+        if (self.root / "sweep.json").exists():
+            changed = configs.differences(read_json(self.root / "sweep.json")["base"], base)
+            if changed:
+                raise UsageError(
+                    f"workdir '{self.root}' holds another sweep ({'; '.join(changed)}): "
+                    "name another workdir"
+                )
+
+    def folder(self, trial_id: str) -> Path:
+        """The run directory of a trial."""
+        return self.root / "trials" / trial_id
+
+    def log_file(self, name: str) -> Path:
+        """Where a process's own output goes."""
+        return self.root / "logs" / f"{name}.log"
+
+    def add(self, trial: Trial) -> None:
+        """Writes trial.json, from which a process of its own trains it."""
+        folder = self.folder(trial.id)
+        folder.mkdir(exist_ok=True)
+        content = {"overrides": trial.overrides, "config": trial.config.to_dict()}
+        write_json(folder / "trial.json", content)
+
+    def read(self, trial_id: str) -> tuple[Override, ConfigDict]:
+        """The overrides and the config that `add` wrote."""
+        content = read_json(self.folder(trial_id) / "trial.json")
+        return content["overrides"], ConfigDict(content["config"])
+
+    def status(self, trial_id: str) -> tuple[str, str]:
+        """One of the states above, and the error of a broken trial."""
+        folder = self.folder(trial_id)
+        if (folder / "end.json").exists():
+            end = read_json(folder / "end.json")
+            return end["status"], end["error"]
+        if (folder / "summary.json").exists():
+            summary = read_json(folder / "summary.json")
+            if summary["status"] == DIVERGED:
+                return DIVERGED, f"not finite at step {summary['step']}"
+            if summary["status"] == COMPLETED:
+                return COMPLETED, ""
+        return (PARTIAL if (folder / "config.json").exists() else PENDING), ""
+
+    def end(self, trial_id: str, status: str, error: str = "") -> None:
+        """Records that a trial failed, was killed or was stopped."""
+        write_json(self.folder(trial_id) / "end.json", {"status": status, "error": error})
+
+    def forget(self, trial_id: str) -> None:
+        """Makes a broken trial one to run: a diverged one from the start."""
+        folder = self.folder(trial_id)
+        if self.status(trial_id)[0] == DIVERGED:
+            for name in ("checkpoints", "summary.json", "metrics.jsonl", "step_sizes.jsonl"):
+                path = folder / name
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+        (folder / "end.json").unlink(missing_ok=True)
+
+    def saved_steps(self, trial_id: str) -> set[int]:
+        """The steps of a trial's checkpoints."""
+        folder = self.folder(trial_id) / "checkpoints"
+        if not folder.is_dir():
+            return set()
+        return {int(path.name) for path in folder.iterdir() if path.name.isdigit()}
+
+    def rows(self, trial_id: str) -> list[dict[str, Any]]:
+        """The lines of a trial's metrics.jsonl so far."""
+        path = self.folder(trial_id) / "metrics.jsonl"
+        if not path.exists():
+            return []
+        text = path.read_text()
+        whole = text[: text.rfind("\n") + 1]
+        return [json.loads(line) for line in whole.splitlines()]
+
+
+def lock(path: Path, *, wait: bool) -> TextIO | None:
+    """The file, locked until it is closed or its process ends; None if taken and not waited for."""
+    file = path.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        file.close()
+        return None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def selecting_split(config: Any) -> str:
+    """What choices are made on: the validation split, or the test split where there is none."""
+    return "validation" if config["data"]["validation"] else "test"
+
+
+def remaining(sweep: Sweep, trials: Sequence[Trial]) -> list[Trial]:
+    """The trials that have not come to an end."""
+    return [trial for trial in trials if sweep.status(trial.id)[0] not in ENDED]

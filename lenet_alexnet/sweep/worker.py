@@ -1,0 +1,102 @@
+"""The process that trains one trial, or several as one program:
+
+python -m lenet_alexnet.sweep.worker ROOT UNTIL ID...
+
+It ends with the exit codes of `train`; 0 also if it stopped at UNTIL, a share of the run.
+"""
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from lenet_alexnet.errors import Diverged, Interrupted, LenetAlexnetError
+from lenet_alexnet.sweep import trials as states
+from lenet_alexnet.sweep.local import own_cores
+from lenet_alexnet.sweep.trials import Sweep
+
+
+def main(arguments: list[str]) -> int:
+    """Trains; whatever goes wrong with a single trial is recorded with it."""
+    from lenet_alexnet import signals, start
+
+    root, until, ids = Path(arguments[0]), float(arguments[1]), arguments[2:]
+    sweep = Sweep(root)
+    # A worker of a launcher that was killed may still be saving: wait for it.
+    locks = [states.lock(sweep.folder(name) / ".lock", wait=True) for name in ids]
+    start.set_up()
+    with signals.catch() as stop_requested:
+        if os.environ.get("LENET_ALEXNET_LAUNCHER"):
+            threading.Thread(target=_end_with_launcher, daemon=True).start()
+        try:
+            if len(ids) == 1:
+                _one(sweep, ids[0], until, stop_requested)
+            else:
+                _several(sweep, ids, until, stop_requested)
+        except Diverged:
+            return 0  # Its summary says so.
+        except LenetAlexnetError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            if len(ids) == 1 and not isinstance(error, Interrupted):
+                sweep.end(ids[0], states.FAILED, str(error))
+            return error.exit_code
+        except Exception as error:
+            traceback.print_exc()
+            if len(ids) == 1:
+                line = str(error).strip().split("\n")[0]
+                sweep.end(ids[0], states.FAILED, f"{type(error).__name__}: {line}")
+            return 1
+    del locks
+    return 0
+
+
+def _end_with_launcher() -> None:
+    """Standard input is a pipe that the launcher holds: at its end, even by kill -9, save."""
+    # Not through sys.stdin, whose lock this thread would hold when the interpreter ends.
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _one(sweep: Sweep, name: str, until: float, stop_requested: Callable[[], bool]) -> None:
+    from lenet_alexnet.train import train_and_evaluate
+
+    _, config = sweep.read(name)
+    folder, split = sweep.folder(name), states.selecting_split(config)
+    if until >= 1:
+        train_and_evaluate(config, folder, stop_requested=stop_requested)
+        return
+    from lenet_alexnet.experiment import build
+
+    rung = until * build(config).schedule.total
+
+    def reached() -> bool:
+        rows = sweep.rows(name)
+        return any(row["split"] == split and row["step"] >= rung for row in rows)
+
+    try:
+        train_and_evaluate(config, folder, stop_requested=lambda: stop_requested() or reached())
+    except Interrupted:
+        if stop_requested():
+            raise
+
+
+def _several(
+    sweep: Sweep, ids: list[str], until: float, stop_requested: Callable[[], bool]
+) -> None:
+    import jax
+
+    # Each core is a device, and a lane's work is done by one; accelerators are as they are.
+    jax.config.update("jax_num_cpu_devices", len(own_cores()))
+    from lenet_alexnet.sweep.vmap import train_lanes
+
+    lane_configs = [sweep.read(name)[1] for name in ids]
+    folders = [sweep.folder(name) for name in ids]
+    train_lanes(lane_configs, folders, until=until, stop_requested=stop_requested)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,284 @@
+"""Sweeps: what they expand to, how trials are grouped, mistakes, results, halving."""
+
+import contextlib
+import csv
+import time
+
+import pytest
+
+from lenet_alexnet import config as configs
+from lenet_alexnet.cli import main
+from lenet_alexnet.errors import UsageError
+from lenet_alexnet.sweep import (
+    choice,
+    grid,
+    halving,
+    integers,
+    log_uniform,
+    product,
+    random,
+    results,
+    seeds,
+    uniform,
+    zip_,
+)
+from lenet_alexnet.sweep.expand import Trial, expand
+from lenet_alexnet.sweep.figures import draw, is_log
+from lenet_alexnet.sweep.groups import group, signature
+from lenet_alexnet.sweep.results import ranked
+from lenet_alexnet.sweep.trials import Sweep
+from tests.conftest import ROOT, make_tiny_config
+
+TINY = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from tests.conftest import make_tiny_config
+def get_config():
+    return make_tiny_config()
+"""
+
+
+def write(tmp_path, body, name="file.py"):
+    path = tmp_path / name
+    path.write_text(TINY + body)
+    return str(path)
+
+
+def call(capsys, path, workdir, *more):
+    code = main(["x", "sweep", f"--config={path}", f"--workdir={workdir}", *more])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def trials_of(overrides):
+    class Module:
+        sweep = staticmethod(lambda: overrides)
+
+    return expand(Module, make_tiny_config(), "file.py")[0]
+
+
+def test_helpers():
+    assert grid({"a.b": [1, 2]}, seed=[3, 4]) == [
+        {"a.b": 1, "seed": 3},
+        {"a.b": 1, "seed": 4},
+        {"a.b": 2, "seed": 3},
+        {"a.b": 2, "seed": 4},
+    ]
+    assert zip_(a=[1, 2], b=[3, 4]) == [{"a": 1, "b": 3}, {"a": 2, "b": 4}]
+    assert product(zip_(a=[1, 2]), seeds(2, 5))[1] == {"a": 1, "seed": 6}
+    with pytest.raises(UsageError, match="a: 1, b: 2"):
+        zip_(a=[1], b=[1, 2])
+    with pytest.raises(UsageError, match="'seed' is in two"):
+        product(seeds(1), seeds(1))
+
+
+def test_random_draws_the_same_each_time_within_its_ranges():
+    axes = {"a": log_uniform(1e-4, 1), "b": uniform(2, 3), "c": integers(1, 3), "d": choice("xy")}
+    drawn = random(200, 7, axes)
+    assert drawn[:50] == random(50, 7, axes)
+    assert drawn != random(200, 8, axes)
+    below = sum(d["a"] < 1e-2 for d in drawn)
+    assert 70 < below < 130  # Half of the logarithm's range.
+    assert all(1e-4 <= d["a"] <= 1 and 2 <= d["b"] <= 3 for d in drawn)
+    assert {d["c"] for d in drawn} == {1, 2, 3}
+    assert {d["d"] for d in drawn} == {"x", "y"}
+    assert is_log([d["a"] for d in drawn])
+    assert not is_log([d["b"] for d in drawn])
+    assert not is_log([0.0, 0.1, 1.0])
+    with pytest.raises(UsageError, match="0 < low < high"):
+        log_uniform(0, 1)
+
+
+def test_trials_are_named_by_their_config():
+    a, b = trials_of([{"learning_rate": 0.5}, {"seed": 3}])
+    assert a.overrides == {"optimizer.learning_rate": 0.5}
+    assert a.config.optimizer.learning_rate == 0.5
+    assert (a.id, b.id) == (configs.config_hash(a.config), configs.config_hash(b.config))
+    with a.config.unlocked():
+        a.config.launch.time_limit = 5
+    assert configs.config_hash(a.config) == a.id
+
+
+def test_groups_share_what_a_program_can_carry():
+    trials = trials_of(
+        [
+            {"seed": 0},
+            {"seed": 1, "learning_rate": 1.0, "weight_decay": 0.0, "data.distort.shift": 0.0},
+            {"activation": "relu"},
+            {"train.batch_size": 10},
+            {"seed": 2},
+            {f"data.distort.{name}": 0.0 for name in ("shift", "scale", "rotation", "shear")},
+        ]
+    )
+    together = group(trials, most=64, steps=lambda _: set())
+    assert [[trials.index(t) for t in members] for members in together] == [
+        [0, 1, 4],
+        [2],
+        [3],
+        [5],
+    ]
+    together = group(trials[:2] + trials[4:5], most=2, steps=lambda _: set())
+    assert [len(members) for members in together] == [2, 1]
+    saved = {trials[0].id: {15, 30}, trials[1].id: {30, 45}}
+    together = group(trials[:2] + trials[4:5], most=9, steps=lambda t: saved.get(t.id, set()))
+    assert [len(members) for members in together] == [2, 1]  # One has not begun.
+
+
+def test_momentum_zero_has_no_velocity_and_its_own_program():
+    config = make_tiny_config()
+    with config.unlocked():
+        config.optimizer = {"name": "sgd", "momentum": 0.9, "learning_rate": 0.1}
+    other = config.copy_and_resolve_references()
+    other.optimizer.momentum = 0.5
+    assert signature(config) == signature(other)
+    other.optimizer.momentum = 0.0
+    assert signature(config) != signature(other)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("", "has no sweep()"),
+        ("def sweep():\n  return []", "yields nothing"),
+        ("def sweep():\n  return [{'learning_rat': 1}]", "did you mean 'optimizer.learning_rate'"),
+        ("def sweep():\n  return [{'name': 'x'}]", "may be"),
+        ("def sweep():\n  return [{'seed': 'x'}]", "seed = 'x', which is no int"),
+        ("def sweep():\n  return [3]", "must yield dicts"),
+        ("def sweep():\n  return 1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_mistakes_in_a_sweep_are_one_line(capsys, tmp_path, body, message):
+    code, _, err = call(capsys, write(tmp_path, body), tmp_path / "w")
+    assert (code, err.count("\n")) == (2, 1), err
+    assert message in err
+
+
+def test_other_mistakes(capsys, tmp_path, monkeypatch):
+    path = write(tmp_path, "def sweep():\n  return [{'seed': 1}, {'activation': 'relu'}]")
+    work = tmp_path / "w"
+    with contextlib.closing(Sweep(work)) as sweep:
+        sweep.open(configs.load(path).get_config(), path)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text("{}")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for workdir, flags, message in [
+        (work, ["--config.train.batch_size=3"], "another sweep (train.batch_size: 20 -> 3)"),
+        (run, [], "holds a run, no sweep"),
+        (tmp_path / "n", ["--executor=slrum"], "auto|vmap|local|slurm"),
+        (tmp_path / "n", ["--executor=slurm"], "slurm"),
+        (tmp_path / "n", ["--executor=vmap"], "no two trials"),
+        (tmp_path / "n", ["--halving=1"], "at least 2"),
+        (tmp_path / "none", ["--report"], "holds no sweep"),
+        (tmp_path / "m", ["--search=3"], "has no search"),
+    ]:
+        code, _, err = call(capsys, path, workdir, *flags)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert message in err
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "groups"),
+    [("lenet5_lr_seeds", 32, 1), ("lenet5_1998_sizes", 12, 4), ("lenet5_search", 24, 1)],
+)
+def test_the_sweeps_of_the_configs(name, count, groups):
+    path = str(ROOT / "configs" / "sweeps" / f"{name}.py")
+    module = configs.load(path)
+    trials, repeated = expand(module, module.get_config(), path)
+    assert (len(trials), repeated) == (count, 0)
+    assert len(group(trials, most=64, steps=lambda _: set())) == groups
+
+
+def test_a_second_launcher_is_refused(capsys, tmp_path):
+    path = write(tmp_path, "def sweep():\n  return [{'seed': 1}]")
+    with contextlib.closing(Sweep(tmp_path / "w")) as first:
+        first.open(configs.load(path).get_config(), path)
+        code, _, err = call(capsys, path, tmp_path / "w")
+    assert code == 2
+    assert "another launcher is at work" in err
+
+
+def test_a_thousand_trials_are_planned_in_seconds(capsys, tmp_path):
+    body = (
+        "def sweep():\n  return [{'seed': s, 'learning_rate': r / 1000}"
+        " for s in range(25) for r in range(1, 41)] + [{'seed': 0, 'learning_rate': 0.001}]"
+    )
+    start = time.process_time()
+    code, out, err = call(capsys, write(tmp_path, body), tmp_path / "w", "--dry-run")
+    assert time.process_time() - start < 5
+    assert code == 0
+    assert "1000 trials, 0 at their end already, 1000 to run" in out
+    assert "1 of 40, 15 of 64 trials" in out
+    assert "1,200,000 images" in out  # 60 steps of 20
+    assert "1 of the sweep's trials are repetitions" in err
+    assert not (tmp_path / "w").exists()
+
+
+def fake(sweep, trial, error, status="completed"):
+    """What a run of two evaluations leaves."""
+    folder = sweep.folder(trial.id)
+    folder.mkdir(parents=True)
+    row = '{"step": %d, "epoch": %d, "split": "test", "loss": 1.0, "top1_error": %g}\n'
+    (folder / "metrics.jsonl").write_text(row % (1, 1, 0.9) + row % (2, 2, error))
+    result = (
+        f'{{"test": {{"top1_error": {error}, "loss": 1.0}}}}' if status == "completed" else "{}"
+    )
+    (folder / "summary.json").write_text(
+        f'{{"status": "{status}", "step": 2, "eval": {result}, "best": null, "train_seconds": 6.0,'
+        ' "compile_seconds": 2.0, "side_by_side": 4}'
+    )
+
+
+def test_results_are_grouped_over_seeds_and_ranked(tmp_path):
+    sweep = Sweep(tmp_path)
+    trials = trials_of(product(grid(learning_rate=[0.1, 0.2, 0.3, 40.0]), seeds(2)))
+    errors = [0.2, 0.4, 0.1, 0.2, 0.05, 0.05, 0.9, 0.9]
+    for trial, error in zip(trials, errors, strict=True):
+        fake(sweep, trial, error, "diverged" if trial is trials[4] else "completed")
+    rows = results.collect(sweep, trials)
+    order = ranked(rows, "top1_error")
+    rates = [dict(setting.overrides)["optimizer.learning_rate"] for setting in order]
+    assert rates == [0.2, 0.1, 40.0, 0.3]  # A setting that diverged once comes last.
+    assert order[0].mean == pytest.approx(0.15)
+    assert order[0].std == pytest.approx(0.1 / 2**0.5)
+    text = results.table(rows, "top1_error")
+    assert "1 diverged" in text.splitlines()[4]
+    assert "flattered" in text
+    results.write_csv(rows, tmp_path / "results.csv")
+    with (tmp_path / "results.csv").open() as file:
+        written = list(csv.DictReader(file))
+    assert [row["status"] for row in written].count("completed") == 7
+    assert written[0] | {"optimizer.learning_rate": "0.1", "seconds": "2.0"} == written[0]
+    assert {path.name for path in draw(sweep, rows, "top1_error")} == {"metric.png", "curves.png"}
+
+
+def test_halving_keeps_the_best_settings(tmp_path):
+    assert halving.rungs(9, 3) == [pytest.approx(1 / 9), pytest.approx(1 / 3)]
+    assert halving.rungs(8, 2) == [0.125, 0.25, 0.5]
+    assert halving.rungs(1, 3) == []
+    sweep, trials = Sweep(tmp_path), trials_of(product(grid(learning_rate=[1, 2, 3, 4]), seeds(2)))
+    lengths = {trial.id: [] for trial in trials}
+
+    def run_until(chosen: list[Trial], until, _):
+        for trial in chosen:
+            if sweep.status(trial.id)[0] == "stopped":
+                continue
+            folder = sweep.folder(trial.id)
+            folder.mkdir(parents=True, exist_ok=True)
+            lengths[trial.id].append(until)
+            quality = abs(trial.overrides["optimizer.learning_rate"] - 2.9) / 10
+            with (folder / "metrics.jsonl").open("a") as file:
+                file.write(
+                    f'{{"step": 1, "epoch": {4 * until}, "split": "test", "loss": 1,'
+                    f' "top1_error": {quality}}}\n'
+                )
+
+    halving.run(sweep, trials, 2, "top1_error", run_until, lambda: False)
+    by_rate = [lengths[trial.id] for trial in trials[::2]]
+    assert by_rate == [[0.25], [0.25, 0.5], [0.25, 0.5, 1.0], [0.25]] or by_rate == [
+        [0.25],
+        [0.25],
+        [0.25, 0.5, 1.0],
+        [0.25, 0.5],
+    ]
+    assert sweep.status(trials[0].id)[0] == "stopped"

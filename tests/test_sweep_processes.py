@@ -1,0 +1,137 @@
+"""Sweeps as a person runs them: processes that fail, are stopped, are killed."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lenet_alexnet.record import read_json
+from tests.conftest import ROOT
+from tests.test_cli import wait_for
+from tests.test_sweep import write
+
+pytestmark = pytest.mark.slow
+SEEDS = "def sweep():\n  return [{'seed': s} for s in range(3)]"
+
+
+def start(path, workdir, *more):
+    command = [sys.executable, "-m", "lenet_alexnet", "sweep", f"--config={path}"]
+    environment = os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "xla"),
+        "PYTHONPATH": str(ROOT),
+    }
+    return subprocess.Popen(
+        [*command, f"--workdir={workdir}", *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def finish(path, workdir, *more):
+    process = start(path, workdir, *more)
+    out, err = process.communicate(timeout=600)
+    return process.returncode, out, err
+
+
+def table(workdir):
+    """results.csv without what the clock decides."""
+    with (workdir / "results.csv").open() as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def ended(workdir):
+    """When each trial that has come to its end was started."""
+    done = {}
+    for path in workdir.glob("trials/*/summary.json"):
+        if read_json(path)["status"] == "completed":
+            done[path.parent.name] = read_json(path.parent / "run.json")["started"]
+    return done
+
+
+def saved(workdir):
+    return [path for path in workdir.glob("trials/*/checkpoints/*") if path.name.isdigit()]
+
+
+@pytest.mark.parametrize("executor", ["vmap", "local"])
+def test_a_launcher_that_was_killed_goes_on_to_the_same_table(tmp_path, executor):
+    path, flags = write(tmp_path, SEEDS), [f"--executor={executor}", "--jobs=1"]
+    flags.append("--config.train.duration=400 steps")
+    code, _, err = finish(path, tmp_path / "undisturbed", *flags)
+    assert code == 0, err
+    work = tmp_path / "killed"
+    process = start(path, work, *flags)
+    if executor == "vmap":
+        wait_for(lambda: saved(work), 300)
+    else:
+        wait_for(lambda: ended(work) and len({p.parents[1] for p in saved(work)}) == 2, 300)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = ended(work)
+    assert len(before) < 3
+    code, _, err = finish(path, work, *flags)
+    assert code == 0, err
+    assert table(work) == table(tmp_path / "undisturbed")
+    assert before.items() <= ended(work).items()  # None of them was started again.
+    assert any("resuming at step" in log.read_text() for log in (work / "logs").iterdir())
+    for metrics in work.glob("trials/*/metrics.jsonl"):
+        rows = [tuple(line.split(",")[:3:2]) for line in metrics.read_text().splitlines()]
+        assert len(rows) == len(set(rows))
+
+
+def test_trials_that_break_are_kept_apart_and_the_rest_goes_on(tmp_path):
+    body = (
+        "def sweep():\n  return [{'seed': 1}, {'train.batch_size': 301},"
+        " {'seed': 1, 'optimizer.learning_rate': 1e30, 'activation': 'relu'}]"
+    )
+    path, work = write(tmp_path, body), tmp_path / "w"
+    code, out, err = finish(path, work)
+    assert code == 1
+    assert [row["status"] for row in table(work)] == ["completed", "failed", "diverged"]
+    assert "301 is not within 1..300" in table(work)[1]["error"]
+    assert "1 failed" in out
+    assert "1 diverged" in out
+    assert "failed: train.batch_size 301" in err
+    before = ended(work)
+    code, _, err = finish(path, work, "--retry-failed")
+    assert code == 1
+    assert "1 of 3 trials have come to their end before" in err
+    assert ended(work) == before
+    code, out, _ = finish(path, work, "--report")
+    assert code == 1
+    assert "Ranked on the test split" in out
+
+
+def test_a_stop_saves_and_exits_with_75(tmp_path):
+    path, work = write(tmp_path, SEEDS), tmp_path / "w"
+    flags = ["--config.train.duration=2000 steps"]
+    process = start(path, work, *flags)
+    wait_for(lambda: saved(work), 300)
+    process.terminate()
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 75, err
+    statuses = {read_json(p)["status"] for p in work.glob("trials/*/summary.json")}
+    assert statuses == {"interrupted"}
+
+
+def test_halving_and_search_over_processes(tmp_path):
+    body = (
+        "def sweep():\n  return [{'optimizer.learning_rate': r} for r in (1e-5, 3e-3, 1e-4)]\n"
+        "def search(trial):\n  return {'optimizer.learning_rate':"
+        " trial.suggest_float('r', 1e-4, 1e-2, log=True)}"
+    )
+    path = write(tmp_path, body)
+    code, _, err = finish(path, tmp_path / "h", "--halving=3")
+    assert code == 0, err
+    assert [row["status"] for row in table(tmp_path / "h")] == ["stopped", "completed", "stopped"]
+    pytest.importorskip("optuna")
+    code, _, err = finish(path, tmp_path / "s", "--search=3")
+    assert code == 0, err
+    assert [row["status"] for row in table(tmp_path / "s")] == ["completed"] * 3
+    code, _, err = finish(path, tmp_path / "s", "--search=3")
+    assert code == 0, err
+    assert len(table(tmp_path / "s")) == 3
