@@ -89,15 +89,18 @@ class Experiment(NamedTuple):
         with jax.transfer_guard("allow"):
             return float(self.optimizer.rate(step))
 
-    def row(self, step: int, split: str, result: dict, images_per_second: float | None) -> dict:
-        """One line of metrics.jsonl."""
+    def row(
+        self, step: int, split: str, result: dict, images_per_second: float | None,
+        share: float = 1.0,
+    ) -> dict:  # fmt: skip
+        """One line of metrics.jsonl; `share` is what a plateau has left of the rate."""
         return {
             "step": step,
             "epoch": round(step / self.steps_per_epoch, 4),
             "split": split,
             **result,
             "images_per_second": images_per_second,
-            "learning_rate": self.rate(step),
+            "learning_rate": share * self.rate(step),
             "time": time.time(),
         }
 
@@ -119,7 +122,7 @@ def build(config: Any, *, devices: int = 0) -> Experiment:
     if not 1 <= batch_size <= size:
         raise UsageError(f"train.batch_size {batch_size} is not within 1..{size}, the training set")
 
-    layout = Layout(**config.parallel, devices=devices)
+    layout = Layout(**config.parallel, devices=devices, model=model)
     layout.check_batch("train.batch_size", batch_size, config.train.accumulate)
     classes = len(train_data.class_names)
     if model.num_classes < classes:
@@ -163,14 +166,18 @@ def build_optimizer(config: Any, examples: int) -> Optimizer:
     """The optimizer of a config, for a training set of so many examples."""
     in_steps = partial(to_steps, batch_size=config.train.batch_size, examples=examples)
     return create_optimizer(
-        total_steps=in_steps(config.train.duration), to_steps=in_steps, **config.optimizer.to_dict()
+        total_steps=in_steps(config.train.duration),
+        to_steps=in_steps,
+        batch_size=config.train.batch_size,
+        **config.optimizer.to_dict(),
     )
 
 
 def build_losses(config: Any) -> tuple[Loss, Loss]:
-    """The loss that is trained, and the same without label smoothing to evaluate with."""
+    """The loss that is trained, and the same without smoothing or weights to evaluate with."""
     options = config.train.loss.to_dict()
-    plain = {name: value for name, value in options.items() if name != "label_smoothing"}
+    training = ("label_smoothing", "class_weights")
+    plain = {name: value for name, value in options.items() if name not in training}
     return create_loss(**options), create_loss(**plain)
 
 

@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,9 @@ from lenet_alexnet.errors import UsageError, nearest
 Loss = Callable[[Float[Array, "b k"], Int[Array, " b"]], Float[Array, " b"]]
 
 
-def create_loss(*, name: str, **options: float | Float[Array, ""]) -> Loss:
-    """The loss of a config's `train.loss` section: softmax (label_smoothing), eq8, eq9 (j).
+def create_loss(*, name: str, **options: Any) -> Loss:
+    """The loss of a config's `train.loss` section: softmax (label_smoothing,
+    class_weights), eq8, eq9 (j).
 
     Networks give scores, the larger the likelier: logits, or minus the penalties y of 1998.
 
@@ -36,12 +38,16 @@ def create_loss(*, name: str, **options: float | Float[Array, ""]) -> Loss:
 
 def softmax_cross_entropy(
     logits: Float[Array, "b k"], labels: Int[Array, " b"], *,
-    label_smoothing: float | Float[Array, ""] = 0.0,
+    label_smoothing: float | Float[Array, ""] = 0.0, class_weights: Sequence[float] | None = None,
 ) -> Float[Array, " b"]:  # fmt: skip
-    """-log p(label) in nats; smoothing spreads that share of the target over all classes."""
+    """-log p(label) in nats; smoothing spreads that share of the target over all classes.
+
+    `class_weights` has a factor for each class, by which its examples count more or less.
+    """
     log_probs = jax.nn.log_softmax(logits)
     hit = jnp.take_along_axis(log_probs, labels[:, None], axis=-1)[:, 0]
-    return -(1 - label_smoothing) * hit - label_smoothing * log_probs.mean(-1)
+    losses = -(1 - label_smoothing) * hit - label_smoothing * log_probs.mean(-1)
+    return losses if class_weights is None else losses * jnp.asarray(class_weights)[labels]
 
 
 def penalty_eq8(y: Float[Array, "b k"], labels: Int[Array, " b"]) -> Float[Array, " b"]:

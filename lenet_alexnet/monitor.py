@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+STARVED = 0.2  # The share of the time spent waiting for data that is worth a warning.
+
 
 class Stopwatch:
     """Time spent in training, laps at log lines, pauses for evaluation and saving."""
@@ -55,6 +57,28 @@ class Flat:
                 f"the error is {100 * row['top1_error']:.0f} %, as by guessing; "
                 "learning rate or initialisation?"
             )
+
+
+class Starving:
+    """The share of the time in which the device waits for data from disk; too much is said once."""
+
+    def __init__(self, from_disk: bool) -> None:
+        self._from_disk, self._said = from_disk, False
+        self._waited, self._seconds = 0.0, 0.0
+
+    def share(self, waited: float, seconds: float) -> dict[str, float]:
+        """{"data_wait": share since the last call}, or nothing where the data are in memory."""
+        if not self._from_disk:
+            return {}
+        share = (waited - self._waited) / max(seconds - self._seconds, 1e-9)
+        self._waited, self._seconds = waited, seconds
+        if share > STARVED and not self._said:
+            self._said = True
+            say(
+                f"warning: the device waits for data {100 * share:.0f} % of the time: a faster "
+                "disk, more cores, --store=raw, or data.stream=False if they fit in memory"
+            )
+        return {"data_wait": round(min(share, 1.0), 4)}
 
 
 def first_process() -> bool:

@@ -1,8 +1,14 @@
 """Many devices: the mesh, who holds what, and the network's forward pass on it.
 
-The batch axis is called "data". A step is one jitted program over the whole mesh; the network alone
-runs inside `shard_map`, where each device does what it would do by itself, and every exchange is
-written out.
+A step is one jitted program over the whole mesh; the network alone runs inside `shard_map`, where
+each device does what it would do by itself, and every exchange is written out (`Axes` in
+models/layers_alexnet.py). Three modes:
+
+- dp: the batch is cut over all devices, the parameters are everywhere;
+- tower: devices come in pairs, each holds one of AlexNet's two towers (Krizhevsky et al. 2012, sec.
+  3.2), and the batch is cut over the pairs;
+- owt: the batch is cut over all devices for the convolutions, the units over all devices for the
+  dense layers (Krizhevsky 2014, "one weird trick"): the whole batch meets before fc6.
 """
 
 from typing import Any
@@ -17,26 +23,43 @@ from jaxtyping import Array, Float, Key
 
 from lenet_alexnet import step as steps
 from lenet_alexnet.errors import UsageError, nearest
+from lenet_alexnet.models.alexnet import AlexNet
+from lenet_alexnet.models.layers_alexnet import Axes
 
-MODES = ("dp",)
+MODES = ("dp", "tower", "owt")
+DENSE = ("fc6", "fc7")
 
 
 class Layout:
     """Where the state, the data and the batches of a run live."""
 
     def __init__(
-        self, mode: str = "dp", *, shard_optimizer: bool = False, devices: int = 0
-    ) -> None:
-        """`devices`: the first so many; 0: all."""
+        self, mode: str = "dp", *, shard_optimizer: bool = False, devices: int = 0,
+        model: nn.Module | None = None,
+    ) -> None:  # fmt: skip
+        """`devices`: the first so many; 0: all. `model` is asked whether the mode suits it.
+
+        Raises:
+          UsageError: an unknown mode, or one that does not suit the network or the devices.
+        """
         if mode not in MODES:
             raise UsageError(f"unknown parallel.mode '{mode}': {nearest(mode, MODES)}")
         used = jax.devices()[: devices or None]
+        self.mode, self.shard_optimizer = mode, shard_optimizer
+        if mode != "dp":
+            _check_mode(mode, model, len(used))
+        pair = 2 if mode == "tower" else 1
         self.mesh = jax.make_mesh(
-            (len(used),), ("data",), axis_types=(AxisType.Auto,), devices=used
-        )
-        self.shard_optimizer = shard_optimizer
+            (len(used) // pair, pair), ("data", "tower"), axis_types=(AxisType.Auto,) * 2,
+            devices=used,
+        )  # fmt: skip
         self.replicated = NamedSharding(self.mesh, P())
         self.batches = NamedSharding(self.mesh, P(None, "data"))  # [K, batch, ...]
+        self.axes = Axes(
+            data="data",
+            tower="tower" if mode == "tower" else None,
+            dense="data" if mode == "owt" else None,
+        )
 
     @property
     def shards(self) -> int:
@@ -85,54 +108,103 @@ class Layout:
 
     def state(self, state: Any, tx: optax.GradientTransformation) -> Any:
         """The sharding of every leaf of a (traced) train state."""
-        params = jax.tree.map(self._param, state.params)
+        specs = self.specs(state.params)
+        params = jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), specs)
 
         def moment(leaf: Any, sharding: NamedSharding) -> NamedSharding:
-            return self._spread(leaf) if self.shard_optimizer else sharding
+            return self._spread(leaf, sharding.spec) if self.shard_optimizer else sharding
 
         opt_state = optax.tree_utils.tree_map_params(
             tx, moment, state.opt_state, params, transform_non_params=lambda _: self.replicated
         )
         everywhere = jax.tree.map(lambda _: self.replicated, state)
+        batch_stats = jax.tree.map(
+            lambda spec: NamedSharding(self.mesh, spec), self.specs(state.batch_stats)
+        )
         average = None if state.average is None else params
-        return everywhere.replace(params=params, average=average, opt_state=opt_state)
+        return everywhere.replace(
+            params=params, average=average, opt_state=opt_state, batch_stats=batch_stats
+        )
 
-    def _param(self, leaf: Any) -> NamedSharding:
-        return self.replicated
+    def specs(self, tree: Any) -> Any:
+        """How each parameter (or batch statistic) is cut: a PartitionSpec a leaf."""
 
-    def _spread(self, leaf: Any) -> NamedSharding:
-        """A leaf cut along its first axis that divides evenly: an optimizer's moments."""
-        for axis, size in enumerate(leaf.shape):
-            if size % self.shards == 0:
-                return NamedSharding(self.mesh, P(*[None] * axis, "data"))
-        return self.replicated
+        def spec(path: tuple[Any, ...], leaf: Any) -> P:
+            if self.mode == "tower" and leaf.ndim > 1:  # All but fc8's bias: [tower, ...].
+                return P("tower")
+            if self.mode == "owt" and path[0].key in DENSE:
+                return P(*[None] * (leaf.ndim - 1), "data")  # by units
+            if self.mode == "owt" and path[0].key == "fc8" and leaf.ndim > 1:
+                return P(None, "data")  # by the units of fc7, its inputs
+            return P()
+
+        return jax.tree_util.tree_map_with_path(spec, tree)
+
+    def _spread(self, leaf: Any, spec: P) -> NamedSharding:
+        """A leaf cut also along its first free axis that divides evenly: an optimizer's moments."""
+        parts = [*spec, *[None] * (leaf.ndim - len(spec))]
+        if "data" not in parts:
+            for axis, size in enumerate(leaf.shape):
+                if parts[axis] is None and size % self.shards == 0:
+                    parts[axis] = "data"
+                    break
+        return NamedSharding(self.mesh, P(*parts))
 
     def forward(self, model: nn.Module, variables: Any, x: Array) -> Float[Array, "b k"]:
         """`step.forward` with the batch cut over the devices."""
-
-        def local(variables: Any, x: Array) -> Array:
-            return steps.forward(model, variables, x)
-
-        run = jax.shard_map(local, mesh=self.mesh, in_specs=(P(), P("data")), out_specs=P("data"))
+        inside = self._inside(model)
+        run = jax.shard_map(
+            lambda variables, x: steps.forward(inside, variables, x),
+            mesh=self.mesh,
+            in_specs=(self._variables(variables), P("data")),
+            out_specs=P("data"),
+        )
         return run(variables, x)
 
     def forward_train(
         self, model: nn.Module, variables: Any, x: Array, key: Key[Array, ""]
     ) -> tuple[Float[Array, "b k"], Any]:
         """`step.forward_train` with the batch cut over the devices."""
+        inside, specs = self._inside(model), self._variables(variables)
 
         def local(variables: Any, x: Array, key: Array) -> tuple[Array, Any]:
-            return steps.forward_train(model, self._vary(variables), x, key)
+            return steps.forward_train(inside, _vary(variables, specs), x, key)
 
         run = jax.shard_map(
             local,
             mesh=self.mesh,
-            in_specs=(P(), P("data"), P()),
-            out_specs=(P("data"), P()),
+            in_specs=(specs, P("data"), P()),
+            out_specs=(P("data"), specs.get("batch_stats", {})),
         )
         return run(variables, x, key)
 
-    def _vary(self, variables: Any) -> Any:
-        """Parameters marked as each device's own, so that their gradients are summed just once."""
-        params = jax.tree.map(lambda p: jax.lax.pcast(p, "data", to="varying"), variables["params"])
-        return {**variables, "params": params}
+    def _variables(self, variables: Any) -> Any:
+        return {name: self.specs(tree) for name, tree in variables.items()}
+
+    def _inside(self, model: nn.Module) -> nn.Module:
+        """The network as it is inside `shard_map`: AlexNet knows its axes, LeNet needs none."""
+        return model.clone(axes=self.axes) if isinstance(model, AlexNet) else model
+
+
+def _check_mode(mode: str, model: nn.Module | None, devices: int) -> None:
+    if not isinstance(model, AlexNet):
+        raise UsageError(f"parallel.mode '{mode}' is AlexNet's: LeNet has mode dp")
+    if mode == "tower":
+        if model.towers != 2:
+            raise UsageError("parallel.mode 'tower' needs two towers, this variant has one")
+        if model.lrn == "caffe":
+            raise UsageError("parallel.mode 'tower': lrn 'caffe' crosses the towers' border")
+        if devices % 2:
+            raise UsageError(f"parallel.mode 'tower' needs pairs of devices, there are {devices}")
+    width = model.dense_width // model.towers
+    if mode == "owt" and width % devices:
+        raise UsageError(f"parallel.mode 'owt': {width} units are not cut evenly by {devices}")
+
+
+def _vary(variables: Any, specs: Any) -> Any:
+    """Parameters that every device has, marked as its own, so that gradients are summed once."""
+
+    def mark(leaf: Array, spec: P) -> Array:
+        return leaf if "data" in spec else jax.lax.pcast(leaf, "data", to="varying")
+
+    return {**variables, "params": jax.tree.map(mark, variables["params"], specs["params"])}

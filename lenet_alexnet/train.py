@@ -14,11 +14,12 @@ from lenet_alexnet import config as configs
 from lenet_alexnet import lock
 from lenet_alexnet import step as steps
 from lenet_alexnet.checkpoint import Checkpoints
+from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Diverged, Interrupted
 from lenet_alexnet.evaluate import Evaluator, summarize
 from lenet_alexnet.experiment import Experiment, build
 from lenet_alexnet.feed import create_feed
-from lenet_alexnet.monitor import Flat, Progress, Stopwatch, first_process, say
+from lenet_alexnet.monitor import Flat, Progress, Starving, Stopwatch, first_process, say
 from lenet_alexnet.optimizers.sdlm import get_curvature, step_report, step_sizes
 from lenet_alexnet.record import MetricsLog, RunDirectory
 from lenet_alexnet.state import NEVER, Metrics, TrainState, init_state
@@ -61,9 +62,12 @@ class _Loop:
         self.selected_on = "validation" if config.data.validation else "test"
         self.curve = [self.selected_on] if self.selected_on in experiment.eval_data else []
         self.step, self.first_step = 0, 0
+        self.state: TrainState
+        self.observe: Callable[[Any, Any], Any]
         self.results: dict[str, dict[str, Any]] = {}
         self.clock = Stopwatch()
         self.flat = Flat(experiment.train_data.class_names)
+        self.starving = Starving(isinstance(experiment.train_data, Photos))
 
     def run(self) -> dict[str, Any]:
         """Compiles, restores or starts, trains, evaluates; the summary is written at any end."""
@@ -96,8 +100,26 @@ class _Loop:
                 self.out.write_summary(summary)
         return summary
 
+    @property
+    def share(self) -> float:
+        """What drops on a plateau have left of the learning rate."""
+        if self.experiment.optimizer.observe is None:
+            return 1.0
+        return float(jax.device_get(self.state.opt_state.plateau.share))
+
+    def _observe(self, error: float) -> None:
+        """Tells the optimizer the validation error; it may lower the rate."""
+        e, before = self.experiment, self.share
+        error_there = e.layout.put(np.float32(error))
+        self.state = self.state.replace(opt_state=self.observe(self.state.opt_state, error_there))
+        if self.share != before:
+            rate = self.share * e.rate(self.step)
+            say(f"the {self.selected_on} error stalls: learning rate {rate:.3g} from here")
+
     def _say_what(self) -> None:
         e, batch_size = self.experiment, self.config.train.batch_size
+        if e.optimizer.note:
+            say(e.optimizer.note)
         say(
             f"{self.config.model.name} on {len(e.train_data):,} images: {self.schedule.total:,} "
             f"steps of {batch_size} on {jax.devices()[0].device_kind}, seed {self.config.seed}; "
@@ -142,6 +164,10 @@ class _Loop:
             name: Evaluator(e.scores, e.eval_loss, data, batch_size, variables, e.layout)
             for name, data in e.eval_data.items()
         }
+        if e.optimizer.observe:
+            observe = jax.jit(e.optimizer.observe, donate_argnums=0)
+            error = e.layout.put(np.float32(0))
+            self.observe = observe.lower(self.state.opt_state, error).compile()
         self.compile_seconds = time.monotonic() - start
 
     def _initialise(self) -> tuple[TrainState, jax.Array]:
@@ -204,6 +230,8 @@ class _Loop:
                 pending = None
                 with self.clock.paused():
                     error = self._evaluate(self.curve) if evaluate else None
+                    if error is not None and e.optimizer.observe:
+                        self._observe(error)
                     if evaluate or save:
                         self._save(error)
 
@@ -248,7 +276,8 @@ class _Loop:
             )
         if step % self.schedule.log == 0 or step == self.schedule.total:
             images = self.clock.lap(step) * self.config.train.batch_size
-            row = self._write(step, "train", summarize(sums), images)
+            waits = self.starving.share(self.feed.waited, self.clock.seconds)
+            row = self._write(step, "train", summarize(sums) | waits, images)
             self.flat.check(row)
 
     def _evaluate(self, splits: list[str]) -> float | None:
@@ -262,7 +291,7 @@ class _Loop:
     def _write(
         self, step: int, split: str, result: dict[str, Any], images_per_second: float | None
     ) -> dict[str, Any]:
-        row = self.experiment.row(step, split, result, images_per_second)
+        row = self.experiment.row(step, split, result, images_per_second, self.share)
         self.log.write(row)
         self.progress.show(row)
         return row

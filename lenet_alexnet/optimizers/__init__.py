@@ -2,14 +2,17 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import optax
 
 from lenet_alexnet.errors import UsageError, nearest
+from lenet_alexnet.optimizers.plateau import with_plateau
 from lenet_alexnet.optimizers.schedules import create_schedule
 from lenet_alexnet.optimizers.sdlm import sdlm as make_sdlm
+from lenet_alexnet.optimizers.sgd2012 import is_bias, lars, sgd2012
 
 Number = float | jax.Array  # a sweep carries numbers as traced ones
 
@@ -23,26 +26,42 @@ class CurvatureOptions(NamedTuple):
 
 
 class Optimizer(NamedTuple):
-    """An optimizer, its rate as a function of the completed steps, and its curvature, if any."""
+    """An optimizer and what the training loop must know of it.
+
+    Attributes:
+      tx: the optax transformation.
+      rate: the learning rate as a function of the completed steps.
+      curvature: when the second derivatives of 1998 are estimated, if they are.
+      observe: (opt_state, validation error) -> opt_state, where the rate falls as that stalls.
+      note: what to say at the start, "" for nothing.
+    """
 
     tx: optax.GradientTransformation
     rate: optax.Schedule
     curvature: CurvatureOptions | None = None
+    observe: Callable[[Any, Any], Any] | None = None
+    note: str = ""
 
 
 def create_optimizer(
     *, name: str, learning_rate: Number, schedule: Mapping[str, Any], total_steps: int,
-    to_steps: Callable[[str], int], curvature: Mapping[str, Any] | None = None, **options: Any,
+    to_steps: Callable[[str], int], curvature: Mapping[str, Any] | None = None,
+    plateau: Mapping[str, Any] | None = None, clip: float = 0.0, batch_size: int = 1,
+    scale_rule: str = "none", base_batch: int = 128, **options: Any,
 ) -> Optimizer:  # fmt: skip
     """The optimizer of a config.
 
     Args:
-      name: sgd | adam | adamw | sdlm.
+      name: sgd | sgd2012 | lars | adam | adamw | sdlm.
       learning_rate: the schedule's peak.
       schedule: its shape, see `create_schedule`.
       total_steps: the length of the run.
       to_steps: turns "3 epochs" into steps.
       curvature: for sdlm: `every` (an interval), on so many `examples`.
+      plateau: drops as the validation error stalls, see `plateau.with_plateau`.
+      clip: largest norm of the whole gradient; 0 is none.
+      batch_size: of the run; with `scale_rule` linear or sqrt the rate is multiplied by
+        (batch_size / base_batch) to the power 1 or 1/2.
       **options: the named optimizer's own numbers.
 
     Raises:
@@ -50,26 +69,82 @@ def create_optimizer(
     """
     makers: dict[str, Callable[..., optax.GradientTransformation]] = {
         "sgd": _sgd,
+        "sgd2012": partial(_sgd2012, to_steps=to_steps),
+        "lars": lars,
         "adam": _adam,
         "adamw": _adamw,
         "sdlm": make_sdlm,
     }
     if name not in makers:
         raise UsageError(f"unknown optimizer.name '{name}': {nearest(name, makers)}")
-    known = set(inspect.signature(makers[name]).parameters) - {"rate", "learning_rate"}
+    known = set(inspect.signature(makers[name]).parameters) - {"rate", "learning_rate", "to_steps"}
     for option in options.keys() - known:
         raise UsageError(f"optimizer '{name}' has no option '{option}': {nearest(option, known)}")
-    rate = create_schedule(
-        learning_rate=learning_rate, total_steps=total_steps, to_steps=to_steps, **schedule
-    )
     if (name == "sdlm") != (curvature is not None):
         needs = "needs" if name == "sdlm" else "has no"
         raise UsageError(f"optimizer '{name}' {needs} optimizer.curvature (every, examples)")
-    tx = makers[name](rate, **options)
+    scaled, note = scale_rate(learning_rate, scale_rule, batch_size, base_batch)
+    rate = create_schedule(
+        learning_rate=scaled, total_steps=total_steps, to_steps=to_steps, **schedule
+    )
+
+    def make(share: Any) -> optax.GradientTransformation:
+        tx = makers[name](lambda step: share * rate(step), **options)
+        return optax.chain(optax.clip_by_global_norm(clip), tx) if clip else tx
+
+    if plateau:
+        tx, observe = with_plateau(make, **plateau)
+        return Optimizer(tx, rate, observe=observe, note=note)
     if curvature is None:
-        return Optimizer(tx, rate)
+        return Optimizer(make(1), rate, note=note)
     every = to_steps(curvature["every"])
-    return Optimizer(tx, rate, CurvatureOptions(every, curvature["examples"], options["mu"]))
+    options_of_curvature = CurvatureOptions(every, curvature["examples"], options["mu"])
+    return Optimizer(make(1), rate, options_of_curvature, note=note)
+
+
+def scale_rate(
+    learning_rate: Number, rule: str, batch_size: int, base_batch: int
+) -> tuple[Number, str]:
+    """The rate for a batch, by the linear or the square-root rule, and a line that says so."""
+    powers = {"none": 0.0, "linear": 1.0, "sqrt": 0.5}
+    if rule not in powers:
+        raise UsageError(f"unknown optimizer.scale_rule '{rule}': {nearest(rule, powers)}")
+    if rule == "none":
+        return learning_rate, ""
+    scaled = learning_rate * (batch_size / base_batch) ** powers[rule]
+    note = f"learning rate {scaled:.6g}: {learning_rate:g} at {base_batch}, {rule} rule"
+    return scaled, note
+
+
+def _sgd2012(
+    rate: optax.Schedule, *, momentum: Number = 0.9, weight_decay: Number = 0.0005,
+    bias_learning_rate: Number | None = None, layers: Mapping[str, Any] | None = None,
+    to_steps: Callable[[str], int],
+) -> optax.GradientTransformation:  # fmt: skip
+    """`sgd2012` with rates of their own.
+
+    Args:
+      rate: of the weights, and of the biases unless they have their own.
+      bias_learning_rate: constant, and without decay, as epsB of layer-params-145.cfg.
+      layers: by layer, what multiplies its rates: "values", from each of "boundaries" on.
+      momentum, weight_decay, to_steps: see `sgd2012` and `create_optimizer`.
+    """
+    shares = {
+        name: create_schedule(
+            name="piecewise", learning_rate=1.0, total_steps=1, to_steps=to_steps, **changes
+        )
+        for name, changes in (layers or {}).items()
+    }
+
+    def rates(step: jax.Array) -> dict[str, Any]:
+        kernel = rate(step)
+        bias = kernel if bias_learning_rate is None else bias_learning_rate
+        own = {name: share(step) for name, share in shares.items()} | {"": 1.0}
+        return {name: {"kernel": x * kernel, "bias": x * bias} for name, x in own.items()}
+
+    return sgd2012(
+        rates, momentum=momentum, weight_decay=weight_decay, bias_decay=bias_learning_rate is None
+    )
 
 
 def _sgd(
@@ -99,4 +174,4 @@ def _adamw(
 
 def _kernels(params: Any) -> Any:
     """Weight decay is for kernels; biases are left alone."""
-    return jax.tree.map(lambda p: p.ndim > 1, params)
+    return jax.tree_util.tree_map_with_path(lambda path, _: not is_bias(path), params)

@@ -9,20 +9,20 @@ from jaxtyping import Array
 
 from lenet_alexnet.errors import UsageError, nearest
 
-SHAPES = ("constant", "steps", "piecewise", "linear", "cosine")
+SHAPES = ("constant", "steps", "piecewise", "linear", "polynomial", "cosine", "dexp")
 
 
 def create_schedule(
     *, name: str, learning_rate: float | Array, total_steps: int, to_steps: Callable[[str], int],
     warmup: str = "0 steps", final: float | Array = 0.0,
     boundaries: Sequence[str] = (), factor: float | Array = 0.1,
-    values: Sequence[float | Array] = (),
+    values: Sequence[float | Array] = (), power: float | Array = 2.0, parts: int = 4,
 ) -> optax.Schedule:  # fmt: skip
     """A schedule of the config's `optimizer.schedule` section.
 
     Args:
-      name: constant | steps | piecewise | linear | cosine; cosine with a warm-up is the one-cycle
-        rule.
+      name: constant | steps | piecewise | linear | polynomial | cosine | dexp; cosine with a
+        warm-up is the one-cycle rule, dexp is piecewise constant (lr.cu of the 2012 source).
       learning_rate: the peak.
       total_steps: where linear and cosine end.
       to_steps: turns "3 epochs" into steps.
@@ -30,6 +30,9 @@ def create_schedule(
       final: where linear and cosine end, as a share of the peak.
       boundaries: when the rate changes: for steps it is multiplied by `factor`, for piecewise it
         becomes the next of `values` (one more than boundaries, as shares of the peak).
+      factor: for dexp, the peak divided by the last rate.
+      power: of polynomial: (1 - done)^power.
+      parts: of dexp: so many equal parts of the run, each with a constant rate.
 
     Raises:
       UsageError: an unknown name, or values that do not fit the boundaries.
@@ -51,6 +54,10 @@ def create_schedule(
             "steps": lambda: jnp.power(factor, passed),
             "piecewise": lambda: jnp.asarray(values, jnp.float32)[passed],
             "linear": lambda: final + (1 - final) * (1 - done),
+            "polynomial": lambda: final + (1 - final) * (1 - done) ** power,
+            "dexp": lambda: jnp.power(
+                factor, -jnp.minimum(jnp.floor(done * parts), parts - 1) / max(parts - 1, 1)
+            ),
             "cosine": lambda: final + (1 - final) * (1 + jnp.cos(jnp.pi * done)) / 2,
         }
         # Step 0 of a warm-up moves already: a rate of 0 would waste it.

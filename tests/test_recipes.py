@@ -1,0 +1,159 @@
+"""AlexNet's update, its schedules, the plateau, LARS, rates by batch size."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lenet_alexnet.errors import UsageError
+from lenet_alexnet.losses import create_loss
+from lenet_alexnet.optimizers import create_optimizer
+
+CONSTANT = {"name": "constant"}
+
+
+def make(name="sgd2012", learning_rate=0.1, schedule=CONSTANT, total_steps=100, **options):
+    return create_optimizer(
+        name=name, learning_rate=learning_rate, schedule=schedule, total_steps=total_steps,
+        to_steps=lambda text: int(text.split()[0]), **options,
+    )  # fmt: skip
+
+
+def layer(kernel, bias):
+    return {"kernel": jnp.array(kernel), "bias": jnp.array(bias)}
+
+
+PARAMS = {"conv1": layer([[2.0]], [[1.0]]), "fc8": layer([[-1.0]], [0.5])}
+GRADIENTS = {"conv1": layer([[0.3]], [[0.2]]), "fc8": layer([[0.4]], [-0.1])}
+
+
+def after(optimizer, steps, gradients=GRADIENTS, params=PARAMS):
+    @jax.jit
+    def step(params, state):
+        updates, state = optimizer.tx.update(gradients, state, params)
+        return jax.tree.map(jnp.add, params, updates), state
+
+    state = optimizer.tx.init(params)
+    for _ in range(steps):
+        params, state = step(params, state)
+    return params
+
+
+def test_the_update_of_2012_by_hand():
+    found = after(make(momentum=0.9, weight_decay=0.01), 2)
+    w = 2.0
+    v = -0.01 * 0.1 * w - 0.1 * 0.3  # -0.032
+    w += v  # 1.968
+    v = 0.9 * v - 0.01 * 0.1 * w - 0.1 * 0.3
+    np.testing.assert_allclose(found["conv1"]["kernel"], [[w + v]], rtol=1e-6)
+    b = 0.5  # The text makes no exception for biases.
+    v = -0.01 * 0.1 * b + 0.1 * 0.1
+    b += v
+    v = 0.9 * v - 0.01 * 0.1 * b + 0.1 * 0.1
+    np.testing.assert_allclose(found["fc8"]["bias"], [b + v], rtol=1e-6)
+
+
+def test_the_rate_is_inside_the_velocity():
+    schedule = {"name": "steps", "boundaries": ("1 steps",), "factor": 0.1}
+    found = after(make(schedule=schedule, momentum=0.9, weight_decay=0.0), 2)
+    v1 = -0.1 * 0.3
+    expected = 2 + v1 + (0.9 * v1 - 0.01 * 0.3)  # The first velocity is not divided by 10.
+    np.testing.assert_allclose(found["conv1"]["kernel"], [[expected]], rtol=1e-6)
+
+
+def test_biases_of_the_source_have_their_own_rate_and_no_decay():
+    found = after(make(bias_learning_rate=0.02, weight_decay=0.5), 1)
+    np.testing.assert_allclose(found["conv1"]["bias"], [[1 - 0.02 * 0.2]], rtol=1e-6)
+    np.testing.assert_allclose(found["conv1"]["kernel"], [[2 - 0.5 * 0.1 * 2 - 0.03]], rtol=1e-6)
+
+
+def test_a_layer_is_slowed_and_then_frozen():
+    layers = {"conv1": {"boundaries": ("1 steps", "2 steps"), "values": (1.0, 0.1, 0.0)}}
+    optimizer = make(layers=layers, momentum=0.0, weight_decay=0.0)
+    kernels = [float(after(optimizer, n)["conv1"]["kernel"][0, 0]) for n in range(5)]
+    np.testing.assert_allclose(np.diff(kernels), [-0.03, -0.003, 0, 0], atol=1e-6)
+    other = [float(after(optimizer, n)["fc8"]["kernel"][0, 0]) for n in range(3)]
+    np.testing.assert_allclose(np.diff(other), [-0.04, -0.04], rtol=1e-5)
+
+
+def rates(schedule, steps, total_steps=100):
+    rate = jax.jit(make(schedule=schedule, learning_rate=0.01, total_steps=total_steps).rate)
+    return [float(rate(step)) for step in steps]
+
+
+def test_schedules_at_their_edges():
+    factor = 250 ** (-1 / 3)  # 0.1587, the facts of run 170
+    found = rates({"name": "dexp", "factor": 250.0, "parts": 4}, [0, 24, 25, 49, 50, 74, 75, 99])
+    levels = [0.01 * factor**k for k in (0, 0, 1, 1, 2, 2, 3, 3)]
+    np.testing.assert_allclose(found, levels, rtol=1e-5)
+    np.testing.assert_allclose(levels[-1], 0.01 / 250, rtol=1e-5)
+    found = rates({"name": "polynomial", "power": 2.0}, [0, 50, 99, 100])
+    np.testing.assert_allclose(found, [0.01, 0.0025, 1e-6, 0], rtol=1e-3, atol=1e-9)
+
+
+def test_plateau_drops_three_times_and_never_again():
+    plateau = {"patience": 2, "min_improvement": 0.0, "factor": 0.1, "drops": 3}
+    optimizer = make(plateau=plateau, momentum=0.0, weight_decay=0.0)
+    observe = jax.jit(optimizer.observe)
+    state = optimizer.tx.init(PARAMS)
+    shares = []
+    for error in (0.9, 0.8, 0.8, 0.85, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7):
+        state = observe(state, error)
+        shares.append(float(state.plateau.share))
+    expected = [1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001, 0.001, 0.001]
+    np.testing.assert_allclose(shares, expected, rtol=1e-5)
+    updates, _ = jax.jit(optimizer.tx.update)(GRADIENTS, state, PARAMS)
+    np.testing.assert_allclose(updates["conv1"]["kernel"], [[-0.3 * 0.1 * 0.001]], rtol=1e-5)
+
+
+def test_lars_against_numpy():
+    kernel = np.array([[[3.0, 0.0]], [[0.0, 4.0]]])  # Two towers are one layer: |w| = 5.
+    gradient = np.array([[[0.0, 0.6]], [[0.8, 0.0]]])  # |g| = 1
+    params = {"conv2": {"kernel": jnp.array(kernel), "bias": jnp.array([[1.0], [2.0]])}}
+    gradients = {"conv2": {"kernel": jnp.array(gradient), "bias": jnp.array([[0.1], [0.2]])}}
+    options = {"eta": 0.01, "momentum": 0.9, "weight_decay": 0.1}
+    found = after(make("lars", learning_rate=2.0, **options), 2, gradients, params)
+    w, v = kernel, 0
+    for _ in range(2):
+        size, slope = np.linalg.norm(w), np.linalg.norm(gradient)
+        v = 0.9 * v + 2.0 * 0.01 * size / (slope + 0.1 * size) * (gradient + 0.1 * w)
+        w = w - v
+    np.testing.assert_allclose(found["conv2"]["kernel"], w, rtol=1e-5)
+    np.testing.assert_allclose(
+        found["conv2"]["bias"], [[1 - 0.2 * 2.9], [2 - 0.4 * 2.9]], rtol=1e-5
+    )
+
+
+def test_the_rate_by_batch_size_is_said():
+    linear = make(learning_rate=0.01, scale_rule="linear", batch_size=512)
+    assert linear.note == "learning rate 0.04: 0.01 at 128, linear rule"
+    np.testing.assert_allclose(linear.rate(0), 0.04, rtol=1e-6)
+    root = make(learning_rate=0.01, scale_rule="sqrt", batch_size=512)
+    np.testing.assert_allclose(root.rate(0), 0.02, rtol=1e-6)
+    with pytest.raises(UsageError, match="linear"):
+        make(scale_rule="liner")
+
+
+def test_gradients_are_clipped_to_a_norm():
+    gradients = jax.tree.map(lambda g: 100 * g, GRADIENTS)
+    found = after(make(clip=1.0, momentum=0.0, weight_decay=0.0), 1, gradients)
+    norm = np.sqrt(sum(float((g**2).sum()) for g in jax.tree.leaves(gradients)))
+    np.testing.assert_allclose(found["conv1"]["kernel"], [[2 - 0.1 * 30 / norm]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sgd", "sgd2012", "adamw"])
+def test_numbers_may_be_traced(name):
+    momentum = {} if name == "adamw" else {"momentum": 0.9}
+
+    def one(rate, decay):
+        return after(make(name, rate, weight_decay=decay, **momentum), 2)["conv1"]["kernel"]
+
+    many = jax.vmap(one)(jnp.array([0.1, 0.2]), jnp.array([0.0, 0.1]))
+    np.testing.assert_allclose(many[1], one(0.2, 0.1), rtol=1e-5)
+
+
+def test_class_weights_count_examples_more():
+    logits, labels = jnp.array([[1.0, 2.0], [0.5, 0.0]]), jnp.array([0, 1])
+    plain = create_loss(name="softmax")(logits, labels)
+    weighted = create_loss(name="softmax", class_weights=(3.0, 0.5))(logits, labels)
+    np.testing.assert_allclose(weighted, plain * jnp.array([3.0, 0.5]), rtol=1e-6)
