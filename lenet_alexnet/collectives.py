@@ -18,6 +18,13 @@ class Collective(NamedTuple):
     bytes: int  # of the results, on one device
 
 
+def _alone(line: str) -> bool:
+    """Whether each device is a group by itself, so that nothing is exchanged."""
+    listed = re.search(r"replica_groups=\{(\{[0-9]+\},?)+\}", line)
+    counted = re.search(r"replica_groups=\[[0-9]+,1\]<=", line)
+    return bool(listed or counted)
+
+
 def collectives(text: str) -> list[Collective]:
     """The exchanges in a program's optimised text (`compiled.as_text()`), each counted once.
 
@@ -26,7 +33,7 @@ def collectives(text: str) -> list[Collective]:
     found = []
     for line in text.splitlines():
         match = LINE.search(line)
-        if match is None:
+        if match is None or _alone(line):
             continue
         shapes, total = [], 0
         results = SHAPE.findall(match["type"])

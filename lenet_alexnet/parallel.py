@@ -152,6 +152,8 @@ class Layout:
 
     def forward(self, model: nn.Module, variables: Any, x: Array) -> Float[Array, "b k"]:
         """`step.forward` with the batch cut over the devices."""
+        if self.mesh.size == 1:
+            return steps.forward(model, variables, x)
         inside = self._inside(model)
         run = jax.shard_map(
             lambda variables, x: steps.forward(inside, variables, x),
@@ -165,6 +167,8 @@ class Layout:
         self, model: nn.Module, variables: Any, x: Array, key: Key[Array, ""]
     ) -> tuple[Float[Array, "b k"], Any]:
         """`step.forward_train` with the batch cut over the devices."""
+        if self.mesh.size == 1:
+            return steps.forward_train(model, variables, x, key)
         inside, specs = self._inside(model), self._variables(variables)
 
         def local(variables: Any, x: Array, key: Array) -> tuple[Array, Any]:

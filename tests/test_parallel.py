@@ -10,6 +10,9 @@ import pytest
 
 from lenet_alexnet import cli
 from lenet_alexnet.collectives import collectives
+from lenet_alexnet.errors import UsageError
+from lenet_alexnet.models import create_model
+from lenet_alexnet.parallel import Layout
 from tests.conftest import ROOT
 
 LENET = {"data.train": "train[:400]", "train.batch_size": 40, "train.steps_per_dispatch": 8}
@@ -156,12 +159,88 @@ def test_a_process_that_dies_ends_the_others_within_a_minute(tmp_path):
     assert "task:1" in err or "rank 1" in err.lower()
 
 
+def train_alexnet(folder, mode, devices, variant="paper"):
+    file = folder / f"{mode}_{devices}.npz"
+    program = ["-m", "tests.alexnet_program", mode, variant, file]
+    report = json.loads(finish(start(program, devices)))
+    with np.load(file) as arrays:
+        return dict(arrays), report
+
+
+@pytest.fixture(scope="module")
+def alexnet_alone(tmp_path_factory):
+    return train_alexnet(tmp_path_factory.mktemp("alexnet"), "dp", 1)[0]
+
+
+MODES = [("tower", 2), ("owt", 2), ("dp", 2)]
+MORE = [(mode, devices) for mode in ("dp", "tower", "owt") for devices in (4, 8)]
+
+
+@pytest.mark.parametrize(
+    ("mode", "devices"), [*MODES, *(pytest.param(*m, marks=pytest.mark.slow) for m in MORE)]
+)
+def test_alexnet_gives_the_parameters_of_one_device_in_every_mode(
+    alexnet_alone, tmp_path, mode, devices
+):
+    params, report = train_alexnet(tmp_path, mode, devices)
+    assert_same(alexnet_alone, params)
+    batch = 16 // (devices // 2 if mode == "tower" else devices)  # on each device
+    exchanges = [(c["kind"], c["shapes"]) for c in report["collectives"]]
+    shapes = [tuple(shape) for _, many in exchanges for shape in many]
+    # No batch of images, and no weight, ever travels whole.
+    assert not [shape for shape in shapes if shape[-3:] in ((72, 72, 3), (64, 64, 3))]
+    gathered = sorted(tuple(s) for kind, many in exchanges if kind == "all-gather" for s in many)
+    scattered = sorted(
+        tuple(s) for kind, many in exchanges if kind == "reduce-scatter" for s in many
+    )
+    if mode == "tower":
+        # conv3's input, fc6's and fc7's, and their gradients; fc8's sums.
+        assert gathered == [(batch, 1, 1, 256), (batch, 3, 3, 256), (batch, 64)]
+        assert scattered == [(batch, 1, 1, 128), (batch, 3, 3, 128), (batch, 32)]
+        assert report["param_bytes_here"] < 0.51 * report["param_bytes"]
+        assert [(batch, 8)] in [[tuple(s) for s in many] for _, many in exchanges]
+        if devices == 2:
+            larger = [s for kind, many in exchanges if kind == "all-reduce" for s in many if s]
+            assert larger == [[batch, 8]]  # Each weight has one owner: no gradient is summed.
+    if mode == "owt":
+        assert (16, 256) in gathered
+        dense = sum(np.prod(s) for s in ((256, 32), (64, 32), (32, 8))) * 2 * 4
+        assert report["param_bytes_here"] < report["param_bytes"] - 0.45 * dense
+    if mode == "dp":
+        reduced = sum(c["bytes"] for c in report["collectives"] if c["kind"] == "all-reduce")
+        assert report["param_bytes"] <= reduced <= 1.05 * report["param_bytes"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "devices"), [("dp", 4), ("tower", 4), ("owt", 2)])
+def test_batch_normalisation_is_over_the_whole_batch(tmp_path, mode, devices):
+    alone = train_alexnet(tmp_path, "dp", 1, "bn")[0]
+    assert_same(alone, train_alexnet(tmp_path, mode, devices, "bn")[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"mode": "towr"}, "tower"),
+        ({"mode": "tower", "model": create_model(name="lenet5")}, "AlexNet's"),
+        ({"mode": "tower", "model": create_model(name="alexnet", variant="single")}, "two towers"),
+        ({"mode": "tower", "model": create_model(name="alexnet", variant="caffe")}, "border"),
+        ({"mode": "tower", "model": create_model(name="alexnet")}, "pairs of devices"),
+    ],
+)
+def test_modes_that_do_not_suit_are_refused_with_the_reason(options, words):
+    with pytest.raises(UsageError, match=words):
+        Layout(**options)
+
+
 def test_reading_the_exchanges_of_a_program():
     text = """
   %a = f32[8,4]{1,0} all-gather(%x), dimensions={0}
   %b = (f32[3]{0}, bf16[2,2]{1,0}) all-reduce(%y, %z), to_apply=%add
   %c = (f32[4]{0}, f32[8]{0}) all-gather-start(%x), dimensions={0}
   %d = f32[8]{0} all-gather-done(%c)
+  %g = f32[99]{0} all-reduce(%y), replica_groups={{0},{1}}, to_apply=%add
+  %h = f32[99]{0} all-reduce(%y), replica_groups=[2,1]<=[2], to_apply=%add
   ROOT %e = f32[2]{0} add(%p, %q)
 """
     found = collectives(text)
