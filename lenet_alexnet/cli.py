@@ -158,7 +158,8 @@ def _define_eval(values: flags.FlagValues) -> None:
     _define_json(values)
     _define_checkpoint(values)
     flags.DEFINE_integer("views", 0, "1 or 10 views (default: the config's)", 0, flag_values=values)
-    flags.DEFINE_string("split", "test", "train, validation or test", flag_values=values)
+    which = "train, validation or test (default: the last of them there is)"
+    flags.DEFINE_string("split", "", which, flag_values=values)
     flags.DEFINE_string("data_dir", "", "where the data is now", flag_values=values)
 
 

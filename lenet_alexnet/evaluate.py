@@ -80,14 +80,14 @@ def summarize(sums: Metrics) -> dict[str, Any]:
 
 
 def evaluate_workdirs(
-    workdirs: Sequence[Path], *, split: str = "test", checkpoint: str = "auto",
+    workdirs: Sequence[Path], *, split: str = "", checkpoint: str = "auto",
     data_dir: str = "", views: int = 0,
 ) -> dict[str, Any]:  # fmt: skip
     """Evaluates a run's checkpoint on a split of its data, or the mean of several runs' softmaxes.
 
     Args:
       workdirs: runs' folders; the first one's data are used.
-      split: train, validation or test.
+      split: train, validation or test; "" is test, or validation if there is no test split.
       checkpoint: best | last | auto: the best if chosen on a validation split, else the last.
       data_dir: where the data is now, if not where it was.
       views: 1: the centre; 10: corners, centre, and their reflections; 0: as the config says.
@@ -109,6 +109,7 @@ def evaluate_workdirs(
     if len(runs) > 1:
         scores, variables = steps.mean_scores(each), [run.variables for run in runs]
     variables = layout.put(variables)
+    split = split or ("test" if first.config.data.test else "validation")
     data = restore.load_named(first.config, split, data_dir)
     loss = build_losses(first.config)[1]
     evaluator = Evaluator(scores, loss, data, first.config.eval.batch_size, variables, layout)

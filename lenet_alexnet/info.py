@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lenet_alexnet.models import published
+
 
 def describe(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Any]:
     """Name, output shape, parameters, connections and multiply-adds of every layer, and totals.
@@ -20,7 +22,9 @@ def describe(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Any]:
         layer = context.module
         if context.method_name == "__call__" and hasattr(layer, "connections"):
             shape = _output_shape(out)
-            sizes = [math.prod(leaf.shape) for leaf in jax.tree.leaves(layer.variables)]
+            sizes = [
+                math.prod(leaf.shape) for leaf in jax.tree.leaves(layer.variables.get("params", {}))
+            ]
             layers.append(
                 {
                     "name": layer.name,
@@ -36,6 +40,12 @@ def describe(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Any]:
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *input_shape)))
     columns = ("params", "connections", "multiply_adds")
     totals = {f"total_{column}": sum(layer[column] for layer in layers) for column in columns}
+    printed = published(model)
+    for layer in layers:
+        for column, count in printed.get(layer["name"], {}).items():
+            layer[f"published_{column}"] = count
+    for column, count in printed.get("total", {}).items():
+        totals[f"published_total_{column}"] = count
     return {"input_shape": list(input_shape), "layers": layers, **totals}
 
 
@@ -54,6 +64,9 @@ def as_table(description: dict[str, Any]) -> str:
         counts = [f"{layer[column]:,}" for column in columns]
         rows.append([layer["name"], _shape(layer["output_shape"]), *counts])
     rows.append(["total", "", *(f"{description['total_' + column]:,}" for column in columns)])
+    published_totals = [description.get(f"published_total_{column}") for column in columns]
+    if any(published_totals):
+        rows.append(["published", "", *("" if n is None else f"{n:,}" for n in published_totals)])
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     lines = []
     for row in rows:

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from lenet_alexnet import restore
-from lenet_alexnet.data import folder
-from lenet_alexnet.errors import UsageError
+from lenet_alexnet.data import folder, pixels
+from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.step import forward
 
 INVERT = ("auto", "yes", "no")
@@ -33,7 +33,7 @@ def predict(
         raise UsageError(f"unknown --invert={invert}: auto, yes or no")
     run = restore.open_run(workdir, checkpoint)
     data = run.config.data
-    images = np.stack([_read(file, data.image_size, data.channels, invert) for file in files])
+    images = np.stack([_read(file, data, invert) for file in files])
     logits = forward(run.model, run.variables, run.preprocess(jnp.asarray(images), None))
     probabilities = np.asarray(jax.nn.softmax(logits))
     results = []
@@ -47,11 +47,20 @@ def predict(
     return results
 
 
-def _read(file: str, size: int, channels: int, invert: str) -> np.ndarray:
-    if channels == 1 and size == SIDE:
+def _read(file: str, data: Any, invert: str) -> np.ndarray:
+    if data.channels == 1 and data.image_size == SIDE:
         return digit(file, invert)
-    image = folder.read_image(file, size, channels)
+    if "photo" in data:  # Just as the training photos were prepared.
+        return _photo(file, data.image_size)
+    image = folder.read_image(file, data.image_size, data.channels)
     return 255 - image if invert == "yes" else image
+
+
+def _photo(file: str, size: int) -> np.ndarray:
+    try:
+        return pixels.standardise(Path(file).read_bytes(), size, file)[0]
+    except (OSError, pixels.UnusableError) as error:
+        raise DataError(f"cannot read '{file}' as an image: {error}") from error
 
 
 def digit(file: str | Path, invert: str) -> np.ndarray:

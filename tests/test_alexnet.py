@@ -15,7 +15,10 @@ TOTALS = {
     "caffenet": (60_965_224, 724_406_816),
     "single": (62_378_344, 1_135_256_096),
     "owt": (61_100_840, 714_188_480),
-    "half": (59_798_312, None),
+    "half": (59_798_312, 391_514_384),
+    # A scale and a bias for each of the 1,376 maps, no biases of the convolutions; a multiply-add
+    # for each of the 659,272 - 9,192 convolutional units.
+    "bn": (60_965_224 + 1_376, 724_406_816 + 650_080),
 }
 
 

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.models.alexnet import AlexNet
-from lenet_alexnet.models.alexnet_variants import VARIANTS
+from lenet_alexnet.models.alexnet_variants import TWO_TOWERS, VARIANTS
 from lenet_alexnet.models.lenet import ACTIVATIONS, LeNet5
 from lenet_alexnet.models.lenet_1998 import LeNet1, LeNet5_1998, Network1998
 
-__all__ = ["MODELS", "Network1998", "create_model", "features"]
+__all__ = ["MODELS", "Network1998", "create_model", "features", "published"]
 
 MODELS: dict[str, type[nn.Module]] = {
     "lenet5": LeNet5,
@@ -69,9 +69,41 @@ def create_model(*, name: str, precision: str = "float32", **options: Any) -> nn
     return model
 
 
-def features(model: nn.Module, params: Any, images: jax.Array) -> dict[str, jax.Array]:
-    """The output of every layer for normalised images, by the layer's name in the paper."""
-    _, state = model.apply({"params": params}, images, capture_intermediates=True)
+def published(model: nn.Module) -> dict[str, dict[str, int]]:
+    """The counts that the papers (LeNet) or the sizes in them (AlexNet) give, by layer and total.
+
+    Nothing for a variant that no paper counts.
+    """
+    if isinstance(model, LeNet5_1998):
+        return {"total": {"params": 60_000, "connections": 340_908}}  # LeCun et al. 1998, p. 8
+    if isinstance(model, LeNet1):
+        return {"total": {"params": 2_578, "connections": 98_442}}
+    if not isinstance(model, AlexNet) or model.image_size not in (224, 227):
+        return {}
+    counted = ("num_classes", "channels", "towers", "widths", "dense_width", "conv6", "pool",
+               "batch_norm", "conv1_padding")  # fmt: skip
+    if any(getattr(model, name) != getattr(AlexNet, name) for name in counted):
+        return {}
+    layers = {
+        name: {"params": params, "multiply_adds": multiply_adds}
+        for name, (params, multiply_adds) in TWO_TOWERS.items()
+    }
+    totals = {
+        column: sum(layer[column] for layer in layers.values())
+        for column in ("params", "multiply_adds")
+    }
+    return {**layers, "total": totals}
+
+
+def features(
+    model: nn.Module, params: Any, images: jax.Array, *, batch_stats: Any = None
+) -> dict[str, jax.Array]:
+    """The output of every layer for normalised images, by the layer's name in the paper.
+
+    `batch_stats` are the averages of a network with batch normalisation.
+    """
+    variables = {"params": params} | ({"batch_stats": batch_stats} if batch_stats else {})
+    _, state = model.apply(variables, images, capture_intermediates=True)
     captured = state["intermediates"]
     outputs = {name: value["__call__"][0] for name, value in captured.items() if name != "__call__"}
     return {name: _together(value) for name, value in outputs.items()}

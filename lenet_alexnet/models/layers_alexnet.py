@@ -264,7 +264,8 @@ class BatchNorm(nn.Module):
         if training:
             floats = [y.astype(jnp.float32) for y in x]
             means = self._mean([y.mean((0, 1, 2)) for y in floats])
-            variances = self._mean([(y * y).mean((0, 1, 2)) for y in floats]) - means**2
+            squares = self._mean([(y * y).mean((0, 1, 2)) for y in floats])
+            variances = jnp.maximum(squares - means**2, 0.0)  # Rounding may go below.
             mean.value = self.momentum * mean.value + (1 - self.momentum) * means
             var.value = self.momentum * var.value + (1 - self.momentum) * variances
         factor = scale * jax.lax.rsqrt(variances + self.epsilon)

@@ -1,0 +1,33 @@
+"""The one-tower net of 2014, as torchvision has it, without normalisation.
+
+    lenet-alexnet data prepare imagenet2012 --from=DIR
+    lenet-alexnet train --config=configs/alexnet_owt.py --workdir=runs/alexnet_owt
+
+Expected: 56.52 % top-1 and 79.07 % top-5 accuracy on the validation images, centre crop
+(torchvision's AlexNet_Weights.IMAGENET1K_V1). Not measured here.
+
+Departure: torchvision cuts crops of random size and aspect; here they are 224 of 256. Weights start
+as He et al. (2015) propose.
+"""
+
+import alexnet_imagenet
+
+
+def get_config():
+    config = alexnet_imagenet.get_config().unlock()
+    config.model.variant = "owt"
+    config.data.photo.update(mean="channel", std=58.0, colour_noise=0.0)
+    config.optimizer = {
+        "name": "sgd",
+        "learning_rate": 0.01,
+        "momentum": 0.9,
+        "nesterov": False,
+        "weight_decay": 0.0001,
+        "schedule": {
+            "name": "steps",
+            "boundaries": ("30 epochs", "60 epochs"),
+            "factor": 0.1,
+        },  # fmt: skip
+    }
+    config.train.batch_size = 256
+    return config.lock()
