@@ -27,7 +27,7 @@ def get_config():
             "name": "steps",
             "boundaries": ("30 epochs", "60 epochs"),
             "factor": 0.1,
-        },  # fmt: skip
+        },
     }
     config.train.batch_size = 256
     return config.lock()

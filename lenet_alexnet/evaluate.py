@@ -51,7 +51,7 @@ class Evaluator:
 
     def _read(self, start: int) -> Any:
         assert self._streamed is not None
-        index = np.arange(start, min(start + self._chunk, len(self._streamed)))
+        index = np.arange(start, min(start + self._chunk, len(self._streamed)), dtype=np.int32)
         padded = np.pad(index, (0, self._chunk - len(index)), mode="edge")
         return self._layout.put((*self._streamed.read(padded), np.int32(len(index))))
 

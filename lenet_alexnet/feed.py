@@ -68,7 +68,7 @@ class FromDisk:
             images[i], labels[i] = next(self._batches)
             if running is None or running.is_ready():
                 self.waited += time.monotonic() - start
-        self._next = step + count
+        self._next = step + count if count else self._next
         layout = self._layout
         return (*layout.put_share((images, labels)), layout.put(order, layout.batches))
 

@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import os
 from pathlib import Path
 
 import jax
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 from absl import flags
 
+# XLA complains at length of its own tuning flags in programs from the cache.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).parents[1]
 
 flags.FLAGS.mark_as_parsed()

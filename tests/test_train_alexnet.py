@@ -1,0 +1,156 @@
+"""A narrow AlexNet end to end, on photos that the tests make: prepare, train, stop, evaluate."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from lenet_alexnet import config as configs
+from lenet_alexnet import train
+from lenet_alexnet.cli import main
+from lenet_alexnet.data import photos
+from lenet_alexnet.errors import DataError, Interrupted, UsageError
+from lenet_alexnet.evaluate import evaluate_workdirs
+from tests.conftest import ROOT
+from tests.test_train import rows, stop_after
+
+COLOURS = {"blue": (20, 30, 200), "green": (30, 180, 40), "red": (200, 40, 30)}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    """Three classes of noisy coloured pictures, prepared at 72 pixels."""
+    root = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (root / "in" / name).mkdir(parents=True)
+        for i in range(16):
+            pixels = np.clip(np.array(colour) + rng.normal(0, 40, (80, 96, 3)), 0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(root / "in" / name / f"{i}.png")
+    photos.prepare(
+        "folder", source=str(root / "in"), data_dir=str(root / "out"), name="mine", size=72, jobs=1
+    )
+    return root / "out"
+
+
+LONGER = {"train.duration": "60 steps"}
+
+
+def make_config(data_dir, **overrides):
+    config = configs.load(str(ROOT / "configs" / "alexnet_folder.py")).get_config()
+    with config.unlocked():
+        config.data.update(data_dir=str(data_dir), image_size=72)
+        config.data.update(train="train[:36]", validation="train[36:]")
+        config.data.photo.crop = 64
+        config.model.update(num_classes=3, image_size=64, dense_width=64)
+        config.train.update(
+            batch_size=12, duration="24 steps", log_every="4 steps", steps_per_dispatch=2
+        )
+        config.eval.update(every="8 steps", batch_size=5)
+        config.checkpoint.every = "8 steps"
+        config.optimizer.schedule.warmup = "0 steps"
+        config.update_from_flattened_dict(overrides)
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(data_dir, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run") / "w"
+    return workdir, train.train_and_evaluate(make_config(data_dir, **LONGER), workdir)
+
+
+def losses(workdir):
+    return [(row["step"], row["split"], row["loss"]) for row in rows(workdir)]
+
+
+def test_it_learns_three_colours(finished):
+    _, summary = finished
+    assert summary["eval"]["validation"]["top1_error"] <= 0.25
+    assert summary["best"]["selected_on"] == "validation"
+
+
+def test_streamed_from_disk_it_is_the_same_run_stopped_or_not(data_dir, finished, tmp_path):
+    config = make_config(data_dir, **LONGER, **{"data.stream": True})
+    with pytest.raises(Interrupted):
+        train.train_and_evaluate(config, tmp_path, stop_requested=stop_after(5))
+    train.train_and_evaluate(config, tmp_path)
+    resident, streamed = losses(finished[0]), losses(tmp_path)
+    assert [row[:2] for row in resident] == [row[:2] for row in streamed]
+    np.testing.assert_allclose(
+        [row[2] for row in resident], [row[2] for row in streamed], rtol=1e-4, atol=1e-5
+    )
+    trained = [row for row in rows(tmp_path) if row["split"] == "train"]
+    assert all(0 <= row["data_wait"] <= 1 for row in trained)
+
+
+def test_ten_views_several_runs_and_predict(finished, data_dir, tmp_path, capsys):
+    workdir, _ = finished
+    one = evaluate_workdirs([workdir])
+    ten = evaluate_workdirs([workdir], views=10)
+    assert one["split"] == ten["split"] == "validation"
+    assert one["loss"] != ten["loss"]
+    twice = evaluate_workdirs([workdir, workdir], views=10)
+    np.testing.assert_allclose(twice["loss"], ten["loss"], rtol=1e-5)
+    picture = tmp_path / "red.jpg"
+    Image.new("RGB", (300, 200), COLOURS["red"]).save(picture)
+    assert main(["", "predict", f"--workdir={workdir}", str(picture), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)[0]["predictions"]
+    assert {p["class"] for p in found} == set(COLOURS)
+    assert found[0]["class"] == "red"
+
+
+def test_plateau_average_and_parts_go_on_after_a_stop(data_dir, tmp_path):
+    overrides = {"train.average": 0.9, "train.accumulate": 2}
+
+    def config():
+        config = make_config(data_dir, **overrides)
+        with config.unlocked():
+            # No evaluation is better by so much: the rate falls at the second and third.
+            config.optimizer.plateau = {
+                "patience": 1, "min_improvement": 2.0, "factor": 0.1, "drops": 3
+            }  # fmt: skip
+        return config
+
+    train.train_and_evaluate(config(), tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train.train_and_evaluate(config(), tmp_path / "cut", stop_requested=stop_after(7))
+    train.train_and_evaluate(config(), tmp_path / "cut")
+    assert losses(tmp_path / "whole") == losses(tmp_path / "cut")
+    base = {row["step"]: row["learning_rate"] for row in rows(tmp_path / "whole")}
+    plain = make_config(data_dir)
+    rate = 0.01 * (1 + np.cos(np.pi * np.array([4, 12, 20]) / 24)) / 2
+    assert plain.optimizer.schedule.name == "cosine"
+    np.testing.assert_allclose([base[4], base[12], base[20]], rate * [1, 1, 0.1], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "words"),
+    [
+        ({"data.image_size": 80}, DataError, r"\(72, 72, 3\).*\(80, 80, 3\)"),
+        ({"data.stream": True, "data.image_size": 80}, DataError, r"\(72, 72, 3\)"),
+        ({"data.photo.crop": 73}, UsageError, "crop of 73 pixels does not fit"),
+        ({"data.photo.crop": 72}, UsageError, "64x64x3"),
+        ({"model.num_classes": 2}, UsageError, "less than the data's 3"),
+        ({"eval.views": 3}, UsageError, "views 3"),
+        ({"train.accumulate": 5}, UsageError, "take 10 or 15"),
+        ({"data.photo.mean": "imge"}, UsageError, "image"),
+    ],
+)
+def test_what_does_not_fit_is_one_clear_line(data_dir, tmp_path, overrides, error, words):
+    with pytest.raises(error, match=words):
+        train.train_and_evaluate(make_config(data_dir, **overrides), tmp_path)
+
+
+def test_a_checkpoint_of_other_classes_names_the_difference(finished):
+    from lenet_alexnet.checkpoint import Checkpoints
+    from lenet_alexnet.models import create_model
+
+    model = create_model(name="alexnet", image_size=64, num_classes=4, dense_width=64)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
+    with (
+        Checkpoints(finished[0] / "checkpoints", read_only=True) as checkpoints,
+        pytest.raises(DataError, match="fc8"),
+    ):
+        checkpoints.restore_variables(60, shapes)
