@@ -35,7 +35,8 @@ def gather(experiment: Path, folders: Iterable[Path]) -> None:
             rows = [json.loads(line) for line in lines]
             if summary["status"] != "completed" or run["git_dirty"]:
                 sys.exit(f"{path}: {summary['status']}, dirty: {run['git_dirty']}")
-            test = summary["eval"]["test"]
+            split = "test" if "test" in summary["eval"] else "validation"
+            test = summary["eval"][split]
             trained = [row for row in rows if row["split"] == "train"]
             results.append(
                 {
@@ -44,8 +45,8 @@ def gather(experiment: Path, folders: Iterable[Path]) -> None:
                     "step": summary["step"],
                     "epoch": summary["epoch"],
                     "train_error": trained[-1]["top1_error"],
-                    "test_error": test["top1_error"],
-                    "test_loss": test["loss"],
+                    f"{split}_error": test["top1_error"],
+                    f"{split}_loss": test["loss"],
                     "examples": test["examples"],
                     "train_seconds": summary.get("train_seconds", summary.get("wall_seconds")),
                     "compile_seconds": summary.get("compile_seconds"),
@@ -70,7 +71,10 @@ def gather(experiment: Path, folders: Iterable[Path]) -> None:
                 for row in rows
                 if row["split"] != "train" or row["epoch"] == int(row["epoch"])
             ]
-    write(experiment / "results.csv", FIELDS, results)
+    fields = tuple(FIELDS)
+    if results and "validation_error" in results[0]:
+        fields = tuple(field.replace("test_", "validation_") for field in FIELDS)
+    write(experiment / "results.csv", fields, results)
     write(experiment / "curves.csv", ("set", "seed", "epoch", "split", "error", "loss"), curves)
 
 
@@ -89,12 +93,13 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def summary_table(experiment: Path) -> str:
-    """A row a set: test error in per cent, mean and standard deviation over the seeds."""
+    """A row a set: test (or validation) error in per cent, mean and deviation over the seeds."""
     sets: dict[str, list[dict[str, str]]] = {}
     for row in read(experiment / "results.csv"):
         sets.setdefault(row["set"], []).append(row)
+    split = "test" if "test_error" in next(iter(sets.values()))[0] else "validation"
     lines = [
-        "| set | passes | test error, % | n | training error, % | minutes | commit |",
+        f"| set | passes | {split} error, % | n | training error, % | minutes | commit |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, rows in sets.items():
@@ -102,7 +107,7 @@ def summary_table(experiment: Path) -> str:
         together = int(rows[0]["side_by_side"])
         time = f"{minutes:.1f}" + (f" ({together} at once)" if together > 1 else "")
         lines.append(
-            f"| {name} | {float(rows[0]['epoch']):.4g} | {spread(rows, 'test_error')} "
+            f"| {name} | {float(rows[0]['epoch']):.4g} | {spread(rows, split + '_error')} "
             f"| {len(rows)} | {spread(rows, 'train_error')} | {time} | {rows[0]['commit']} |"
         )
     return "\n".join(lines)
