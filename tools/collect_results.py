@@ -25,7 +25,7 @@ FIELDS = (
 
 
 def gather(experiment: Path, folders: Iterable[Path]) -> None:
-    """Writes results.csv (a row a run) and curves.csv (a row an evaluation or whole epoch)."""
+    """Writes results.csv (a row a run) and curves.csv (a row an evaluation or, nearly, epoch)."""
     results, curves = [], []
     for folder in folders:
         for path in sorted(folder.glob("**/summary.json")):
@@ -69,7 +69,7 @@ def gather(experiment: Path, folders: Iterable[Path]) -> None:
                     "loss": row["loss"],
                 }
                 for row in rows
-                if row["split"] != "train" or row["epoch"] == int(row["epoch"])
+                if row["split"] != "train" or abs(row["epoch"] - round(row["epoch"])) < 0.03
             ]
     fields = tuple(FIELDS)
     if results and "validation_error" in results[0]:
