@@ -33,6 +33,9 @@ def parse(values: flags.FlagValues, argv: list[str], config: Any) -> list[str]:
     """The arguments that are no flags; any mistake in the flags as one line."""
     from ml_collections import config_flags
 
+    for argument in argv:
+        if config is not None and argument.startswith("--config.model."):
+            allow_switch(config, argument.removeprefix("--config.").split("=")[0])
     saved = sys.argv
     sys.argv = argv  # config_flags looks for the overrides there, when the flag is defined.
     try:
@@ -48,6 +51,19 @@ def parse(values: flags.FlagValues, argv: list[str], config: Any) -> list[str]:
         raise UsageError(_unknown_key(config, argv)) from error
     finally:
         sys.argv = saved
+
+
+def allow_switch(config: Any, key: str) -> None:
+    """Adds "model.NAME" to a config that leaves this option of its network at the default."""
+    name = key.removeprefix("model.")
+    if not key.startswith("model.") or name in config.model or "name" not in config.model:
+        return
+    from lenet_alexnet.models import defaults
+
+    options = defaults(config.model.name, config.model.get("variant", ""))
+    if name in options:
+        with config.unlocked():
+            config.model[name] = options[name]
 
 
 def _unknown_key(config: Any, argv: list[str]) -> str:

@@ -1,12 +1,16 @@
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lenet_alexnet.cli import main
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.info import describe
 from lenet_alexnet.models import create_model, features
 from lenet_alexnet.models.alexnet_variants import TWO_TOWERS
+from tests.conftest import ROOT
 
 TOTALS = {
     "paper": (60_965_224, 724_406_816),
@@ -85,6 +89,12 @@ def test_the_smallest_image_is_named_and_works():
         ({"lrn": "caff"}, "caffe"),
         ({"pool": "3/3"}, "3/2"),
         ({"tower": 1}, "towers"),
+        ({"towers": 3}, "neither 1 nor 2"),
+        ({"stds": "he"}, "8 numbers"),
+        ({"biases": (0.0, 1.0)}, "8 numbers"),
+        ({"dropout": 1.0}, r"0\.\.1"),
+        ({"widths": (95, 256, 384, 384, 256)}, "even"),
+        ({"num_classes": 0}, "at least 1"),
     ],
 )
 def test_wrong_switches_name_the_nearest(options, words):
@@ -230,3 +240,20 @@ def test_mixed_precision_keeps_parameters_and_logits_in_float32():
     logits, state = run(variables, jnp.ones((2, 64, 64, 3)))
     assert logits.dtype == jnp.float32
     assert state["intermediates"]["conv3"]["__call__"][0][0].dtype == jnp.bfloat16
+
+
+def test_published_counts_stand_beside_ours():
+    found = described()
+    assert found["published_total_params"] == found["total_params"]
+    assert found["published_total_multiply_adds"] == 724_406_816
+    assert {layer["name"] for layer in found["layers"] if "published_params" in layer} == set(
+        TWO_TOWERS
+    )
+    assert "published_total_params" not in described(conv6=True)
+
+
+def test_any_switch_of_a_variant_may_be_changed_on_the_command_line(capsys):
+    config = f"--config={ROOT}/configs/alexnet_imagenet.py"
+    assert main(["", "info", config, "--config.model.conv6=true", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["total_params"] == 61_555_304
+    assert main(["", "info", config, "--config.model.conv7=true"]) == 2

@@ -69,7 +69,7 @@ def gather(experiment: Path, folders: Iterable[Path]) -> None:
                     "loss": row["loss"],
                 }
                 for row in rows
-                if row["split"] != "train" or abs(row["epoch"] - round(row["epoch"])) < 0.03
+                if row["split"] != "train" or abs(row["epoch"] - round(row["epoch"])) < 0.05
             ]
     fields = tuple(FIELDS)
     if results and "validation_error" in results[0]:

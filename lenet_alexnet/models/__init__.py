@@ -31,6 +31,7 @@ CHOICES: dict[str, Collection[str]] = {
     "dropout_form": ("mask", "inverted"),
     "dropout_place": ("after", "before"),
 }
+HIDDEN = {"name", "parent", "dtype", "axes"}  # not of a config's
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -54,7 +55,7 @@ def create_model(*, name: str, precision: str = "float32", **options: Any) -> nn
         if variant not in VARIANTS:
             raise UsageError(f"unknown model.variant '{variant}': {nearest(variant, VARIANTS)}")
         options = VARIANTS[variant] | options
-    known = set(inspect.signature(MODELS[name]).parameters) - {"name", "parent", "dtype", "axes"}
+    known = set(inspect.signature(MODELS[name]).parameters) - HIDDEN
     for option in options.keys() - known:
         raise UsageError(f"model '{name}' has no option '{option}': {nearest(option, known)}")
     for option, values in CHOICES.items():
@@ -67,6 +68,15 @@ def create_model(*, name: str, precision: str = "float32", **options: Any) -> nn
     if isinstance(model, AlexNet):
         model.check()
     return model
+
+
+def defaults(name: str, variant: str = "") -> dict[str, Any]:
+    """The options of a network, and of a variant of AlexNet, with their default values."""
+    if name not in MODELS:
+        return {}
+    given = inspect.signature(MODELS[name]).parameters
+    options = {key: value.default for key, value in given.items() if key not in HIDDEN}
+    return options | VARIANTS.get(variant, {})
 
 
 def published(model: nn.Module) -> dict[str, dict[str, int]]:

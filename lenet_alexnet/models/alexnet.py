@@ -40,7 +40,7 @@ class AlexNet(nn.Module):
     spatial_norm: bool = False
     batch_norm: bool = False
     pool: Literal["3/2", "2/2"] = "3/2"
-    dropout: float = 0.5
+    dropout: float | Array = 0.5
     dropout_form: Literal["mask", "inverted"] = "mask"
     dropout_place: Literal["after", "before"] = "after"
     stds: tuple[float | None, ...] = (0.01,) * 8
@@ -83,7 +83,22 @@ class AlexNet(nn.Module):
 
     @nn.nowrap
     def check(self) -> None:
-        """Raises UsageError, with the smallest image that fits, if nothing is left for fc6."""
+        """Raises UsageError if a switch is out of its range, or nothing is left for fc6."""
+        for key, values, count in (("stds", self.stds, 8), ("biases", self.biases, 8),
+                                   ("widths", self.widths, 5)):  # fmt: skip
+            numbers = isinstance(values, tuple) and all(
+                v is None or isinstance(v, int | float) for v in values
+            )
+            if not numbers or len(values) != count:
+                raise UsageError(f"model.{key} {values!r} is no list of {count} numbers")
+        if self.towers not in (1, 2):
+            raise UsageError(f"model.towers {self.towers} is neither 1 nor 2")
+        if any(width % self.towers for width in (*self.widths, self.dense_width)):
+            raise UsageError(f"model.widths {self.widths} are not all even, for two towers")
+        if isinstance(self.dropout, int | float) and not 0 <= self.dropout < 1:
+            raise UsageError(f"model.dropout {self.dropout} is not within 0..1")
+        if self.num_classes < 1:
+            raise UsageError(f"model.num_classes {self.num_classes} is not at least 1")
         if not self._fits(self.image_size):
             smallest = next(n for n in range(11, 300) if self._fits(n))
             raise UsageError(

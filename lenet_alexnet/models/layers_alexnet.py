@@ -295,7 +295,7 @@ class Dropout(nn.Module):
     on any number of devices.
     """
 
-    rate: float
+    rate: float | Array
     form: str = "mask"
     axes: Axes = Axes()
 

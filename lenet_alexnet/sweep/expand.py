@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.errors import UsageError, nearest
+from lenet_alexnet.parsing import allow_switch
 
 Override = dict[str, Any]
 Draw = Callable[[randomness.Random], Any]
@@ -113,6 +114,9 @@ def expand(module: Any, base: ConfigDict, name: str) -> tuple[list[Trial], int]:
         raise UsageError(f"sweep() of '{name}' fails: {type(error).__name__}: {line}") from error
     if not overrides:
         raise UsageError(f"sweep() of '{name}' yields nothing")
+    base = base.copy_and_resolve_references()
+    for key in {key for override in overrides if isinstance(override, Mapping) for key in override}:
+        allow_switch(base, key)
     names = Names(base)
     trials: dict[str, Trial] = {}
     for override in overrides:
