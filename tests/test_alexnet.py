@@ -90,7 +90,7 @@ def test_the_smallest_image_is_named_and_works():
         ({"pool": "3/3"}, "3/2"),
         ({"tower": 1}, "towers"),
         ({"towers": 3}, "neither 1 nor 2"),
-        ({"stds": "he"}, "8 numbers"),
+        ({"stds": (0.01,)}, "8 numbers"),
         ({"biases": (0.0, 1.0)}, "8 numbers"),
         ({"dropout": 1.0}, r"0\.\.1"),
         ({"widths": (95, 256, 384, 384, 256)}, "even"),
