@@ -116,21 +116,23 @@ def make_train_step(
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = state.metrics.add(losses, logits, labels, jnp.ones(len(index), bool))
-        moved = state.average
-        if moved is not None:
-            moved = jax.tree.map(
-                lambda old, new: average * old + (1 - average) * new, moved, params
-            )
         return TrainState(
             step=state.step + 1,
             params=params,
             batch_stats=batch_stats,
-            average=moved,
+            average=_move(state.average, params, average),
             opt_state=opt_state,
             metrics=metrics.check(jnp.isfinite(losses).all(), state.step + 1),
         )
 
     return train_step
+
+
+def _move(old: Any, params: Any, decay: float | Array) -> Any:
+    """A moving average of the parameters, if there is one, after one more step."""
+    if old is None:
+        return None
+    return jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, old, params)
 
 
 def _in_parts(

@@ -1,0 +1,45 @@
+"""The command `data`: prepares, lists and checks data sets."""
+
+from typing import Any
+
+from absl import flags
+
+from lenet_alexnet.errors import UsageError, nearest
+
+
+def define(values: flags.FlagValues) -> None:
+    """The flags of `data`."""
+    flags.DEFINE_string("from", None, "the folder of the files to prepare", flag_values=values)
+    flags.DEFINE_string("data_dir", "", "where prepared data sets live", flag_values=values)
+    flags.DEFINE_string("name", None, "photos: what a folder is called", flag_values=values)
+    flags.DEFINE_integer("size", None, "photos: side of the images (256)", 1, flag_values=values)
+    flags.DEFINE_string("store", None, "photos: raw or jpeg (raw)", flag_values=values)
+    flags.DEFINE_integer("jobs", None, "photos: processes (one a core)", 1, flag_values=values)
+
+
+def run(values: Any, rest: list[str]) -> int:
+    """Prepares, lists or checks; returns the exit code."""
+    from lenet_alexnet.data import prepare, records
+
+    action, *names = rest or [""]
+    actions = ("prepare", "list", "check")
+    if action not in actions:
+        raise UsageError(f"unknown action '{action}': {nearest(action, actions)}")
+    data_dir = values.data_dir or str(records.default_dir())
+    if action == "list":
+        for name, folder in records.prepared(data_dir).items():
+            counts = ", ".join(f"{split} {n:,}" for split, n in records.sizes(folder).items())
+            print(f"{name:<20} {counts}  {folder}")
+        return 0
+    if len(names) != 1:
+        raise UsageError(f"data {action} takes one name, e.g. data {action} mnist")
+    if action == "prepare":
+        given = {k: values[k].value for k in ("name", "size", "store", "jobs") if values[k].present}
+        source = values["from"].value
+        print(prepare.prepare(names[0], source=source, data_dir=data_dir, **given))
+        return 0
+    known = records.prepared(data_dir)
+    if names[0] not in known:
+        raise UsageError(f"no prepared data set '{names[0]}' in '{data_dir}'")
+    print(f"{names[0]}: {prepare.check(known[names[0]])}")
+    return 0
