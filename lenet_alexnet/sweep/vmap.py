@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from lenet_alexnet import config as configs
+from lenet_alexnet import lock
 from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
@@ -74,6 +75,7 @@ class _Lane:
         self, config: Any, folder: Path, experiment: Experiment, stack: contextlib.ExitStack
     ) -> None:
         self.config = config
+        stack.enter_context(lock.hold(folder))
         self.out = RunDirectory(folder, config)
         self.out.begin(experiment.train_data.class_names)
         self.log = stack.enter_context(MetricsLog(folder / "metrics.jsonl"))

@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
     root, until, ids = Path(arguments[0]), float(arguments[1]), arguments[2:]
     sweep = Sweep(root)
     # A worker of a launcher that was killed may still be saving: wait for it.
-    locks = [states.lock(sweep.folder(name) / ".lock", wait=True) for name in ids]
+    locks = [states.lock(sweep.folder(name) / ".worker", wait=True) for name in ids]
     start.set_up()
     with signals.catch() as stop_requested:
         if os.environ.get("LENET_ALEXNET_LAUNCHER"):
