@@ -136,9 +136,10 @@ def _train(values: Any, rest: list[str]) -> int:
         start.join(values.coordinator, values.process_id, values.num_processes)
         from lenet_alexnet.train import train_and_evaluate
 
-        summary = train_and_evaluate(
-            values.config, Path(values.workdir), stop_requested=stop_requested
-        )
+        with start.together():
+            summary = train_and_evaluate(
+                values.config, Path(values.workdir), stop_requested=stop_requested
+            )
     if values.json:
         print(json.dumps(summary))
         return 0

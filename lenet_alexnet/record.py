@@ -169,6 +169,7 @@ class MetricsLog(contextlib.AbstractContextManager):
                 self.rows[row["step"], row["split"]] = row
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(f"'{path}' is broken in line {number}") from error
+        self._writes = writes
         self._file = (path if writes else Path(os.devnull)).open("ab", buffering=0)
 
     def write(self, row: dict[str, Any]) -> None:
@@ -186,7 +187,8 @@ class MetricsLog(contextlib.AbstractContextManager):
 
     def sync(self) -> None:
         """On disk: what a checkpoint counts as done must not be missing after a power failure."""
-        os.fsync(self._file.fileno())
+        if self._writes:
+            os.fsync(self._file.fileno())
 
     def __exit__(self, *_: object) -> None:
         self._file.close()

@@ -1,15 +1,22 @@
 """What every command that computes sets before JAX starts."""
 
+import contextlib
 import os
+import sys
+import time
+import traceback
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from lenet_alexnet.errors import DataError, UsageError
+from lenet_alexnet.errors import DataError, Diverged, Interrupted, LenetAlexnetError, UsageError
 
 # Where a launcher says how many processes it started.
 LAUNCHERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
+FAILED = "lenet_alexnet/failed"  # where a process says why it ends
 HEARTBEAT_SECONDS = 30  # A process that is silent for so long ends all the others.
 
 
@@ -36,6 +43,8 @@ def join(coordinator: str | None, process_id: int | None, num_processes: int | N
         return
     import jax
 
+    # It takes SIGTERM for itself; ours is agreed on between two steps.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
             coordinator_address=coordinator,
@@ -46,6 +55,54 @@ def join(coordinator: str | None, process_id: int | None, num_processes: int | N
     except (RuntimeError, ValueError) as error:
         line = " ".join(str(error).split())
         raise DataError(f"the processes did not find each other: {line}") from error
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Inside, an error of one of many processes ends that process at once, and with it the others.
+
+    Left to itself, it would wait at its exit for the others, which wait for it in their step. What
+    all processes come to together (a stop, divergence) is raised as ever.
+    """
+    try:
+        yield
+    except (Interrupted, Diverged):
+        raise
+    except Exception as error:
+        import jax
+
+        if jax.process_count() == 1:
+            raise
+        line, this = " ".join(str(error).split())[:300], jax.process_index()
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in line:
+            line += f" ({_who_failed()})"
+        elif not isinstance(error, LenetAlexnetError):
+            traceback.print_exc()
+        with contextlib.suppress(Exception):
+            _store().key_value_set(f"{FAILED}/{this}", line)
+        print(f"error: process {this}: {line}", file=sys.stderr, flush=True)
+        os._exit(error.exit_code if isinstance(error, LenetAlexnetError) else 1)
+
+
+def _who_failed() -> str:
+    """After an exchange that broke: the process that ended, once it is known."""
+    print("an exchange with the other processes broke: asking which one ended", file=sys.stderr)
+    for _ in range(HEARTBEAT_SECONDS + 10):
+        try:
+            failed = _store().key_value_dir_get(FAILED)
+        except Exception:
+            return "process 0 has ended"  # It keeps the store.
+        if failed:
+            return "; ".join(f"process {key.rsplit('/')[-1]} failed: {why}" for key, why in failed)
+        time.sleep(1)  # The runtime ends this process when it misses another's heartbeat.
+    return "all processes still answer"
+
+
+def _store() -> Any:
+    """The key-value store that all processes share."""
+    from jax._src import distributed  # There is no public way to it.
+
+    return distributed.global_state.client
 
 
 def set_up(*, deterministic: bool = False) -> None:

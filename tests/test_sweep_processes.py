@@ -13,7 +13,6 @@ from tests.conftest import ROOT
 from tests.test_cli import wait_for
 from tests.test_sweep import write
 
-pytestmark = pytest.mark.slow
 SEEDS = "def sweep():\n  return [{'seed': s} for s in range(3)]"
 
 
@@ -57,6 +56,7 @@ def saved(workdir):
     return [path for path in workdir.glob("trials/*/checkpoints/*") if path.name.isdigit()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["vmap", "local"])
 def test_a_launcher_that_was_killed_goes_on_to_the_same_table(tmp_path, executor):
     path, flags = write(tmp_path, SEEDS), [f"--executor={executor}", "--jobs=1"]
@@ -106,6 +106,7 @@ def test_trials_that_break_are_kept_apart_and_the_rest_goes_on(tmp_path):
     assert "Ranked on the test split" in out
 
 
+@pytest.mark.slow
 def test_a_stop_saves_and_exits_with_75(tmp_path):
     path, work = write(tmp_path, SEEDS), tmp_path / "w"
     flags = ["--config.train.duration=2000 steps"]
@@ -118,6 +119,7 @@ def test_a_stop_saves_and_exits_with_75(tmp_path):
     assert statuses == {"interrupted"}
 
 
+@pytest.mark.slow
 def test_halving_and_search_over_processes(tmp_path):
     body = (
         "def sweep():\n  return [{'optimizer.learning_rate': r} for r in (1e-5, 3e-3, 1e-4)]\n"
@@ -128,7 +130,6 @@ def test_halving_and_search_over_processes(tmp_path):
     code, _, err = finish(path, tmp_path / "h", "--halving=3")
     assert code == 0, err
     assert [row["status"] for row in table(tmp_path / "h")] == ["stopped", "completed", "stopped"]
-    pytest.importorskip("optuna")
     code, _, err = finish(path, tmp_path / "s", "--search=3")
     assert code == 0, err
     assert [row["status"] for row in table(tmp_path / "s")] == ["completed"] * 3

@@ -21,14 +21,14 @@ def run_search(
     Raises:
       UsageError: no Optuna, or no search() in the file.
     """
+    module, names = configs.load(path), Names(base)
+    if not hasattr(module, "search"):
+        raise UsageError(f"config file '{path}' has no search(trial): see sweep/search.py")
     try:
         import optuna
         from optuna.storages.journal import JournalFileBackend
     except ModuleNotFoundError as error:
         raise UsageError("--search needs Optuna: pip install 'lenet-alexnet[search]'") from error
-    module, names = configs.load(path), Names(base)
-    if not hasattr(module, "search"):
-        raise UsageError(f"config file '{path}' has no search(trial): see sweep/search.py")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     file = JournalFileBackend(str(sweep.root / "optuna.log"))
     study = optuna.create_study(
