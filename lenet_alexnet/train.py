@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lenet_alexnet import config as configs
@@ -21,8 +20,9 @@ from lenet_alexnet.experiment import Experiment, build
 from lenet_alexnet.feed import create_feed
 from lenet_alexnet.monitor import Flat, Progress, Starving, Stopwatch, first_process, say
 from lenet_alexnet.optimizers.sdlm import get_curvature, step_report, step_sizes
+from lenet_alexnet.program import Program
 from lenet_alexnet.record import MetricsLog, RunDirectory
-from lenet_alexnet.state import NEVER, Metrics, TrainState, init_state
+from lenet_alexnet.state import NEVER, Metrics, TrainState
 
 
 def train_and_evaluate(
@@ -129,28 +129,18 @@ class _Loop:
     def _compile(self) -> None:
         """Compiles all programs ahead, so that nothing compiles later and the time is known."""
         start, e = time.monotonic(), self.experiment
-        train = self.config.train
-        train_step = steps.make_train_step(
-            e.model,
-            e.optimizer.tx,
-            e.train_loss,
-            e.preprocess,
-            variants=self.config.data.variants,
-            accumulate=train.accumulate,
-            average=train.average,
-            forward_train=e.layout.forward_train,
-        )
-        self.state, self.key = self._initialise()
         self.feed = create_feed(
             e.train_data, e.order, self.schedule.per_dispatch, e.layout, self.schedule.total
         )
-        shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
-        program = jax.jit(
-            self.feed.make_steps(train_step),
-            donate_argnums=0,
-            out_shardings=(shardings, e.layout.replicated),
-        )
-        self.train_steps = program.lower(self.state, *self._dispatch(0, 0), self.key).compile()
+        program = Program(
+            self.config, model=e.model, tx=e.optimizer.tx, loss=e.train_loss,
+            preprocess=e.preprocess, layout=e.layout, blank=e.blank,
+            make_steps=self.feed.make_steps,
+        )  # fmt: skip
+        self.state, self.key = program.initialise(self.config.seed)
+        self.train_steps = program.steps.lower(
+            self.state, *self._dispatch(0, 0), self.key
+        ).compile()
         if e.optimizer.curvature:
             refresh = jax.jit(
                 steps.make_refresh(e.model, e.preprocess, variants=self.config.data.variants),
@@ -169,23 +159,6 @@ class _Loop:
             error = e.layout.put(np.float32(0))
             self.observe = observe.lower(self.state.opt_state, error).compile()
         self.compile_seconds = time.monotonic() - start
-
-    def _initialise(self) -> tuple[TrainState, jax.Array]:
-        """A fresh state, each device making its own part of it, and the key of all steps."""
-        e = self.experiment
-
-        def init(seed: jax.Array) -> tuple[TrainState, jax.Array]:
-            init_key, key = jax.random.split(jax.random.key(seed))
-            average, blank = bool(self.config.train.average), jnp.asarray(e.blank)
-            state = init_state(
-                e.model, e.optimizer.tx, e.preprocess, init_key, blank, average=average
-            )
-            return state, key
-
-        seed = e.layout.put(np.int32(self.config.seed))
-        abstract, _ = jax.eval_shape(init, seed)
-        shardings = (e.layout.state(abstract, e.optimizer.tx), e.layout.replicated)
-        return jax.jit(init, out_shardings=shardings)(seed)
 
     def _restore(self) -> None:
         latest = self.checkpoints.latest()

@@ -1,0 +1,59 @@
+"""The two compiled functions of a run: a fresh state, and many steps in one dispatch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from lenet_alexnet import step as steps
+from lenet_alexnet.data.augment import Preprocess
+from lenet_alexnet.losses import Loss
+from lenet_alexnet.parallel import Layout
+from lenet_alexnet.state import init_state
+
+
+class Program:
+    """How a network is trained on a layout of devices; nothing is computed until asked for.
+
+    Attributes:
+      state: the shapes, types and places of a train state.
+      steps: the jitted function of `step.make_train_steps` or `make_stream_steps`.
+    """
+
+    def __init__(
+        self, config: Any, *, model: nn.Module, tx: optax.GradientTransformation, loss: Loss,
+        preprocess: Preprocess, layout: Layout, blank: np.ndarray, make_steps: Callable[..., Any],
+    ) -> None:  # fmt: skip
+        """`blank` is one image of the data's shape, to initialise with."""
+        self._layout, average = layout, config.train.average
+
+        def init(seed: jax.Array) -> Any:
+            init_key, key = jax.random.split(jax.random.key(seed))
+            image = jnp.asarray(blank)
+            return init_state(model, tx, preprocess, init_key, image, average=bool(average)), key
+
+        abstract, key = jax.eval_shape(init, jnp.int32(0))
+        shardings = layout.state(abstract, tx)
+        self._init = jax.jit(init, out_shardings=(shardings, layout.replicated))
+        self.state = jax.tree.map(_placed, abstract, shardings)
+        self.key = _placed(key, layout.replicated)
+        train_step = steps.make_train_step(
+            model, tx, loss, preprocess,
+            variants=config.data.variants, accumulate=config.train.accumulate, average=average,
+            forward_train=layout.forward_train,
+        )  # fmt: skip
+        self.steps = jax.jit(
+            make_steps(train_step), donate_argnums=0, out_shardings=(shardings, layout.replicated)
+        )
+
+    def initialise(self, seed: int) -> tuple[Any, jax.Array]:
+        """A fresh state, each device making its own part of it, and the key of all steps."""
+        return self._init(self._layout.put(np.int32(seed)))
+
+
+def _placed(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
