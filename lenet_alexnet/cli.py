@@ -226,16 +226,27 @@ def _predict(values: Any, rest: list[str]) -> int:
 
 def _define_info(values: flags.FlagValues) -> None:
     _define_json(values)
+    many = "compiles the step for so many devices: what each holds and exchanges"
+    flags.DEFINE_integer("devices", 0, many, 0, flag_values=values)
 
 
 def _info(values: Any, rest: list[str]) -> int:
     _no_more(rest)
-    from lenet_alexnet import info
+    from lenet_alexnet import start
+
+    if values.devices:
+        start.imagine(values.devices)
+    start.set_up()
+    from lenet_alexnet import cost, info
     from lenet_alexnet.models import create_model
 
     model = create_model(precision=values.config.train.precision, **values.config.model)
     description = info.describe(model, model.input_shape)
-    print(json.dumps(description) if values.json else info.as_table(description))
+    lines = [info.as_table(description)]
+    if values.devices:
+        description["parallel"] = cost.analyse(values.config, values.devices)
+        lines.append(cost.as_table(description["parallel"]))
+    print(json.dumps(description) if values.json else "\n".join(lines))
     return 0
 
 
@@ -294,7 +305,7 @@ COMMANDS = {
     ),
     "info": Command(
         "a network layer by layer: shapes, parameters, connections, multiply-adds",
-        "--config=FILE",
+        "--config=FILE [--devices=N --config.parallel.mode=dp|tower|owt]",
         _define_info,
         _info,
         config=True,

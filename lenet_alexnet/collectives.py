@@ -16,13 +16,30 @@ class Collective(NamedTuple):
     kind: str
     shapes: tuple[tuple[int, ...], ...]
     bytes: int  # of the results, on one device
+    group: int  # so many devices exchange with each other; 0: not said, so all
 
 
-def _alone(line: str) -> bool:
-    """Whether each device is a group by itself, so that nothing is exchanged."""
-    listed = re.search(r"replica_groups=\{(\{[0-9]+\},?)+\}", line)
-    counted = re.search(r"replica_groups=\[[0-9]+,1\]<=", line)
-    return bool(listed or counted)
+def sent(kind: str, size: int, group: int) -> int:
+    """Bytes that each device of a group sends for a result of `size` bytes, in a ring."""
+    if group < 2:
+        return 0
+    rounds = {
+        "all-reduce": 2 * (group - 1) / group,
+        "all-gather": (group - 1) / group,
+        "reduce-scatter": group - 1,
+        "all-to-all": (group - 1) / group,
+        "collective-permute": 1,
+    }
+    return round(size * rounds[kind])
+
+
+def _group(line: str) -> int:
+    """The size of the groups of devices, as {{0,1},{2,3}} or [2,2]<=[4] say it."""
+    if listed := re.search(r"replica_groups=\{\{([0-9,]+)\}", line):
+        return listed[1].count(",") + 1
+    if counted := re.search(r"replica_groups=\[[0-9]+,([0-9]+)\]<=", line):
+        return int(counted[1])
+    return 0
 
 
 def collectives(text: str) -> list[Collective]:
@@ -33,7 +50,8 @@ def collectives(text: str) -> list[Collective]:
     found = []
     for line in text.splitlines():
         match = LINE.search(line)
-        if match is None or _alone(line):
+        group = _group(line)
+        if match is None or group == 1:  # Each by itself: nothing is exchanged.
             continue
         shapes, total = [], 0
         results = SHAPE.findall(match["type"])
@@ -43,5 +61,5 @@ def collectives(text: str) -> list[Collective]:
             shape = tuple(int(n) for n in numbers.split(",") if n)
             shapes.append(shape)
             total += math.prod(shape) * SIZES[kind]
-        found.append(Collective(match["kind"], tuple(shapes), total))
+        found.append(Collective(match["kind"], tuple(shapes), total, group))
     return found

@@ -181,15 +181,20 @@ def build_losses(config: Any) -> tuple[Loss, Loss]:
     return create_loss(**options), create_loss(**plain)
 
 
-def build_preprocess(config: Any, to_steps: Callable[[str], int] | None = None) -> Preprocess:
-    """The preprocessing of a config's `data` section; `to_steps` is for training alone."""
+def build_preprocess(
+    config: Any, to_steps: Callable[[str], int] | None = None, statistics: Statistics | None = None
+) -> Preprocess:
+    """The preprocessing of a config's `data` section; `to_steps` is for training alone.
+
+    `statistics` stand in for those of the prepared data.
+    """
     data = config.data
     if "photo" in data:
         photo = data.photo.to_dict()
         until = photo.pop("colour_until")
         return create_photo_preprocess(
             image_size=data.image_size,
-            statistics=load_photo_statistics(config),
+            statistics=statistics or load_photo_statistics(config),
             colour_until=to_steps(until) if to_steps else 0,
             **photo,
         )

@@ -14,6 +14,7 @@ from lenet_alexnet.errors import DataError, Diverged, Interrupted, LenetAlexnetE
 
 # Where a launcher says how many processes it started.
 LAUNCHERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+SIMULATE = "--xla_force_host_platform_device_count"
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
 FAILED = "lenet_alexnet/failed"  # where a process says why it ends
@@ -103,6 +104,13 @@ def _store() -> Any:
     from jax._src import distributed  # There is no public way to it.
 
     return distributed.global_state.client
+
+
+def imagine(devices: int) -> None:
+    """So many devices, simulated on the CPU; must come before JAX starts."""
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {SIMULATE}={devices}"
+    os.environ["XLA_FLAGS"] = flags.strip()
 
 
 def set_up(*, deterministic: bool = False) -> None:

@@ -1,0 +1,188 @@
+"""What a training step holds and exchanges on each device: compiled, and by closed formulas.
+
+The step is compiled for as many CPU devices as asked for; nothing is computed and no data are read.
+XLA for CPUs exchanges bfloat16 as float32: there, what is compiled is twice what a GPU would move.
+"""
+
+import math
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lenet_alexnet import info
+from lenet_alexnet import step as steps
+from lenet_alexnet.collectives import KINDS, collectives, sent
+from lenet_alexnet.data.statistics import Statistics
+from lenet_alexnet.duration import to_steps
+from lenet_alexnet.experiment import build_losses, build_optimizer, build_preprocess
+from lenet_alexnet.models import create_model
+from lenet_alexnet.models.alexnet import AlexNet
+from lenet_alexnet.parallel import Layout
+from lenet_alexnet.program import Program
+
+EXAMPLES = 1_281_167  # Of ImageNet's training set: only schedules depend on it, no size does.
+
+
+class Sizes(NamedTuple):
+    """What the formulas are made of."""
+
+    params: int  # of the network
+    dense: int  # of them in fc6, fc7 and fc8's weights
+    seams: dict[str, int]  # values of an image where towers or devices meet: conv3's input ...
+    classes: int
+    width: int  # bytes of an activation
+
+
+def analyse(config: Any, devices: int) -> dict[str, Any]:
+    """Bytes on each device and bytes exchanged in a step, for a config's mode on so many devices.
+
+    Raises:
+      UsageError: the mode, the batch or the devices do not fit each other.
+    """
+    model = create_model(precision=config.train.precision, **config.model)
+    layout = Layout(**config.parallel, devices=devices, model=model)
+    batch = config.train.batch_size
+    layout.check_batch("train.batch_size", batch, config.train.accumulate)
+    program = _program(config, model, layout)
+    k_batch = (1, batch)
+    stored = (config.data.image_size, config.data.image_size, config.data.channels)
+
+    def of_batch(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=layout.batches)
+
+    compiled = program.steps.lower(
+        program.state,
+        of_batch((*k_batch, *stored), jnp.uint8), of_batch(k_batch, jnp.int32),
+        of_batch(k_batch, jnp.int32),
+        jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.bool_), program.key,
+    ).compile()  # fmt: skip
+    found = collectives(compiled.as_text() or "")
+    exchanged = {kind: sum(c.bytes for c in found if c.kind == kind) for kind in KINDS}
+    memory: Any = compiled.memory_analysis()
+    description = info.describe(model, model.input_shape)
+    size = sizes(model, description)
+    mode, sharded = config.parallel.mode, config.parallel.shard_optimizer
+    return {
+        "mode": mode, "devices": devices, "batch_size": batch,
+        "param_bytes": _bytes_here(program.state.params),
+        "optimizer_bytes": _bytes_here(program.state.opt_state),
+        "activation_bytes": activation_bytes(description, size, devices, batch),
+        "peak_bytes": memory.argument_size_in_bytes + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes + memory.temp_size_in_bytes,
+        "multiply_adds": 3 * batch * description["total_multiply_adds"] // devices,
+        "exchanged": {kind: n for kind, n in exchanged.items() if n},
+        "formula": formula(mode, size, devices, batch) if not sharded else None,
+        "sent_bytes": sum(sent(c.kind, c.bytes, c.group) for c in found),
+    }  # fmt: skip
+
+
+def _program(config: Any, model: Any, layout: Layout) -> Program:
+    in_steps = partial(to_steps, batch_size=config.train.batch_size, examples=EXAMPLES)
+    side, channels = config.data.image_size, config.data.channels
+    blank = Statistics(1, np.zeros((side, side, 3), np.float32), np.zeros(3), np.ones(3), np.eye(3))
+    return Program(
+        config, model=model, tx=build_optimizer(config, EXAMPLES).tx, loss=build_losses(config)[0],
+        preprocess=build_preprocess(config, in_steps, blank), layout=layout,
+        blank=np.zeros((1, side, side, channels), np.uint8), make_steps=steps.make_stream_steps,
+    )  # fmt: skip
+
+
+def _bytes_here(tree: Any) -> int:
+    """Bytes of a sharded tree on one device."""
+    return sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )
+
+
+def sizes(model: Any, description: dict[str, Any]) -> Sizes:
+    """The numbers of a network that the formulas need."""
+    layers = {layer["name"]: layer for layer in description["layers"]}
+    dense, seams = 0, {}
+    if isinstance(model, AlexNet):
+        output = {name: math.prod(layer["output_shape"]) for name, layer in layers.items()}
+        dense = sum(layers[name]["params"] for name in ("fc6", "fc7", "fc8")) - model.num_classes
+        seams = {"conv3": output["pool2"], "fc6": output["pool5"], "fc7": output["fc6"]}
+        if model.conv6:
+            seams |= {"conv6": output["pool5"], "fc6": output["conv6"]}
+    width = jnp.dtype(getattr(model, "dtype", jnp.float32)).itemsize
+    return Sizes(description["total_params"], dense, seams, model.num_classes, width)
+
+
+def activation_bytes(description: dict[str, Any], size: Sizes, devices: int, batch: int) -> int:
+    """Of all layers' outputs, which every mode cuts evenly: by the batch, by maps, or by units."""
+    outputs = sum(math.prod(layer["output_shape"]) for layer in description["layers"])
+    return batch * outputs * size.width // devices
+
+
+def formula(mode: str, size: Sizes, devices: int, batch: int) -> dict[str, int]:
+    """Bytes of the results of a step's exchanges on one device, by kind.
+
+    - dp sums all gradients, in float32;
+    - tower gathers the other tower's half where the towers meet, scatters its gradients back, and
+      sums fc8's outputs; several pairs sum the gradients of their towers;
+    - owt gathers the whole batch before fc6 and all units before fc7, scatters their gradients and
+      fc8's sums back, and sums the convolutions' gradients.
+    """
+    if devices == 1:
+        return {}
+    if mode == "dp":
+        return {"all-reduce": 4 * size.params}
+    if mode == "tower":
+        pairs = devices // 2
+        b = batch // pairs
+        gathered = size.width * b * sum(size.seams.values())
+        own = (size.params - size.classes) // 2 + size.classes
+        summed = 4 * b * size.classes + (4 * own if pairs > 1 else 0)
+        return {"all-reduce": summed, "all-gather": gathered, "reduce-scatter": gathered // 2}
+    gathered = size.width * batch * (size.seams["fc6"] + size.seams["fc7"])
+    logits = 4 * batch * size.classes
+    return {
+        "all-reduce": 4 * (size.params - size.dense),
+        "all-gather": gathered + logits,
+        "reduce-scatter": (gathered + logits) // devices,
+    }
+
+
+def formula_sent(mode: str, size: Sizes, devices: int, batch: int) -> int:
+    """`sent_bytes` by the formulas."""
+    pairs = devices // 2
+    total = 0
+    for kind, amount in formula(mode, size, devices, batch).items():
+        if mode == "tower" and kind == "all-reduce":
+            logits = 4 * (batch // pairs) * size.classes
+            total += sent(kind, logits, 2) + sent(kind, amount - logits, pairs)
+        else:
+            total += sent(kind, amount, 2 if mode == "tower" else devices)
+    return total
+
+
+def as_table(result: dict[str, Any]) -> str:
+    """`analyse` for a person."""
+    mode, devices = result["mode"], result["devices"]
+    many = f"{devices} device" + ("s" if devices > 1 else "")
+    lines = ["", f"mode {mode} on {many}, a batch of {result['batch_size']} in all; on each:"]
+    for name, key in (
+        ("parameters", "param_bytes"),
+        ("optimizer state", "optimizer_bytes"),
+        ("activations (by shapes)", "activation_bytes"),
+        ("peak memory (as compiled for a CPU)", "peak_bytes"),
+    ):
+        lines.append(f"  {name:<36}{_mb(result[key])}")
+    lines.append(f"  {'multiply-adds a step':<36}{result['multiply_adds'] / 1e9:>11,.2f} G")
+    lines.append(f"  {'exchanged in a step':<36}{'compiled':>13}{'by formula':>15}")
+    kinds = [k for k in KINDS if k in result["exchanged"] or k in (result["formula"] or {})]
+    for kind in kinds:
+        expected = _mb(result["formula"].get(kind, 0)) if result["formula"] else "-"
+        lines.append(f"    {kind:<34}{_mb(result['exchanged'].get(kind, 0))}{expected:>15}")
+    if not kinds:
+        lines.append("    nothing")
+    lines.append(f"  {'sent in a step (in rings)':<36}{_mb(result['sent_bytes'])}")
+    return "\n".join(lines)
+
+
+def _mb(n: int) -> str:
+    return f"{n / 1e6:>10,.2f} MB"

@@ -1,0 +1,37 @@
+"""Run by test_cost.py in a process of its own: what a narrow AlexNet exchanges on so many devices.
+
+    python -m tests.cost_program [MODE DEVICES PRECISION]...
+
+Prints `cost.analyse` of each, and what each device sends by the formulas, as a list in JSON.
+"""
+
+import json
+import sys
+
+from lenet_alexnet import config as configs
+from lenet_alexnet import cost, info, start
+from lenet_alexnet.models import create_model
+from tests.conftest import ROOT
+
+
+def main(*cases: str) -> None:
+    """Compiles each case."""
+    start.imagine(8)
+    results = []
+    for mode, devices, precision in zip(cases[::3], cases[1::3], cases[2::3], strict=True):
+        config = configs.load(str(ROOT / "configs" / "alexnet_imagenet.py")).get_config().unlock()
+        config.update(precision=precision)
+        config.model.update(image_size=64, num_classes=8, dense_width=64)
+        config.data.update(image_size=72)
+        config.data.photo.crop, config.parallel.mode = 64, mode
+        config.train.update(batch_size=16, precision=precision)
+        result = cost.analyse(config, int(devices))
+        model = create_model(precision=precision, **config.model)
+        size = cost.sizes(model, info.describe(model, model.input_shape))
+        result["sent_by_formula"] = cost.formula_sent(mode, size, int(devices), 16)
+        results.append(result)
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
