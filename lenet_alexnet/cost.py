@@ -73,6 +73,7 @@ def analyse(config: Any, devices: int) -> dict[str, Any]:
         "peak_bytes": memory.argument_size_in_bytes + memory.output_size_in_bytes
         - memory.alias_size_in_bytes + memory.temp_size_in_bytes,
         "multiply_adds": 3 * batch * description["total_multiply_adds"] // devices,
+        "exchanges": len(found),
         "exchanged": {kind: n for kind, n in exchanged.items() if n},
         "formula": formula(mode, size, devices, batch) if not sharded else None,
         "sent_bytes": sum(sent(c.kind, c.bytes, c.group) for c in found),
