@@ -35,6 +35,7 @@ def base() -> ConfigDict:
                 "std": 0.3081,
                 "reshuffle": True,  # False: one fixed random order in every epoch
                 "variants": 1,  # 10: a fixed set of each image and 9 distortions of it
+                "interpolation": "linear",  # of distorted images: linear | cubic
                 "distort": {  # ranges of data/augment.py:affine
                     "shift": 0.0,
                     "scale": 0.0,
@@ -77,7 +78,7 @@ def photos() -> ConfigDict:
     """`base` for prepared photos: cropped, reflected and coloured on the device (data/crops.py)."""
     config = base()
     with config.unlocked():
-        for name in ("pad", "mean", "std", "distort"):
+        for name in ("pad", "mean", "std", "interpolation", "distort"):
             del config.data[name]
         config.data.update(image_size=256, channels=3, validation="validation", test="")
         config.data.stream = False  # True: read from disk as needed, for more than fits the device

@@ -199,8 +199,9 @@ def build_preprocess(
             **photo,
         )
     return create_preprocess(
-        mean=data.mean, std=data.std, pad=data.pad, distort=data.distort.to_dict()
-    )
+        mean=data.mean, std=data.std, pad=data.pad,
+        interpolation=data.interpolation, distort=data.distort.to_dict(),
+    )  # fmt: skip
 
 
 def build_views(config: Any, views: int = 0) -> Callable[[Any], Any] | None:

@@ -56,6 +56,29 @@ def test_equals_scipys_affine_transform(rng, ranges):
     assert error < 0.1 * moved  # Two passes of linear interpolation are not quite one.
 
 
+def test_cubic_weights_are_nearer_to_the_truth_and_sum_to_one(rng):
+    """A parabola moved by half a pixel comes out exactly, where linear weights flatten it."""
+    parabola = jnp.asarray(np.linspace(-1, 1, 28) ** 2, jnp.float32)
+    points = jnp.arange(4.0, 24.0) + 0.5
+    found = {
+        name: weights(points[:, None] - jnp.arange(28.0)) @ parabola
+        for name, weights in augment.WEIGHTS.items()
+    }
+    expected = (2 * points / 27 - 1) ** 2
+    np.testing.assert_allclose(found["cubic"], expected, atol=1e-6)
+    assert np.abs(found["linear"] - expected).min() > 1e-3
+    shares = augment.WEIGHTS["cubic"](points[:, None] - jnp.arange(28.0)).sum(1)
+    np.testing.assert_allclose(shares, 1.0, atol=1e-6)
+    options = {"mean": 0.0, "std": 1.0, "pad": 0, "distort": {"shift": 3.0}}
+    images = jnp.asarray(rng.integers(0, 2, (6, 28, 28, 1)) * 255, jnp.uint8)
+    cubic = jax.jit(augment.create_preprocess(interpolation="cubic", **options))(images, KEYS)
+    linear = jax.jit(augment.create_preprocess(interpolation="linear", **options))(images, KEYS)
+    assert 0 <= cubic.min() < cubic.max() <= 1
+    assert np.abs(cubic - linear).max() > 0.05
+    with pytest.raises(UsageError, match="did you mean 'cubic'"):
+        augment.create_preprocess(interpolation="cubci", **options)
+
+
 def test_shift_moves_by_whole_pixels_exactly(monkeypatch, rng):
     images = blob(rng)
     shift = jnp.tile(jnp.array([2.0, -1.0]), (6, 1))

@@ -12,10 +12,12 @@ import pytest
 
 from lenet_alexnet import cli
 from lenet_alexnet.collectives import collectives
+from lenet_alexnet.data import photos
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.models import create_model
 from lenet_alexnet.parallel import Layout
 from tests.conftest import ROOT
+from tests.photo_files import picture
 
 LENET = {"data.train": "train[:400]", "train.batch_size": 40, "train.steps_per_dispatch": 8}
 STARTED: list[subprocess.Popen] = []
@@ -159,6 +161,39 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, first):
         assert process.returncode == 0
     finish(start(command(tmp_path / "whole", *longer), 1))
     assert_same_curve(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_records_of_a_streamed_run(tmp_path):
+    """Each reads its half of every batch: a batch is put together from halves, or not at all."""
+    for i in range(3):
+        (tmp_path / "in" / f"class_{i}").mkdir(parents=True)
+        for j in range(16):
+            picture(100 * i + j, (96, 80)).save(tmp_path / "in" / f"class_{i}" / f"{j}.png")
+    photos.prepare(
+        "folder", source=str(tmp_path / "in"), data_dir=str(tmp_path / "out"), name="mine",
+        size=72, jobs=1,
+    )  # fmt: skip
+    options = {
+        "data.data_dir": tmp_path / "out", "data.stream": True, "data.image_size": 72,
+        "data.train": "train[:36]", "data.validation": "train[36:]", "data.photo.crop": 64,
+        "model.num_classes": 3, "model.image_size": 64, "model.dense_width": 64,
+        "train.batch_size": 12, "train.duration": "8 steps", "train.log_every": "2 steps",
+        "train.steps_per_dispatch": 2, "eval.every": "4 steps", "checkpoint.every": "4 steps",
+        "optimizer.schedule.warmup": "0 steps",
+    }  # fmt: skip
+    flags = [f"--config.{key}={value}" for key, value in options.items()]
+
+    def run(workdir, *more):
+        base = ["-m", "lenet_alexnet", "train", "--config=configs/alexnet_folder.py", *flags]
+        return [*base, f"--workdir={tmp_path / workdir}", *more]
+
+    many = [f"--coordinator=127.0.0.1:{portpicker.pick_unused_port()}", "--num_processes=2"]
+    processes = [start(run("two", *many, f"--process_id={i}"), 2) for i in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(finish, processes))
+    finish(start(run("one"), 1))
+    assert_same_curve(tmp_path / "one", tmp_path / "two")
 
 
 @pytest.mark.slow

@@ -15,15 +15,20 @@ RANGES = ("shift", "scale", "squeeze", "shear", "rotation")
 
 
 def create_preprocess(
-    *, mean: float, std: float, pad: int, distort: Mapping[str, Number]
-) -> Preprocess:
+    *, mean: float, std: float, pad: int, distort: Mapping[str, Number],
+    interpolation: str = "linear",
+) -> Preprocess:  # fmt: skip
     """Bytes to what the network sees: /255, distorted (given keys), zero-padded, normalised.
 
     Args:
       mean, std: of the pixels on the scale 0..1; the network sees (x - mean) / std.
       pad: pixels of background (0) added on each side, before normalising.
       distort: ranges of `affine`; all zero: none.
+      interpolation: linear, or cubic, which keeps strokes as sharp as they were.
     """
+    if interpolation not in WEIGHTS:
+        hint = nearest(interpolation, WEIGHTS)
+        raise UsageError(f"unknown data.interpolation '{interpolation}': {hint}")
     for name in distort.keys() - set(RANGES):
         raise UsageError(f"unknown data.distort.{name}: {nearest(name, RANGES)}")
     # A sweep carries ranges as traced numbers, which are there to be used.
@@ -32,11 +37,26 @@ def create_preprocess(
     def preprocess(images: Array, keys: Array | None = None, step: Array | None = None) -> Array:
         x = images.astype(jnp.float32) / 255
         if active and keys is not None:
-            x = affine(keys, x, **distort)
+            x = affine(keys, x, **distort, weights=WEIGHTS[interpolation])
+            x = jnp.clip(x, 0, 1)  # Cubic weights overshoot at edges.
         x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
         return (x - mean) / std
 
     return preprocess
+
+
+def _linear(distance: Array) -> Array:
+    return jnp.maximum(0.0, 1.0 - jnp.abs(distance))
+
+
+def _cubic(distance: Array) -> Array:
+    """Cubic convolution with a = -1/2 (Keys 1981): exact for parabolas."""
+    d = jnp.abs(distance)
+    near, far = (1.5 * d - 2.5) * d**2 + 1, ((2.5 - 0.5 * d) * d - 4) * d + 2
+    return jnp.where(d < 1, near, jnp.where(d < 2, far, 0.0))
+
+
+WEIGHTS = {"linear": _linear, "cubic": _cubic}
 
 
 def affine(
@@ -48,6 +68,7 @@ def affine(
     squeeze: Number = 0.0,
     shear: Number = 0.0,
     rotation: Number = 0.0,
+    weights: Callable[[Array], Array] = _linear,
 ) -> Float[Array, "b h w c"]:
     """Planar affine distortions, each drawn uniformly for each image; outside is 0.
 
@@ -61,6 +82,7 @@ def affine(
       squeeze: one axis times 1+q, the other divided by it, |q| <= squeeze.
       shear: largest horizontal shear, in columns per row.
       rotation: largest angle, in degrees.
+      weights: of a pixel by its distance: `WEIGHTS` has those to choose from.
     """
     matrix, offset = _draw(keys, shift, scale, squeeze, shear, jnp.deg2rad(rotation))
     _, height, width, _ = images.shape
@@ -69,19 +91,15 @@ def affine(
     to_y, to_x = offset[:, 0, None, None], offset[:, 1, None, None]
 
     # Any affine map is a pass along the rows and a pass along the columns (Catmull and Smith
-    # 1980): each is linear interpolation in one direction, written as a sum over the line with
-    # the weights max(0, 1 - distance). No gathers, so it is fast on every backend.
+    # 1980): each is interpolation in one direction, written as a sum over the line with weights by
+    # distance. No gathers, so it is fast on every backend.
     slope = xy / yy
     source_x = slope * y[:, None] + (xx - slope * yx) * x + to_x - slope * to_y  # [b, source y, x]
-    weights = _hat(source_x[:, :, None, :] - x[:, None])  # [b, source y, source x, x]
-    rows = jnp.sum(images[:, :, :, None] * weights[..., None], axis=2)  # [b, source y, x, c]
+    share = weights(source_x[:, :, None, :] - x[:, None])  # [b, source y, source x, x]
+    rows = jnp.sum(images[:, :, :, None] * share[..., None], axis=2)  # [b, source y, x, c]
     source_y = yy * y[:, None] + yx * x + to_y  # [b, y, x]
-    weights = _hat(source_y[:, :, None, :] - y[:, None])  # [b, y, source y, x]
-    return jnp.sum(rows[:, None] * weights[..., None], axis=2)
-
-
-def _hat(distance: Array) -> Array:
-    return jnp.maximum(0.0, 1.0 - jnp.abs(distance))
+    share = weights(source_y[:, :, None, :] - y[:, None])  # [b, y, source y, x]
+    return jnp.sum(rows[:, None] * share[..., None], axis=2)
 
 
 def _draw(
