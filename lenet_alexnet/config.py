@@ -56,6 +56,7 @@ def base() -> ConfigDict:
             },
             "parallel": {
                 "mode": "dp",  # how the devices share the work, see parallel.py
+                "turns": False,  # owt: the batch meets before fc6 in parts, not at once
                 "shard_optimizer": False,  # cut the optimizer's moments over the devices too
             },
             "eval": {"every": "1 epoch", "batch_size": 500, "views": 1},

@@ -8,7 +8,8 @@ models/layers_alexnet.py). Three modes:
 - tower: devices come in pairs, each holds one of AlexNet's two towers (Krizhevsky et al. 2012, sec.
   3.2), and the batch is cut over the pairs;
 - owt: the batch is cut over all devices for the convolutions, the units over all devices for the
-  dense layers (Krizhevsky 2014, "one weird trick"): the whole batch meets before fc6.
+  dense layers (Krizhevsky 2014, "one weird trick"): the whole batch meets before fc6, at once, or
+  (`turns`) in as many parts as there are devices.
 """
 
 from typing import Any
@@ -34,8 +35,8 @@ class Layout:
     """Where the state, the data and the batches of a run live."""
 
     def __init__(
-        self, mode: str = "dp", *, shard_optimizer: bool = False, devices: int = 0,
-        model: nn.Module | None = None,
+        self, mode: str = "dp", *, turns: bool = False, shard_optimizer: bool = False,
+        devices: int = 0, model: nn.Module | None = None,
     ) -> None:  # fmt: skip
         """`devices`: the first so many; 0: all. `model` is asked whether the mode suits it.
 
@@ -46,6 +47,8 @@ class Layout:
             raise UsageError(f"unknown parallel.mode '{mode}': {nearest(mode, MODES)}")
         used = jax.devices()[: devices or None]
         self.mode, self.shard_optimizer = mode, shard_optimizer
+        if turns and mode != "owt":
+            raise UsageError(f"parallel.turns is for mode owt, not '{mode}'")
         if mode != "dp":
             _check_mode(mode, model, len(used))
         pair = 2 if mode == "tower" else 1
@@ -59,6 +62,7 @@ class Layout:
             data="data",
             tower="tower" if mode == "tower" else None,
             dense="data" if mode == "owt" else None,
+            turns=turns and len(used) > 1,
         )
 
     @property
@@ -68,11 +72,13 @@ class Layout:
 
     def check_batch(self, key: str, batch_size: int, accumulate: int = 1) -> None:
         """Raises UsageError with the nearest sizes that fit if a batch cannot be cut evenly."""
-        unit = self.shards * accumulate
+        turns = self.shards if self.axes.turns else 1
+        unit = self.shards * turns * accumulate
         if batch_size % unit:
             low = batch_size // unit * unit
             fits = f"{low} or {low + unit}" if low else f"{unit}"
-            parts = f"{self.shards} devices" + (f" x {accumulate} parts" if accumulate > 1 else "")
+            parts = f"{self.shards} devices" + (f" x {turns} turns" if turns > 1 else "")
+            parts += f" x {accumulate} parts" if accumulate > 1 else ""
             raise UsageError(f"{key} {batch_size} does not divide by {parts}: take {fits}")
 
     def put(self, tree: Any, sharding: NamedSharding | None = None) -> Any:
@@ -154,7 +160,7 @@ class Layout:
         """`step.forward` with the batch cut over the devices."""
         if self.mesh.size == 1:
             return steps.forward(model, variables, x)
-        inside = self._inside(model)
+        inside = self._inside(model, self.axes._replace(turns=False))
         run = jax.shard_map(
             lambda variables, x: steps.forward(inside, variables, x),
             mesh=self.mesh,
@@ -169,7 +175,7 @@ class Layout:
         """`step.forward_train` with the batch cut over the devices."""
         if self.mesh.size == 1:
             return steps.forward_train(model, variables, x, key)
-        inside, specs = self._inside(model), self._variables(variables)
+        inside, specs = self._inside(model, self.axes), self._variables(variables)
 
         def local(variables: Any, x: Array, key: Array) -> tuple[Array, Any]:
             return steps.forward_train(inside, _vary(variables, specs), x, key)
@@ -185,9 +191,9 @@ class Layout:
     def _variables(self, variables: Any) -> Any:
         return {name: self.specs(tree) for name, tree in variables.items()}
 
-    def _inside(self, model: nn.Module) -> nn.Module:
+    def _inside(self, model: nn.Module, axes: Axes) -> nn.Module:
         """The network as it is inside `shard_map`: AlexNet knows its axes, LeNet needs none."""
-        return model.clone(axes=self.axes) if isinstance(model, AlexNet) else model
+        return model.clone(axes=axes) if isinstance(model, AlexNet) else model
 
 
 def _check_mode(mode: str, model: nn.Module | None, devices: int) -> None:

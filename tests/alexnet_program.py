@@ -1,6 +1,8 @@
 """Run by test_parallel.py in a process of its own: five steps of a narrow AlexNet in a mode.
 
-    python -m tests.alexnet_program MODE VARIANT FILE
+    python -m tests.alexnet_program MODE VARIANT PRECISION FILE
+
+MODE turns is owt with the batch meeting in parts.
 
 Dropout, crops and reflections are on. The parameters go to FILE, a report is printed as JSON.
 """
@@ -25,14 +27,15 @@ from tests.conftest import ROOT
 BATCH, STEPS, STORED, CROP = 16, 5, 72, 64
 
 
-def main(mode: str, variant: str, file: str) -> None:
+def main(mode: str, variant: str, precision: str, file: str) -> None:
     """Trains, and reports what the compiled program exchanges."""
     jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "xla"))
     model = create_model(
         name="alexnet", variant=variant, image_size=CROP, num_classes=8, dense_width=64,
-        stds=(None,) * 8, biases=(0.1,) * 8,
+        stds=(None,) * 8, biases=(0.1,) * 8, precision=precision,
     )  # fmt: skip
-    layout = Layout(mode, model=model)
+    turns = mode == "turns"
+    layout = Layout("owt" if turns else mode, turns=turns, model=model)
     preprocess = create_photo_preprocess(
         image_size=STORED, crop=CROP, statistics=None, mean="none", std=100.0, colour_noise=0.0
     )

@@ -111,7 +111,7 @@ def test_dropout_forms(form, kept, tested):
 
     @jax.jit
     def dropped(key, xs):
-        return layer.apply({}, xs, rngs={"dropout": key})
+        return layer.apply({}, xs, key)
 
     out = dropped(jax.random.key(0), xs)
     assert {float(v) for v in np.unique(out)} == {0.0, float(kept)}

@@ -231,9 +231,9 @@ def test_a_process_that_fails_ends_the_others_within_a_minute(tmp_path):
     assert "Traceback" not in err
 
 
-def train_alexnet(folder, mode, devices, variant="paper"):
+def train_alexnet(folder, mode, devices, variant="paper", precision="float32"):
     file = folder / f"{mode}_{devices}.npz"
-    program = ["-m", "tests.alexnet_program", mode, variant, file]
+    program = ["-m", "tests.alexnet_program", mode, variant, precision, file]
     report = json.loads(finish(start(program, devices)))
     with np.load(file) as arrays:
         return dict(arrays), report
@@ -246,6 +246,7 @@ def alexnet_alone(tmp_path_factory):
 
 MODES = [("tower", 2), ("owt", 2), ("dp", 2)]
 MORE = [(mode, devices) for mode in ("dp", "tower", "owt") for devices in (4, 8)]
+MORE += [("turns", 2), ("turns", 4)]
 
 
 @pytest.mark.parametrize(
@@ -278,9 +279,22 @@ def test_alexnet_gives_the_parameters_of_one_device_in_every_mode(
         assert (16, 256) in gathered
         dense = sum(np.prod(s) for s in ((256, 32), (64, 32), (32, 8))) * 2 * 4
         assert report["param_bytes_here"] < report["param_bytes"] - 0.45 * dense
+    if mode == "turns":  # As many rows as each device has, in each of the turns.
+        assert (batch, 256) in gathered
+        assert (16, 256) not in gathered
     if mode == "dp":
         reduced = sum(c["bytes"] for c in report["collectives"] if c["kind"] == "all-reduce")
         assert report["param_bytes"] <= reduced <= 1.05 * report["param_bytes"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["dp", "tower", "owt", "turns"])
+def test_bfloat16_in_every_mode(tmp_path, mode):
+    alone = train_alexnet(tmp_path, "dp", 1, precision="bfloat16")[0]
+    params = train_alexnet(tmp_path, mode, 4, precision="bfloat16")[0]
+    for name, value in alone.items():  # Sums come in another order: some of 8 bits' rounding.
+        scale = np.abs(value).max()
+        assert np.abs(params[name] - value).max() < 0.02 * scale, name
 
 
 @pytest.mark.slow
@@ -294,6 +308,7 @@ def test_batch_normalisation_is_over_the_whole_batch(tmp_path, mode, devices):
     ("options", "words"),
     [
         ({"mode": "towr"}, "tower"),
+        ({"mode": "dp", "turns": True}, "for mode owt"),
         ({"mode": "tower", "model": create_model(name="lenet5")}, "AlexNet's"),
         ({"mode": "tower", "model": create_model(name="alexnet", variant="single")}, "two towers"),
         ({"mode": "tower", "model": create_model(name="alexnet", variant="caffe")}, "border"),

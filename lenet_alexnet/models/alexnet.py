@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -67,19 +68,47 @@ class AlexNet(nn.Module):
             y = self._conv(6, self.axes.meet(y), kernel=3, pad=1)  # conv6: 6x6x256
         # fc6's inputs: by row, column and map, the first tower's maps before the second's.
         flat = self.axes.meet(y).reshape(x.shape[0], -1)  # 9216
+        training = self.has_rng("dropout") and not self.is_initializing()
+        key = self.make_rng("dropout") if training else None
+        head = self._in_turns if self.axes.turns else self._head
+        return head(flat, key).astype(jnp.float32)
+
+    def _head(self, flat: Array, key: Array | None, position: Array | None = None) -> Array:
+        """The dense layers, with dropout if there is a key for it.
+
+        `position`: of the rows in the whole batch, if they are not in their order.
+        """
         flat = self.axes.gather_batch(flat)
         late = self.dropout_place == "after"  # torchvision drops the inputs of fc6 and fc7
         if not late:
-            flat = self._drop(6, [flat], Axes() if self.axes.dense else self.axes)[0]
+            axes = Axes() if self.axes.dense else self.axes
+            flat = self._drop(6, [flat], axes, key, position)[0]
         y = self._dense(6, flat)  # fc6: 4096
-        y = self._drop(6 if late else 7, y, self.axes)
+        y = self._drop(6 if late else 7, y, self.axes, key, position)
         y = self._dense(7, self.axes.meet(self.axes.gather_units(y)))  # fc7: 4096
         if late:
-            y = self._drop(7, y, self.axes)
-        logits = layers.Output(
+            y = self._drop(7, y, self.axes, key, position)
+        return layers.Output(
             self.num_classes, self.stds[7], self.biases[7], self.axes, self.dtype, name="fc8"
         )(y)  # fc8: 1000
-        return logits.astype(jnp.float32)
+
+    def _in_turns(self, flat: Array, key: Array | None) -> Array:
+        """The dense layers on one part after another of every device's rows.
+
+        Where a device's b rows meet those of K - 1 others, K b rows are at work at once; here it is
+        b, K times over, and one turn's exchange can go on while the turn before is computed.
+        """
+        shards, rows = self.axes.dense_shards(), len(flat)
+        part = rows // shards
+
+        def turn(module: "AlexNet", carry: None, i_and_rows: Any) -> tuple[None, Array]:
+            i, mine = i_and_rows
+            start = rows * jnp.arange(shards)[:, None] + part * i
+            return carry, module._head(mine, key, (start + jnp.arange(part)).reshape(-1))
+
+        turns = nn.scan(turn, variable_broadcast="params", split_rngs={"params": False})
+        _, out = turns(self, None, (jnp.arange(shards), flat.reshape(shards, part, -1)))
+        return out.reshape(rows, -1)
 
     @nn.nowrap
     def check(self) -> None:
@@ -168,8 +197,11 @@ class AlexNet(nn.Module):
             ACTIVATIONS[self.activation], self.axes, self.dtype, name=f"fc{n}",
         )(x)  # fmt: skip
 
-    def _drop(self, n: int, x: Towers, axes: Axes) -> Towers:
-        return layers.Dropout(self.dropout, self.dropout_form, axes, name=f"drop{n}")(x)
+    def _drop(
+        self, n: int, x: Towers, axes: Axes, key: Array | None, position: Array | None
+    ) -> Towers:
+        dropout = layers.Dropout(self.dropout, self.dropout_form, axes, name=f"drop{n}")
+        return dropout(x, None if key is None else jax.random.fold_in(key, n), position)
 
 
 def sides(image_size: int, pool: str, conv1_padding: int | None) -> list[int]:

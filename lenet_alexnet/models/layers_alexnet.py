@@ -28,6 +28,7 @@ class Axes(NamedTuple):
     data: str | None = None  # the batch is cut over it
     tower: str | None = None  # each device holds one tower
     dense: str | None = None  # the units of the dense layers are cut over it (Krizhevsky 2014)
+    turns: bool = False  # the batch meets before them in parts, one after another
 
     def local(self, towers: int) -> int:
         """How many of the towers this device holds."""
@@ -300,24 +301,29 @@ class Dropout(nn.Module):
     axes: Axes = Axes()
 
     @nn.compact
-    def __call__(self, x: Towers) -> Towers:
-        """In training (a stream "dropout" says so) a unit is 0 with probability `rate`."""
+    def __call__(
+        self, x: Towers, key: Array | None = None, position: Array | None = None
+    ) -> Towers:
+        """In training (`key` says so) a unit is 0 with probability `rate`.
+
+        `position` says where in the whole batch the rows are, if they are not in their order.
+        """
         keep = 1 - self.rate
-        if not self.has_rng("dropout") or self.is_initializing():
+        if key is None:
             return x if self.form == "inverted" else [y * jnp.asarray(keep, y.dtype) for y in x]
-        key = self.make_rng("dropout")
         factor = 1 / keep if self.form == "inverted" else 1.0
         return [
-            jnp.where(self._mask(key, t, y, keep), y * jnp.asarray(factor, y.dtype), 0)
+            jnp.where(self._mask(key, t, y, keep, position), y * jnp.asarray(factor, y.dtype), 0)
             for t, y in enumerate(x)
         ]
 
-    def _mask(self, key: Array, tower: int, y: Array, keep: Any) -> Array:
+    def _mask(self, key: Array, tower: int, y: Array, keep: Any, position: Array | None) -> Array:
         axes, (batch, width) = self.axes, y.shape
         key = jax.random.fold_in(key, jax.lax.axis_index(axes.tower) if axes.tower else tower)
-        position = jnp.arange(batch)
-        if axes.data and not axes.dense:
-            position += jax.lax.axis_index(axes.data) * batch
+        if position is None:
+            position = jnp.arange(batch)
+            if axes.data and not axes.dense:
+                position += jax.lax.axis_index(axes.data) * batch
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, position)
         whole = width * axes.dense_shards()
         mask = jax.vmap(lambda k: jax.random.bernoulli(k, keep, (whole,)))(keys)
