@@ -23,12 +23,13 @@ def main(*cases: str) -> None:
         config.update(precision=precision)
         config.model.update(image_size=64, num_classes=8, dense_width=64)
         config.data.update(image_size=72)
-        config.data.photo.crop, config.parallel.mode = 64, mode
+        config.data.photo.crop, config.parallel.mode = 64, mode.removesuffix("+turns")
+        config.parallel.turns = mode.endswith("+turns")
         config.train.update(batch_size=16, precision=precision)
         result = cost.analyse(config, int(devices))
         model = create_model(precision=precision, **config.model)
         size = cost.sizes(model, info.describe(model, model.input_shape))
-        result["sent_by_formula"] = cost.formula_sent(mode, size, int(devices), 16)
+        result["sent_by_formula"] = cost.formula_sent(result["mode"], size, int(devices), 16)
         results.append(result)
     print(json.dumps(results))
 

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 CASES = [
     ("dp", 1, "float32"), ("dp", 2, "float32"), ("dp", 8, "float32"),
     ("tower", 2, "float32"), ("tower", 8, "float32"), ("tower", 4, "bfloat16"),
-    ("owt", 2, "float32"), ("owt", 8, "float32"),
+    ("owt", 2, "float32"), ("owt", 8, "float32"), ("owt+turns", 4, "float32"),
 ]  # fmt: skip
 
 

@@ -106,7 +106,10 @@ class AlexNet(nn.Module):
             start = rows * jnp.arange(shards)[:, None] + part * i
             return carry, module._head(mine, key, (start + jnp.arange(part)).reshape(-1))
 
-        turns = nn.scan(turn, variable_broadcast="params", split_rngs={"params": False})
+        # Unrolled, so that the compiler sees what can go on at the same time.
+        turns = nn.scan(
+            turn, variable_broadcast="params", split_rngs={"params": False}, unroll=shards
+        )
         _, out = turns(self, None, (jnp.arange(shards), flat.reshape(shards, part, -1)))
         return out.reshape(rows, -1)
 
