@@ -153,6 +153,20 @@ def test_mistakes_in_a_sweep_are_one_line(capsys, tmp_path, body, message):
     assert message in err
 
 
+def test_streamed_photos_have_no_lanes(capsys, tmp_path):
+    body = (
+        "plain = get_config\ndef get_config():\n  c = plain().unlock()\n  c.data.stream = True\n"
+        "  return c.lock()\ndef sweep():\n  return [{'seed': 1}, {'seed': 2}]"
+    )
+    path = write(tmp_path, body)
+    code, _, err = call(capsys, path, tmp_path / "w", "--executor=vmap")
+    assert (code, err.count("\n")) == (2, 1), err
+    assert "streamed photos" in err
+    code, out, _ = call(capsys, path, tmp_path / "v", "--dry-run")
+    assert code == 0
+    assert "as a process each: 2 trials" in out
+
+
 def test_other_mistakes(capsys, tmp_path, monkeypatch):
     path = write(tmp_path, "def sweep():\n  return [{'seed': 1}, {'activation': 'relu'}]")
     work = tmp_path / "w"

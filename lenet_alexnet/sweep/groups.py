@@ -72,5 +72,5 @@ def group(
 
 
 def may_share(config: Any) -> bool:
-    """Whether such a network is small enough to share a device with its like."""
-    return config.data.image_size <= LARGEST_IMAGE
+    """Whether such a network is small enough to share a device with its like, and its data too."""
+    return config.data.image_size <= LARGEST_IMAGE and not config.data.get("stream")

@@ -128,12 +128,17 @@ def make_jobs(
     """Which trials that are still to run share a process.
 
     Raises:
-      UsageError: --executor=vmap, and trials differ in more than numbers.
+      UsageError: --executor=vmap, and trials differ in more than numbers, or stream their data.
     """
     left = states.remaining(sweep, trials)
     if options.executor in ("local", "slurm"):
         return [[trial.id] for trial in left]
     if options.executor == "vmap":
+        if any(trial.config.data.get("stream") for trial in trials):
+            raise UsageError(
+                "--executor=vmap: streamed photos (data.stream=True) are not read for many lanes; "
+                "use --executor=auto or local"
+            )
         kinds = len({signature(trial.config) for trial in trials})
         if kinds == len(trials) > 1:
             raise UsageError(
