@@ -16,6 +16,5 @@ import lenet5_1998
 def get_config():
     config = lenet5_1998.get_config().unlock()
     config.data.variants = 10
-    config.data.interpolation = "cubic"
-    config.data.distort.update(shift=1.0, scale=0.15, squeeze=0.15, shear=0.2)
+    config.data.distort.update(shift=1.5, scale=0.1, squeeze=0.1, shear=0.2)
     return config.lock()
