@@ -38,7 +38,8 @@ def create_preprocess(
         x = images.astype(jnp.float32) / 255
         if active and keys is not None:
             x = affine(keys, x, **distort, weights=WEIGHTS[interpolation])
-            x = jnp.clip(x, 0, 1)  # Cubic weights overshoot at edges.
+            if interpolation == "cubic":
+                x = jnp.clip(x, 0, 1)  # Its weights overshoot at edges.
         x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
         return (x - mean) / std
 
