@@ -146,6 +146,12 @@ class Checkpoints(contextlib.AbstractContextManager):
         """The steps of all checkpoints that are whole."""
         return list(self._manager.all_steps())
 
+    def remove_after(self, step: int) -> None:
+        """Removes the checkpoints of later steps."""
+        for later in self.steps():
+            if later > step:
+                self._manager.delete(later)
+
     def best(self) -> int | None:
         """The step with the smallest top-1 error, the later of equals."""
         return self._manager.best_step()

@@ -14,6 +14,7 @@ LEAST = {
     "train.steps_per_dispatch": 1,
     "train.accumulate": 1,
     "train.average": 0,
+    "train.back_off": 0,
     "eval.batch_size": 1,
     "checkpoint.keep": 1,
     "checkpoint.minutes": 0,
@@ -41,6 +42,8 @@ def check_ranges(flat: dict[str, Any]) -> None:
     for key, least in LEAST.items():
         if key in flat and flat[key] < least:
             raise UsageError(f"{key} {flat[key]} is not at least {least}")
+    if "train.back_off" in flat and flat["train.back_off"] >= 1:
+        raise UsageError(f"train.back_off {flat['train.back_off']} is not less than 1")
     if flat["seed"] > LONGEST:
         raise UsageError(f"seed {flat['seed']} is more than {LONGEST}")
     for key in ("data.std", "data.photo.std"):

@@ -51,6 +51,7 @@ def base() -> ConfigDict:
                 "log_every": "100 steps",
                 "accumulate": 1,  # parts that a batch is cut into, to save memory
                 "average": 0.0,  # decay of the parameters' moving average, which is evaluated
+                "back_off": 0.0,  # 0.5: when it diverges, go back and halve the rate; 0: stop
                 "precision": "float32",  # of the activations: float32 | bfloat16
                 "loss": {"name": "softmax", "label_smoothing": 0.0},
             },

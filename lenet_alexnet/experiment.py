@@ -93,7 +93,7 @@ class Experiment(NamedTuple):
         self, step: int, split: str, result: dict, images_per_second: float | None,
         share: float = 1.0,
     ) -> dict:  # fmt: skip
-        """One line of metrics.jsonl; `share` is what a plateau has left of the rate."""
+        """One line of metrics.jsonl; `share` is what is left of the rate."""
         return {
             "step": step,
             "epoch": round(step / self.steps_per_epoch, 4),
@@ -169,6 +169,7 @@ def build_optimizer(config: Any, examples: int) -> Optimizer:
         total_steps=in_steps(config.train.duration),
         to_steps=in_steps,
         batch_size=config.train.batch_size,
+        back_off=bool(config.train.back_off),
         **config.optimizer.to_dict(),
     )
 

@@ -185,6 +185,20 @@ class MetricsLog(contextlib.AbstractContextManager):
         if self._file.write(line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
 
+    def result(self, step: int | None, split: str) -> dict[str, Any] | None:
+        """What the summary says of the evaluation at `step`, if there was one."""
+        row = self.rows.get((step, split)) if step else None
+        fields = ("step", "loss", "top1_error", "top5_error", "examples")
+        return row and {"selected_on": split} | {field: row[field] for field in fields}
+
+    def cut(self, step: int) -> None:
+        """Removes the lines after `step`: from there on, the run is another."""
+        self.rows = {key: row for key, row in self.rows.items() if key[0] <= step}
+        if self._writes:
+            path = Path(self._file.name)
+            lines = path.read_bytes().splitlines(keepends=True)
+            os.truncate(path, sum(len(line) for line in lines if json.loads(line)["step"] <= step))
+
     def sync(self) -> None:
         """On disk: what a checkpoint counts as done must not be missing after a power failure."""
         if self._writes:

@@ -12,6 +12,7 @@ import numpy as np
 from lenet_alexnet import config as configs
 from lenet_alexnet import lock
 from lenet_alexnet import step as steps
+from lenet_alexnet.back_off import BackOff
 from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Diverged, Interrupted
@@ -19,6 +20,7 @@ from lenet_alexnet.evaluate import Evaluator, summarize
 from lenet_alexnet.experiment import Experiment, build
 from lenet_alexnet.feed import create_feed
 from lenet_alexnet.monitor import Flat, Progress, Starving, Stopwatch, first_process, say
+from lenet_alexnet.optimizers.plateau import WithPlateau
 from lenet_alexnet.optimizers.sdlm import get_curvature, step_report, step_sizes
 from lenet_alexnet.program import Program
 from lenet_alexnet.record import MetricsLog, RunDirectory
@@ -64,6 +66,7 @@ class _Loop:
         self.step, self.first_step = 0, 0
         self.state: TrainState
         self.observe: Callable[[Any, Any], Any]
+        self.back_off = BackOff(config.train.back_off, run.folder)
         self.results: dict[str, dict[str, Any]] = {}
         self.clock = Stopwatch()
         self.flat = Flat(experiment.train_data.class_names)
@@ -91,7 +94,12 @@ class _Loop:
             )
             try:
                 with jax.transfer_guard("disallow"):
-                    self._train()
+                    while self.step < self.schedule.total:
+                        try:
+                            self._train()
+                        except Diverged as error:
+                            kept = self.checkpoints, self.log
+                            self._go_to(self.back_off.go_back(error, self.experiment, *kept))
                     self._finish()
                 status = "completed"
             finally:  # What else may have ended it, `RunDirectory.outcome` notes.
@@ -102,8 +110,8 @@ class _Loop:
 
     @property
     def share(self) -> float:
-        """What drops on a plateau have left of the learning rate."""
-        if self.experiment.optimizer.observe is None:
+        """What drops on a plateau, or going back, have left of the learning rate."""
+        if not isinstance(self.state.opt_state, WithPlateau):
             return 1.0
         return float(jax.device_get(self.state.opt_state.plateau.share))
 
@@ -163,11 +171,20 @@ class _Loop:
     def _restore(self) -> None:
         latest = self.checkpoints.latest()
         if latest is None:
+            if self.back_off.possible:
+                self._save(None)
             return
-        self.state = self.checkpoints.restore(latest, self.state)
-        self.step = self.first_step = latest
+        self.back_off.resume(latest)
+        self._go_to(latest)
         epoch = latest / self.experiment.steps_per_epoch
         say(f"resuming at step {latest:,} of {self.schedule.total:,} (epoch {epoch:.2f})")
+
+    def _go_to(self, saved: int) -> None:
+        """Takes the state and the rate of a checkpoint's step."""
+        state = self.checkpoints.restore(saved, self.state)
+        self.state = self.back_off.apply(state, self.experiment.layout)
+        self.first_step += saved - self.step  # So that `step - first_step` is what was trained.
+        self.step = saved
 
     def _dispatch(self, step: int, count: int, running: Any = None) -> tuple[jax.Array, ...]:
         """The arguments of one dispatch: data, order, count, and whether the sums start anew."""
@@ -225,7 +242,9 @@ class _Loop:
         index = e.layout.put(e.curvature_index(e.order, self.step))
         self.state = self.refresh(self.state, self.images, index, self.key)
         h = jax.device_get(get_curvature(self.state.opt_state))
-        report = step_report(step_sizes(h, e.rate(self.step), e.optimizer.curvature.mu))
+        report = step_report(
+            step_sizes(h, self.share * e.rate(self.step), e.optimizer.curvature.mu)
+        )
         with MetricsLog(self.out.folder / "step_sizes.jsonl", writes=first_process()) as log:
             log.write({"step": self.step, "split": "step sizes", **report})
 
@@ -270,9 +289,6 @@ class _Loop:
         return row
 
     def _summary(self, status: str) -> dict[str, Any]:
-        best = self.checkpoints.best()
-        row = self.log.rows.get((best, self.selected_on)) if best else None
-        fields = ("step", "loss", "top1_error", "top5_error", "examples")
         seconds = self.clock.seconds
         images = (self.step - self.first_step) * self.config.train.batch_size
         return {
@@ -283,8 +299,9 @@ class _Loop:
             "seed": self.config.seed,
             "config_hash": configs.config_hash(self.config),
             "eval": self.results if status == "completed" else {},
-            "best": row and {"selected_on": self.selected_on} | {f: row[f] for f in fields},
+            "best": self.log.result(self.checkpoints.best(), self.selected_on),
             "train_seconds": round(seconds, 3),
             "compile_seconds": round(self.compile_seconds, 3),
             "images_per_second": round(images / seconds, 1) if seconds else None,
+            **({"back_offs": self.back_off.count} if self.config.train.back_off else {}),
         }

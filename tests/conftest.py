@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+from collections import defaultdict
 from pathlib import Path
 
 import jax
@@ -14,8 +15,30 @@ ROOT = Path(__file__).parents[1]
 
 flags.FLAGS.mark_as_parsed()
 # Programs that several tests (and later runs) compile are compiled once.
-jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "xla"))
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".pytest_cache" / "xla")  # for processes
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def pytest_runtest_setup(item):
+    """What a test is counted as goes into its report, and so from a worker to the summary."""
+    for marker in item.iter_markers("counted"):
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        item.user_properties.append(("counted", marker.args[0].format_map(parameters)))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How many of each kind of fault were survived."""
+    counts = defaultdict(dict)
+    for outcome in ("passed", "failed", "error"):  # An error at the end of a test overrules.
+        for report in terminalreporter.getreports(outcome):
+            for name, value in report.user_properties:
+                if name == "counted":
+                    counts[value][report.nodeid] = outcome == "passed"
+    if counts:
+        terminalreporter.section("counts")
+    for name, outcomes in sorted(counts.items()):
+        terminalreporter.write_line(f"{name}: {sum(outcomes.values())} of {len(outcomes)}")
 
 
 @pytest.fixture

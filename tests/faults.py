@@ -1,14 +1,19 @@
 """The kinds of run that are killed, stopped and damaged, each as the command that starts it."""
 
+import functools
 import hashlib
 import json
 import os
+import signal
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from tests.conftest import ROOT
+from tests.photo_files import prepare_folder, write_folder
 
 # Saving at every stop but one or two, so that many a random moment falls into a save.
 LENET = [
@@ -24,29 +29,89 @@ LENET = [
     "--config.eval.batch_size=50",
     "--config.checkpoint.every=8 steps",
 ]
+# The smallest AlexNet, with dropout, random crops, reflections and colours of photos on disk.
+PHOTOS = [
+    "train",
+    f"--config={ROOT}/configs/alexnet_folder.py",
+    "--config.data.stream=true",
+    "--config.data.image_size=72",
+    "--config.data.photo.crop=64",
+    "--config.data.train=train[:40]",
+    "--config.data.validation=train[40:]",
+    "--config.model.num_classes=2",
+    "--config.model.image_size=64",
+    "--config.model.widths=(8,8,8,8,8)",
+    "--config.model.dense_width=16",
+    "--config.train.batch_size=6",
+    "--config.train.duration=72 steps",
+    "--config.train.log_every=6 steps",
+    "--config.train.steps_per_dispatch=4",
+    "--config.eval.every=24 steps",
+    "--config.eval.batch_size=5",
+    "--config.checkpoint.every=8 steps",
+]
+SWEEP = [
+    "sweep",
+    f"--config={ROOT}/tests/seeds.py",
+    "--executor=vmap",
+    *[flag for flag in LENET if flag.startswith(("--config.data", "--config.train"))],
+    "--config.eval.every=40 steps",
+    "--config.checkpoint.every=15 steps",
+]
 # A kind more is one entry more: all that follows from it are the files below its workdir.
-KINDS = {"lenet": LENET}
+KINDS = {"lenet": LENET, "photos": PHOTOS, "sweep": SWEEP}
 
 
 def command(kind: str, workdir: Path) -> list[str]:
     """The arguments after `lenet-alexnet`."""
-    return [*KINDS[kind], f"--workdir={workdir}"]
+    data = [f"--config.data.data_dir={photos()}"] if kind == "photos" else []
+    return [*KINDS[kind], *data, f"--workdir={workdir}"]
 
 
-def process(kind: str, workdir: Path) -> dict:
-    """The arguments of `subprocess.Popen` that start it."""
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "xla")}
-    return {
-        "args": [sys.executable, "-m", "lenet_alexnet", *command(kind, workdir)],
-        "env": os.environ | cache | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
-        "text": True,
-    }
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory:
+    """It is removed when the tests end."""
+    return tempfile.TemporaryDirectory()
+
+
+@functools.cache
+def photos() -> Path:
+    """A folder with 48 prepared photos of two classes."""
+    root = Path(_folder().name)
+    prepare_folder(write_folder(root / "in", count=24), root / "out", size=72)
+    return root / "out"
+
+
+def start(kind: str, workdir: Path) -> subprocess.Popen:
+    """A process that runs it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "lenet_alexnet", *command(kind, workdir)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def kill(run: subprocess.Popen) -> bool:
+    """Kills a run, with the workers of a sweep; false if it had come to its end."""
+    if run.poll() is not None:
+        return False
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    run.kill()
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+    return run.wait() == -signal.SIGKILL
+
+
+def began(workdir: Path) -> bool:
+    """Whether a run is about to compile."""
+    return any(any(workdir.glob(name)) for name in ("run.json", "trials/*/run.json"))
 
 
 def lines(workdir: Path) -> int:
     """How many lines of metrics a run has written."""
     # Not by rglob: checkpoints come and go below.
-    files = [*workdir.glob("metrics.jsonl"), *workdir.glob("*/metrics.jsonl")]
+    files = [*workdir.glob("metrics.jsonl"), *workdir.glob("trials/*/metrics.jsonl")]
     return sum(path.read_bytes().count(b"\n") for path in files)
 
 
@@ -55,7 +120,7 @@ def outcome(workdir: Path) -> dict:
     found: dict = {}
     for path in sorted(workdir.rglob("metrics.jsonl")):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
-        clock = ("time", "images_per_second")
+        clock = ("time", "images_per_second", "data_wait")
         found[path.relative_to(workdir).as_posix()] = [
             {key: value for key, value in row.items() if key not in clock} for row in rows
         ]

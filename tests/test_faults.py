@@ -1,6 +1,7 @@
 """Runs that are killed, stopped and damaged end as if nothing had happened."""
 
 import errno
+import functools
 import json
 import os
 import random
@@ -16,14 +17,21 @@ import pytest
 from lenet_alexnet import experiment, integrity, lock, record, start, train
 from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.cli import main
+from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.evaluate import Evaluator
+from lenet_alexnet.feed import FromDisk
+from lenet_alexnet.record import read_json
 from tests import damage, faults
+from tests.test_cli import wait_for
 
 slow = pytest.mark.slow
+TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
 
 
 def call(kind, workdir):
+    if kind == "sweep":  # It leaves to its workers what is here to be seen.
+        return faults.start(kind, workdir).wait()
     return main(["lenet-alexnet", *faults.command(kind, workdir)])
 
 
@@ -41,31 +49,48 @@ def undisturbed(tmp_path_factory):
     return get
 
 
-def kill_at(lines, kind, workdir):
-    """Starts a run and kills it at a random moment after it has written so many lines."""
-    run = subprocess.Popen(**faults.process(kind, workdir), stderr=subprocess.PIPE)
-    run.stderr.readline()  # "... compiling"
-    while faults.lines(workdir) < lines and run.poll() is None:
+def kill_at(lines, later, kind, workdir):
+    """Starts a run and kills it so many seconds after it has written so many lines."""
+    run = faults.start(kind, workdir)
+    ready = functools.partial(faults.lines if lines else faults.began, workdir)
+    while ready() < max(lines, 1) and run.poll() is None:
         time.sleep(0.005)
-    time.sleep(random.uniform(0, 0.1) if lines else random.uniform(0, 1.5))
-    run.kill()
-    run.stderr.close()
-    return run.wait() == -signal.SIGKILL
+    time.sleep(later)
+    return faults.kill(run)
 
 
-MOMENTS = [pytest.param(i, marks=[] if i in (7, 13) else [slow]) for i in range(20)]
+# Each stretch of a run has its turn, compiling and the last save among them.
+STRETCHES = 20
+FAST = {("lenet", 7), ("lenet", 13), ("photos", 11), ("sweep", 9)}
+MOMENTS = [
+    pytest.param(kind, i, marks=[] if (kind, i) in FAST else [slow])
+    for kind in faults.KINDS
+    for i in range(STRETCHES)
+]
 
 
-@pytest.mark.parametrize("kind", faults.KINDS)
-@pytest.mark.parametrize("number", MOMENTS)
+@pytest.mark.counted("kill -9, {kind}, ending in the same bits")
+@pytest.mark.parametrize(("kind", "number"), MOMENTS)
 def test_a_killed_run_ends_in_the_same_bits(undisturbed, tmp_path, kind, number):
-    reference = undisturbed(kind)
-    # Each stretch of a run has its turn, compiling and the last save among them.
-    lines = faults.lines(reference) * number // (len(MOMENTS) - 1)
+    reference, moment = undisturbed(kind), random.Random(f"{kind} {number}")
+    lines = faults.lines(reference) * number // (STRETCHES - 1)
+    later = moment.uniform(0, 0.1 if lines else 1.5)
     attempts = (tmp_path / str(attempt) for attempt in range(9))
-    workdir = next(path for path in attempts if kill_at(lines, kind, path))  # Not yet at its end.
+    workdir = next(path for path in attempts if kill_at(lines, later, kind, path))  # Not too late.
     assert call(kind, workdir) == 0
     assert faults.outcome(workdir) == faults.outcome(reference)
+
+
+@slow
+def test_a_sweep_that_is_stopped_says_so_and_the_same_command_goes_on(undisturbed, tmp_path):
+    run = faults.start("sweep", tmp_path)
+    wait_for(lambda: faults.lines(tmp_path) > 9, 300)
+    run.send_signal(TERM)
+    assert run.wait(60) == 75
+    statuses = [read_json(p)["status"] for p in tmp_path.glob("trials/*/summary.json")]
+    assert statuses == ["interrupted"] * 3
+    assert call("sweep", tmp_path) == 0
+    assert faults.outcome(tmp_path) == faults.outcome(undisturbed("sweep"))
 
 
 def send(monkeypatch, owner, name, number, at_call=1):
@@ -81,8 +106,7 @@ def send(monkeypatch, owner, name, number, at_call=1):
     monkeypatch.setattr(owner, name, wrapper)
 
 
-TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
-PHASES = {  # where, which signal, at which call, the steps at which it may stop
+LENET = {  # where, which signal, at which call, the steps at which it may stop
     "data loading": (experiment, "load", USR1, 1, range(1)),
     "compilation": (train._Loop, "_compile", TERM, 1, range(1)),
     "restoring": (train._Loop, "_restore", INT, 1, range(1)),
@@ -92,18 +116,35 @@ PHASES = {  # where, which signal, at which call, the steps at which it may stop
     "writing behind": (integrity, "write_sums", TERM, 2, range(16, 64)),
     "before the last evaluation": (train._Loop, "_finish", TERM, 1, range(120, 121)),
 }
-FAST_PHASES = ("compilation", "evaluation")
+PHOTOS = {
+    f"{name}, {number.name}": (owner, function, number, at_call, steps)
+    for number in (TERM, INT, USR1)
+    for name, owner, function, at_call, steps in (
+        ("opening the data", Photos, "__init__", 1, range(1)),
+        ("reading ahead", Photos, "read", 12, range(4, 13)),
+        ("waiting for data", FromDisk, "__call__", 9, range(18, 25)),
+        ("saving", Checkpoints, "save", 2, range(16, 17)),
+        ("writing behind", integrity, "write_sums", 3, range(24, 72)),
+    )
+}
+PHASES = {"lenet": LENET, "photos": PHOTOS}
+FAST_PHASES = ("compilation", "evaluation", "reading ahead, SIGUSR1")
 
 
-@pytest.mark.parametrize("kind", faults.KINDS)
+@pytest.mark.counted("signals, {kind}, stopping and ending in the same bits")
 @pytest.mark.parametrize(
-    "phase", [pytest.param(p, marks=[] if p in FAST_PHASES else [slow]) for p in PHASES]
+    ("kind", "phase"),
+    [
+        pytest.param(kind, phase, marks=[] if phase in FAST_PHASES else [slow])
+        for kind, phases in PHASES.items()
+        for phase in phases
+    ],
 )
 def test_a_signal_in_any_phase_saves_and_the_run_goes_on(
     undisturbed, tmp_path, monkeypatch, kind, phase, capsys
 ):
     reference = undisturbed(kind)
-    *place, number, at_call, steps = PHASES[phase]
+    *place, number, at_call, steps = PHASES[kind][phase]
     send(monkeypatch, *place, number, at_call)
     assert call(kind, tmp_path) == 75
     monkeypatch.undo()
@@ -187,19 +228,19 @@ KINDS_OF_DAMAGE = [
 ]
 
 
-@pytest.mark.parametrize("kind", faults.KINDS)
+@pytest.mark.counted("damaged checkpoints, recovering to the same bits")
 @pytest.mark.parametrize("harm", KINDS_OF_DAMAGE)
 def test_a_run_goes_on_from_before_a_damaged_checkpoint(
-    undisturbed, tmp_path, monkeypatch, kind, harm, capsys
+    undisturbed, tmp_path, monkeypatch, harm, capsys
 ):
     """Stopped at an evaluation, so that the checkpoint has every file there is."""
-    reference = undisturbed(kind)
+    reference = undisturbed("lenet")
     send(monkeypatch, Evaluator, "__call__", TERM, 2)
-    assert call(kind, tmp_path) == 75
+    assert call("lenet", tmp_path) == 75
     monkeypatch.undo()
     newest, before = integrity.saved(tmp_path / "checkpoints")[:2]
     damage.KINDS[harm](newest.folder)
-    assert call(kind, tmp_path) == 0
+    assert call("lenet", tmp_path) == 0
     err = capsys.readouterr().err
     assert f"the checkpoint of step {newest.step} is damaged" in err
     assert f"resuming at step {before.step}" in err

@@ -39,6 +39,7 @@ def test_there_are_sixty():
 
 # What orbax had in hand when a restore failed complains as it is collected.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.counted("malformed inputs, each in one line with its exit code")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_one_line_and_the_exit_code(case, tmp_path, request, capsys):
     run = tmp_path / "run"

@@ -122,6 +122,9 @@ def test_groups_share_what_a_program_can_carry():
     saved = {trials[0].id: {15, 30}, trials[1].id: {30, 45}}
     together = group(trials[:2] + trials[4:5], most=9, steps=lambda t: saved.get(t.id, set()))
     assert [len(members) for members in together] == [2, 1]  # One has not begun.
+    saved = {trials[0].id: {15}}  # A kill came between the first saves: they start anew together.
+    together = group(trials[:2] + trials[4:5], most=9, steps=lambda t: saved.get(t.id, set()))
+    assert [len(members) for members in together] == [3]
 
 
 def test_momentum_zero_has_no_velocity_and_its_own_program():

@@ -107,19 +107,6 @@ def test_trials_that_break_are_kept_apart_and_the_rest_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_stop_saves_and_exits_with_75(tmp_path):
-    path, work = write(tmp_path, SEEDS), tmp_path / "w"
-    flags = ["--config.train.duration=2000 steps"]
-    process = start(path, work, *flags)
-    wait_for(lambda: saved(work), 300)
-    process.terminate()
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 75, err
-    statuses = {read_json(p)["status"] for p in work.glob("trials/*/summary.json")}
-    assert statuses == {"interrupted"}
-
-
-@pytest.mark.slow
 def test_halving_and_search_over_processes(tmp_path):
     body = (
         "def sweep():\n  return [{'optimizer.learning_rate': r} for r in (1e-5, 3e-3, 1e-4)]\n"

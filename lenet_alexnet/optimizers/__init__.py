@@ -46,8 +46,8 @@ class Optimizer(NamedTuple):
 def create_optimizer(
     *, name: str, learning_rate: Number, schedule: Mapping[str, Any], total_steps: int,
     to_steps: Callable[[str], int], curvature: Mapping[str, Any] | None = None,
-    plateau: Mapping[str, Any] | None = None, clip: float = 0.0, batch_size: int = 1,
-    scale_rule: str = "none", base_batch: int = 128, **options: Any,
+    plateau: Mapping[str, Any] | None = None, back_off: bool = False, clip: float = 0.0,
+    batch_size: int = 1, scale_rule: str = "none", base_batch: int = 128, **options: Any,
 ) -> Optimizer:  # fmt: skip
     """The optimizer of a config.
 
@@ -59,6 +59,7 @@ def create_optimizer(
       to_steps: turns "3 epochs" into steps.
       curvature: for sdlm: `every` (an interval), on so many `examples`.
       plateau: drops as the validation error stalls, see `plateau.with_plateau`.
+      back_off: keep the share of the rate in the state, as for a plateau, but leave it alone.
       clip: largest norm of the whole gradient; 0 is none.
       batch_size: of the run; with `scale_rule` linear or sqrt the rate is multiplied by
         (batch_size / base_batch) to the power 1 or 1/2.
@@ -92,14 +93,21 @@ def create_optimizer(
         tx = makers[name](lambda step: share * rate(step), **options)
         return optax.chain(optax.clip_by_global_norm(clip), tx) if clip else tx
 
+    if plateau and back_off:
+        raise UsageError("optimizer.plateau and train.back_off both lower the rate: choose one")
     if plateau:
         tx, observe = with_plateau(make, **plateau)
         return Optimizer(tx, rate, observe=observe, note=note)
+    tx = _with_share(make) if back_off else make(1)
     if curvature is None:
-        return Optimizer(make(1), rate, note=note)
+        return Optimizer(tx, rate, note=note)
     every = to_steps(curvature["every"])
     options_of_curvature = CurvatureOptions(every, curvature["examples"], options["mu"])
-    return Optimizer(make(1), rate, options_of_curvature, note=note)
+    return Optimizer(tx, rate, options_of_curvature, note=note)
+
+
+def _with_share(make: Callable[[Any], optax.GradientTransformation]) -> Any:
+    return with_plateau(make, patience=1, min_improvement=0.0, factor=1.0, drops=0)[0]
 
 
 def scale_rate(

@@ -41,6 +41,8 @@ def carried(flat: dict[str, Any]) -> dict[str, Any]:
 def signature(config: Any) -> str:
     """Equal for configs that one program can train side by side."""
     flat = configs.flatten(config)
+    if flat["train.back_off"] or "optimizer.plateau.drops" in flat:
+        return configs.config_hash(config)  # Its rate depends on how it fares: it trains alone.
     rest = {key: value for key, value in flat.items() if configs.counts(key)}
     for key, value in carried(flat).items():
         rest[key] = len(value) if isinstance(value, list) else "number"
@@ -55,14 +57,18 @@ def group(
 ) -> list[list[Trial]]:
     """Trials that train together, at most so many at once, in the order of their first.
 
-    `steps` tells at which steps a trial has checkpoints: lanes go on from a step that all have.
+    `steps` tells at which steps a trial has checkpoints: lanes go on from a step that all have, or
+    start anew where none has more than its first, which a kill may have left to some of them. Apart
+    they would train as other programs do, to other bits.
     """
     groups: list[tuple[str, set[int], list[Trial]]] = []
     signatures: dict[str, str] = {}
+    early: dict[str, bool] = {}
     for trial in trials:
         key, saved = signatures.setdefault(trial.id, signature(trial.config)), steps(trial)
+        early[trial.id] = len(saved) <= 1
         for i, (other, common, members) in enumerate(groups):
-            fits = bool(common & saved) if common or saved else True
+            fits = bool(common & saved) or all(early[one.id] for one in (*members, trial))
             if other == key and fits and len(members) < most:
                 groups[i] = (key, common & saved, [*members, trial])
                 break

@@ -79,9 +79,9 @@ class _Lane:
         self.out = RunDirectory(folder, config)
         self.out.begin(experiment.train_data.class_names)
         self.log = stack.enter_context(MetricsLog(folder / "metrics.jsonl"))
-        self.checkpoints = stack.enter_context(
-            Checkpoints(folder / "checkpoints", config.checkpoint.keep)
-        )
+        # A kill may come between the saves of two lanes: the step before must still be there.
+        keep = max(config.checkpoint.keep, 2)
+        self.checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints", keep))
         self.e = experiment._replace(
             optimizer=build_optimizer(config, len(experiment.train_data)),
             order=experiment.order.with_seed(config.seed),
@@ -111,10 +111,6 @@ class _Lane:
 
     def finish(self, status: str, step: int, common: dict[str, Any]) -> dict[str, Any]:
         """Writes and returns the summary."""
-        self.checkpoints.wait()
-        best = self.checkpoints.best()
-        row = self.log.rows.get((best, self.selected_on)) if best else None
-        fields = ("step", "loss", "top1_error", "top5_error", "examples")
         summary = {
             "status": "diverged" if self.bad_step is not None else status,
             "step": step if self.bad_step is None else self.bad_step,
@@ -122,7 +118,7 @@ class _Lane:
             "seed": self.config.seed,
             "config_hash": configs.config_hash(self.config),
             "eval": self.results if status == "completed" and self.bad_step is None else {},
-            "best": row and {"selected_on": self.selected_on} | {f: row[f] for f in fields},
+            "best": self.log.result(self.checkpoints.best(), self.selected_on),
             **common,
         }
         self.out.write_summary(summary)
@@ -286,6 +282,8 @@ class _Group:
             if self.clock.seconds
             else None,
         }
+        for lane in self.lanes:  # All of them, then all summaries: those that a kill
+            lane.checkpoints.wait()  # leaves behind go on without the rest.
         return [lane.finish(status, self.step, common) for lane in self.lanes]
 
 
