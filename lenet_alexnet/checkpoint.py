@@ -3,11 +3,15 @@
 import contextlib
 import logging
 import re
+import threading
 import time
+from collections.abc import Callable
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from lenet_alexnet import integrity
 from lenet_alexnet.errors import DataError
@@ -15,6 +19,8 @@ from lenet_alexnet.monitor import say
 from lenet_alexnet.state import TrainState
 
 RETRY_SECONDS = (0.0, 1.0, 5.0)  # before each new attempt at a save that failed
+# Orbax numbers a process's saves: of two that start at once, one waits for ever for the other's.
+ONE_START = threading.Lock()
 
 
 class Checkpoints(contextlib.AbstractContextManager):
@@ -45,6 +51,9 @@ class Checkpoints(contextlib.AbstractContextManager):
                 _say_damaged(one, why)
             integrity.remove_unfinished(self._folder)
         self._last_save = time.monotonic()
+        # Orbax starts a save with a dozen threads, which takes longer than a LeNet's epoch may.
+        self._thread = futures.ThreadPoolExecutor(1)
+        self._starting: futures.Future[str | None] | None = None
         self._manager = self._open()
 
     def _open(self) -> Any:
@@ -73,9 +82,12 @@ class Checkpoints(contextlib.AbstractContextManager):
         )
 
     def save(
-        self, step: int, state: TrainState, top1_error: float | None, *, wait: bool = False
-    ) -> None:
-        """Starts a save; returns once the state is copied to the host, or (`wait`) it is on disk.
+        self, step: int, state: TrainState, top1_error: float | None, *, wait: bool = False,
+        first: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """Saves; returns once the state is copied to the host, or (`wait`) it is on disk.
+
+        `first` is called before, behind the training too: for what must be on disk by then.
 
         A save that failed, this one or the one before, is said and made good: now, with the
         present state, several times if need be.
@@ -83,7 +95,13 @@ class Checkpoints(contextlib.AbstractContextManager):
         Raises:
           DataError: it cannot be written. What was saved before is still there.
         """
-        failed = self._settle() or self._start(step, state, top1_error)
+        failed = self._settle()
+        if not failed and jax.process_count() > 1:  # They meet in it, in the order of their calls.
+            failed = self._start(step, state, top1_error, first)
+        elif not failed:
+            # Copied on CPUs too, where `device_get` gives what the next step writes over.
+            state = jax.tree.map(np.array, jax.device_get(state))
+            self._starting = self._thread.submit(self._start, step, state, top1_error, first)
         if wait and not failed:
             failed = self._settle()
         for pause in RETRY_SECONDS:
@@ -92,7 +110,7 @@ class Checkpoints(contextlib.AbstractContextManager):
             say(f"warning: a checkpoint could not be saved ({failed}): trying again")
             time.sleep(pause)
             self._reopen()
-            failed = self._start(step, state, top1_error) or self._settle()
+            failed = self._start(step, state, top1_error, first) or self._settle()
         if failed:
             self._reopen()
             last = self.latest()
@@ -102,7 +120,9 @@ class Checkpoints(contextlib.AbstractContextManager):
             )
         self._last_save = time.monotonic()
 
-    def _start(self, step: int, state: TrainState, top1_error: float | None) -> str | None:
+    def _start(
+        self, step: int, state: TrainState, top1_error: float | None, first: Callable[[], None]
+    ) -> str | None:
         """Starts a save; returns the reason if that fails."""
         metrics = None if top1_error is None else {"top1_error": top1_error}
         ocp = self._ocp
@@ -112,15 +132,20 @@ class Checkpoints(contextlib.AbstractContextManager):
             rest=ocp.args.StandardSave(state.rest),
         )
         try:
-            if step in self._manager.all_steps():  # Saved by a signal, not yet evaluated.
-                self._manager.delete(step)
-            self._manager.save(step, args=items, metrics=metrics, force=True)
+            first()
+            with ONE_START:
+                if step in self._manager.all_steps():  # Saved by a signal, not yet evaluated.
+                    self._manager.delete(step)
+                self._manager.save(step, args=items, metrics=metrics, force=True)
         except Exception as error:  # Orbax and tensorstore raise many kinds.
             return _reason(error)
         return None
 
     def _settle(self) -> str | None:
         """Waits for the save that is under way; returns the reason if it failed."""
+        starting, self._starting = self._starting, None
+        if starting and (failed := starting.result()):
+            return failed
         try:
             self._manager.wait_until_finished()
         except Exception as error:
@@ -138,13 +163,19 @@ class Checkpoints(contextlib.AbstractContextManager):
         """Whether the last save (or the start) was longer ago than `minutes`."""
         return 0 < self._seconds <= time.monotonic() - self._last_save
 
+    def _started(self) -> Any:
+        """The manager, once it knows of the save that is being started."""
+        if self._starting:
+            futures.wait([self._starting])
+        return self._manager
+
     def latest(self) -> int | None:
         """The newest checkpoint's step."""
-        return self._manager.latest_step()
+        return self._started().latest_step()
 
     def steps(self) -> list[int]:
         """The steps of all checkpoints that are whole."""
-        return list(self._manager.all_steps())
+        return list(self._started().all_steps())
 
     def remove_after(self, step: int) -> None:
         """Removes the checkpoints of later steps."""
@@ -154,7 +185,7 @@ class Checkpoints(contextlib.AbstractContextManager):
 
     def best(self) -> int | None:
         """The step with the smallest top-1 error, the later of equals."""
-        return self._manager.best_step()
+        return self._started().best_step()
 
     def restore(self, step: int, template: TrainState) -> TrainState:
         """The state saved at `step`; `template` gives its structure, types and devices.
@@ -223,6 +254,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         self.wait()
         with contextlib.suppress(Exception):  # What failed has been said.
             self._manager.close()
+        self._thread.shutdown()
 
 
 def _with_sums() -> type:

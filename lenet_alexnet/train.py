@@ -226,8 +226,7 @@ class _Loop:
                         self._save(error)
 
     def _save(self, error: float | None, *, wait: bool = False) -> None:
-        self.log.sync()
-        self.checkpoints.save(self.step, self.state, error, wait=wait)
+        self.checkpoints.save(self.step, self.state, error, wait=wait, first=self.log.sync)
 
     def _interrupt(self) -> None:
         self.checkpoints.wait()

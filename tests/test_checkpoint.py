@@ -158,6 +158,7 @@ def test_a_save_that_failed_behind_is_made_good_by_the_next(folder, template, ca
     with Checkpoints(folder) as checkpoints:
         with disk_full(size):
             checkpoints.save(40, make_state(40), None)
+            checkpoints.latest()  # It has been started.
             while checkpoints._manager._finalize_thread.get_not_none().is_alive():
                 time.sleep(0.01)
         assert "trying" not in capsys.readouterr().err
@@ -165,7 +166,11 @@ def test_a_save_that_failed_behind_is_made_good_by_the_next(folder, template, ca
         assert "could not be saved" in capsys.readouterr().err
         assert checkpoints.latest() == 50
         assert same(checkpoints.restore(50, template), make_state(50))
-        assert [one.step for one in integrity.saved(folder)] == [50, 30, 10]
+        last, before, best = (one.step for one in integrity.saved(folder))
+        assert (last, best) == (50, 10)
+        # Orbax may complete what had failed, as it is closed on a disk that has room again.
+        assert before in (30, 40)
+        assert same(checkpoints.restore(before, template), make_state(before))
 
 
 def test_a_folder_that_became_read_only_is_one_clear_error(folder, monkeypatch):
@@ -176,7 +181,7 @@ def test_a_folder_that_became_read_only_is_one_clear_error(folder, monkeypatch):
         manager = type(checkpoints._manager)
         monkeypatch.setattr(manager, "save", refuse)
         with pytest.raises(DataError, match="Read-only file system"):
-            checkpoints.save(40, make_state(40), None)
+            checkpoints.save(40, make_state(40), None, wait=True)
     assert [one.step for one in integrity.saved(folder)] == [30, 20, 10]
 
 
@@ -245,3 +250,15 @@ def test_ckpt_needs_no_jax(folder):
 def test_sha256sum_reads_the_checksums(folder):
     done = subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=folder / "30")
     assert done.returncode == 0
+
+
+def test_several_runs_of_one_process_save_at_once(tmp_path, template):
+    with contextlib.ExitStack() as stack:
+        lanes = [stack.enter_context(Checkpoints(tmp_path / str(i))) for i in range(3)]
+        for step in range(1, 9):
+            for lane in lanes:
+                lane.save(step, make_state(step), None)
+        for lane in lanes:
+            lane.wait()
+            assert lane.latest() == 8
+            assert same(lane.restore(8, template), make_state(8))
