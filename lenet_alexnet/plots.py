@@ -19,6 +19,7 @@ def pyplot() -> Any:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    plt.rcParams["font.size"] = 12  # legible at half size
     return plt
 
 

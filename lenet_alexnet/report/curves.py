@@ -43,8 +43,8 @@ def draw(workdir: Path, unit: str, folder: Path) -> Section:
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
         axes.legend()
-    left.set(title="loss", ylabel=unit)
-    right.set(title="error", ylabel="errors, % of the images")
+    left.set(title="loss in training", ylabel=unit)
+    right.set(title="errors in training", ylabel="errors, % of the images")
     ends = [
         f"{split} {100 * rows[-1]['top1_error']:.2f} % at epoch {rows[-1]['epoch']:.4g}"
         for split, rows in curves.items()

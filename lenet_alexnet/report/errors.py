@@ -12,7 +12,7 @@ from lenet_alexnet.report.tiles import shorten, show
 
 MOST = 100  # misclassified images shown
 NUMBERED = 30  # classes; with more the matrix has no numbers
-FIG_11 = 0.005  # the error at which the paper compares rejection (1998, Fig. 11)
+FIG_11 = 0.005  # the error for which LeCun et al. 1998, Fig. 11, give rejected shares
 
 
 def draw_images(subject: Subject, folder: Path) -> Section:
@@ -31,7 +31,7 @@ def draw_images(subject: Subject, folder: Path) -> Section:
     plt = plots.pyplot()
     figure, grid = plt.subplots(
         rows, columns, squeeze=False,
-        figsize=(max(columns * inches, 4), rows * (inches + line)),
+        figsize=(max(columns * inches, 6), rows * (inches + line) + 0.4),
     )  # fmt: skip
     for axes in grid.flat[len(wrong) :]:
         axes.axis("off")
@@ -43,8 +43,9 @@ def draw_images(subject: Subject, folder: Path) -> Section:
         else:
             axes.set_xlabel(f"{shorten(true, 15)}\n>{shorten(answer, 15)}", fontsize=11, labelpad=2)
     which = "All" if len(wrong) == len(every) else f"The first {len(wrong)} of all"
-    text = [f"{which} {len(every):,} errors on {len(answers.labels):,} {subject.split} images, in "
-            "the order of the data: the true class > the network's answer."]  # fmt: skip
+    seen = f"{which} {len(every):,} errors on {len(answers.labels):,} {subject.split} images"
+    figure.suptitle(f"{seen}: true class > answer", fontsize=15)
+    text = [f"{seen}, in the order of the data: the true class > the network's answer."]
     return Section("errors", title, text, plots.save(figure, folder / "errors.png"))
 
 
@@ -83,7 +84,7 @@ def draw_confusion(subject: Subject, folder: Path) -> Section:
         axes.set_yticks(range(k), short, fontsize=12)
     axes.set_xlabel("the network's answer", fontsize=13)
     axes.set_ylabel("true class", fontsize=13)
-    axes.set_title(f"{off.sum():,} errors of {counts.sum():,}", fontsize=13)
+    axes.set_title(f"{off.sum():,} errors on {counts.sum():,} {subject.split} images", fontsize=13)
     bar = figure.colorbar(shown, ax=axes, fraction=0.045, pad=0.03, ticks=[0, 0.01, 0.1, 0.5, 1])
     bar.ax.set_yticklabels(["0", "1", "10", "50", "100"])
     bar.set_label("share of the class's images, %", fontsize=12)
@@ -104,16 +105,16 @@ def _root() -> object:
 
 
 def reject_curve(
-    confidence: Float[np.ndarray, " n"], wrong: Bool[np.ndarray, " n"]
+    doubt: Float[np.ndarray, " n"], wrong: Bool[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
-    """Shares that are rejected, least confident first, and the error among the rest.
+    """Shares that are rejected, most doubtful first, and the error among the rest.
 
-    Only where a threshold can cut: examples of equal confidence are rejected together. All of them
-    are never rejected.
+    Only where a threshold can cut: examples of equal doubt are rejected together. All of them are
+    never rejected.
     """
-    order = np.argsort(confidence, kind="stable")
-    n, sorted_confidence = len(order), confidence[order]
-    starts = np.flatnonzero(np.r_[True, sorted_confidence[1:] > sorted_confidence[:-1]])
+    order = np.argsort(-doubt, kind="stable")
+    n, ordered = len(order), doubt[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] < ordered[:-1]])
     left = np.cumsum(wrong[order][::-1])[::-1]  # errors among those from here on
     return starts / n, left[starts] / (n - starts)
 
@@ -129,19 +130,21 @@ def share_for(
 def draw_reject(subject: Subject, folder: Path) -> Section:
     """reject.png: what rejecting doubtful images is worth."""
     answers = subject.answers
-    rejected, error = reject_curve(answers.confidence, answers.wrong)
+    rejected, error = reject_curve(answers.doubt, answers.wrong)
     half = error[0] / 2
     plt = plots.pyplot()
     figure, axes = plt.subplots(figsize=(7.5, 4.5))
     axes.step(100 * rejected, 100 * error, where="post", color=plots.BLUE, lw=2)
     lines = []
-    for target, colour in ((half, plots.VERMILLION), (FIG_11, plots.GREEN)):
+    for target, colour, name in (
+        (half, plots.VERMILLION, "half the error"), (FIG_11, plots.GREEN, "as in Fig. 11, 1998"),
+    ):  # fmt: skip
         share = share_for(rejected, error, target)
         if share is None or not 0 < target < error[0]:
             continue
         axes.plot(100 * share, 100 * target, "o", color=colour, ms=8,
-                  label=f"{100 * target:.2g} % error: reject {100 * share:.1f} %")  # fmt: skip
-        lines.append(f"{100 * target:.2g} % error is reached when {100 * share:.1f} % are rejected")
+                  label=f"{100 * target:.2g} % ({name}): reject {100 * share:.1f} %")  # fmt: skip
+        lines.append(f"{100 * share:.1f} % must be rejected for {100 * target:.2g} % ({name})")
     axes.set(xlabel="rejected, % of the images", ylabel="errors, % of the images left")
     axes.set_title(f"{subject.split} error against rejected share", fontsize=13)
     axes.set_ylim(bottom=0)
@@ -152,7 +155,7 @@ def draw_reject(subject: Subject, folder: Path) -> Section:
     text = ["The images are rejected by the network's doubt: the highest probability minus the "
             "second, lowest first. The error is that of the images that are left."]  # fmt: skip
     if lines:
-        text.append(f"{'; '.join(lines)} (0.5 % is where Fig. 11 of 1998 compares).")
+        text.append(f"{'; '.join(lines)}.")
     return Section("reject", "Reject curve", text, plots.save(figure, folder / "reject.png"))
 
 
@@ -165,5 +168,5 @@ def _end(rejected: Float[np.ndarray, " m"], error: Float[np.ndarray, " m"]) -> f
 def surest_errors(answers: Answers, count: int) -> list[int]:
     """The errors in which the network is surest."""
     every = np.flatnonzero(answers.wrong)
-    order = np.argsort(-answers.confidence[every], kind="stable")
+    order = np.argsort(answers.doubt[every], kind="stable")
     return [int(i) for i in every[order[:count]]]

@@ -76,9 +76,10 @@ def _text(towers: Kernels) -> list[str]:
     if towers[0].shape[-1] != 3:
         return [f"{each}: red weights answer to ink (or light), blue ones to its absence."]
     shares = ", ".join(f"{100 * colour_share(kernels):.0f} %" for kernels in towers)
+    where = f"in each of {len(towers)} towers" if len(towers) > 1 else "in one tower"
     text = [
-        f"{each}{' in each of 2 towers' if len(towers) == 2 else ''}. Grey is 0; each kernel is "
-        f"scaled to its own largest weight. Share of the squared weights that is colour: {shares}."
+        f"{each} {where}. Grey is 0; each kernel is scaled to its own largest weight. Share of the "
+        f"squared weights that is colour: {shares} (of random weights: 67 %)."
     ]
     if len(towers) == 2:
         text.append(

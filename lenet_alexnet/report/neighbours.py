@@ -25,8 +25,9 @@ def draw_top(subject: Subject, folder: Path) -> Section:
     sure = surest_errors(answers, PANELS)
     rows = [row for row in (typical, sure) if row]
     plt = plots.pyplot()
-    figure = plt.figure(figsize=(11.5, 4.6 * len(rows)))
-    parts = figure.add_gridspec(2 * len(rows), PANELS, height_ratios=[1.35, 1] * len(rows))
+    figure = plt.figure(figsize=(11.5, 0.9 + 4.2 * len(rows)))
+    figure.suptitle(f"{subject.split} images and the first {TOP} answers", fontsize=15)
+    parts = figure.add_gridspec(2 * len(rows), PANELS, height_ratios=[1.5, 1] * len(rows))
     for r, row in enumerate(rows):
         images, _ = read(subject.data, row)
         for c, (i, image) in enumerate(zip(row, images, strict=True)):
@@ -34,7 +35,12 @@ def draw_top(subject: Subject, folder: Path) -> Section:
             show(picture, image)
             true = subject.classes[answers.labels[i]]
             picture.set_title(f"is: {shorten(true, 20)}", fontsize=14)
-            _bars(figure.add_subplot(parts[2 * r + 1, c]), subject, i)
+            bars = figure.add_subplot(parts[2 * r + 1, c])
+            _bars(bars, subject, i)
+            if r == len(rows) - 1:
+                bars.set_xlabel("probability, %", fontsize=12)
+            else:
+                bars.tick_params(labelbottom=False)
     lower = f"Lower row: the {len(sure)} errors of which the network is surest. " if sure else ""
     text = [
         f"Upper row: the first image of {len(typical)} classes. {lower}Bars: its probabilities; "
@@ -54,7 +60,6 @@ def _bars(axes: Any, subject: Subject, i: int) -> None:
         name = f"{shorten(subject.classes[k], 18)}{mark}  {100 * probabilities[k]:.1f}"
         axes.text(2, row, name, va="center", fontsize=12)
     axes.set(xlim=(0, 100), ylim=(TOP - 0.5, -0.5), yticks=[], xticks=[0, 50, 100])
-    axes.set_xlabel("probability, %", fontsize=12)
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -81,8 +86,10 @@ def draw_nearest(subject: Subject, folder: Path) -> Section:
     plt = plots.pyplot()
     columns = 1 + near.shape[1]
     figure, grid = plt.subplots(
-        len(queries), columns, squeeze=False, figsize=(1.6 * columns, 1.85 * len(queries))
+        len(queries), columns, squeeze=False, figsize=(1.6 * columns, 1.85 * len(queries) + 0.5)
     )
+    figure.suptitle(f"{subject.split} images (left) and the nearest training images in {layer}",
+                    fontsize=15)  # fmt: skip
     own, labels = read(subject.data, queries)
     same = 0
     for row, image, label, found in zip(grid, own, labels, near, strict=True):

@@ -34,10 +34,14 @@ class Answers(NamedTuple):
         return self.answers != self.labels
 
     @property
-    def confidence(self) -> Float[np.ndarray, " n"]:
-        """The highest probability minus the second."""
-        top = np.sort(self.probabilities, axis=1)[:, -2:]
-        return top[:, -1] - top[:, 0] if top.shape[1] == 2 else np.ones(len(top))
+    def doubt(self) -> Float[np.ndarray, " n"]:
+        """1 minus the difference of the two highest probabilities.
+
+        Summed from the small ones: beside 1 they would be lost, and the penalties of 1998 are so
+        far apart that most answers would be equally sure.
+        """
+        ordered = np.sort(self.probabilities, axis=1)
+        return ordered[:, :-1].sum(1) + ordered[:, -2:-1].sum(1)
 
 
 def judge(scores: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"]) -> Answers:
@@ -173,7 +177,7 @@ def read(
     """Images and labels of the numbered examples."""
     if isinstance(data, Split):
         return data.images[index], data.labels[index]
-    return data.read(index)
+    return data.read(np.asarray(index, np.int32))
 
 
 def _head(x: np.ndarray, count: int) -> np.ndarray:
