@@ -283,6 +283,22 @@ def _sweep(values: Any, rest: list[str]) -> int:
     return command.run(values)
 
 
+def _define_report(values: flags.FlagValues) -> None:
+    from lenet_alexnet.report import command
+
+    _define_workdir(values)
+    _define_checkpoint(values)
+    command.define(values)
+
+
+def _report(values: Any, rest: list[str]) -> int:
+    _no_more(rest)
+    _require(values, "workdir")
+    from lenet_alexnet.report import command
+
+    return command.run(values)
+
+
 COMMANDS = {
     "train": Command(
         "trains a network; run again on the same folder, it goes on",
@@ -302,6 +318,12 @@ COMMANDS = {
         "--workdir=DIR IMAGE...",
         _define_predict,
         _predict,
+    ),
+    "report": Command(
+        "draws a run: curves, kernels, maps, errors, neighbours; one HTML page",
+        "--workdir=DIR [--split=test] [--checkpoint=auto|best|last] [--data_dir=DIR]",
+        _define_report,
+        _report,
     ),
     "info": Command(
         "a network layer by layer: shapes, parameters, connections, multiply-adds",

@@ -1,6 +1,5 @@
 """The figures of a sweep: the metric against each swept number, and curves over training."""
 
-import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lenet_alexnet.plots import BLUE, VERMILLION, is_log, pyplot, save
 from lenet_alexnet.sweep import results
 from lenet_alexnet.sweep.results import Row
 from lenet_alexnet.sweep.trials import COMPLETED, Sweep
@@ -17,9 +17,6 @@ MOST_CURVES = 8
 
 def draw(sweep: Sweep, rows: Sequence[Row], metric: str) -> list[Path]:
     """Writes metric.png (if a number was swept) and curves.png into the sweep's folder."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     done = [row for row in rows if row.status == COMPLETED]
     files = []
     numbers = [key for key in results.swept(rows) if _is_number(rows, key) and key != "seed"]
@@ -28,15 +25,6 @@ def draw(sweep: Sweep, rows: Sequence[Row], metric: str) -> list[Path]:
     if done:
         files.append(_curves(sweep, done, metric))
     return files
-
-
-def is_log(values: Sequence[float]) -> bool:
-    """Whether numbers are spread over their logarithms: the median is nearer to that middle."""
-    low, high = min(values), max(values)
-    if low <= 0 or high < 10 * low:
-        return False
-    median = statistics.median(values)
-    return abs(median - (low * high) ** 0.5) < abs(median - (low + high) / 2)
 
 
 def _is_number(rows: Sequence[Row], key: str) -> bool:
@@ -51,8 +39,7 @@ def _label(rows: Sequence[Row], metric: str) -> tuple[str, float]:
 
 
 def _metric(path: Path, rows: Sequence[Row], keys: Sequence[str], metric: str) -> Path:
-    import matplotlib.pyplot as plt
-
+    plt = pyplot()
     label, scale = _label(rows, metric)
     figure, grid = plt.subplots(
         1, len(keys), figsize=(1 + 4.5 * len(keys), 4), squeeze=False, sharey=True
@@ -60,13 +47,13 @@ def _metric(path: Path, rows: Sequence[Row], keys: Sequence[str], metric: str) -
     for axes, key in zip(grid[0], keys, strict=True):
         x = np.array([row.trial.overrides[key] for row in rows], float)
         y = scale * np.array([row.values[metric] for row in rows])
-        axes.plot(x, y, "o", color="#0072B2", alpha=0.4, mew=0, label="a trial")
+        axes.plot(x, y, "o", color=BLUE, alpha=0.4, mew=0, label="a trial")
         places = np.unique(x)
         if len(places) < len(x):
             means = [y[x == place].mean() for place in places]
             bars = [y[x == place].std(ddof=1) if (x == place).sum() > 1 else 0 for place in places]
             what = "mean, ±1 std" if len(keys) == 1 else "mean, ±1 std over all else"
-            axes.errorbar(places, means, bars, fmt="-", color="#D55E00", capsize=3, label=what)
+            axes.errorbar(places, means, bars, fmt="-", color=VERMILLION, capsize=3, label=what)
         if is_log(list(places)):
             axes.set_xscale("log")
         axes.set_xlabel(key)
@@ -75,13 +62,12 @@ def _metric(path: Path, rows: Sequence[Row], keys: Sequence[str], metric: str) -
         grid[0][0].set_yscale("log")
     grid[0][0].set_ylabel(label)
     grid[0][0].legend()
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _curves(sweep: Sweep, rows: Sequence[Row], metric: str) -> Path:
     """Mean and one standard deviation over the seeds of the best settings."""
-    import matplotlib.pyplot as plt
-
+    plt = pyplot()
     label, scale = _label(rows, metric)
     best = [setting.overrides for setting in results.ranked(rows, metric)]
     figure, axes = plt.subplots(figsize=(8, 5))
@@ -106,17 +92,8 @@ def _curves(sweep: Sweep, rows: Sequence[Row], metric: str) -> Path:
     axes.set(xlabel="epoch", ylabel=label)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    return _save(figure, sweep.root / "curves.png")
+    return save(figure, sweep.root / "curves.png")
 
 
 def _name(overrides: Sequence[tuple[str, Any]]) -> str:
     return ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in overrides) or "all"
-
-
-def _save(figure: Any, path: Path) -> Path:
-    import matplotlib.pyplot as plt
-
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-    return path

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 from ml_collections import ConfigDict
 
 from lenet_alexnet import config as configs
+from lenet_alexnet import plots
 from lenet_alexnet.errors import LenetAlexnetError, UsageError
 from lenet_alexnet.sweep import halving, plan, results
 from lenet_alexnet.sweep import trials as states
@@ -193,7 +194,7 @@ def _report(sweep: Sweep, trials: Sequence[Trial], options: Options) -> int:
 
         files += figures.draw(sweep, rows, options.metric)
     except ModuleNotFoundError:
-        print("no figures: pip install 'lenet-alexnet[plots]'", file=sys.stderr)
+        print(plots.MISSING, file=sys.stderr)
     print("written: " + ", ".join(str(file) for file in files))
     ended = [row.status in (states.COMPLETED, states.STOPPED, states.DIVERGED) for row in rows]
     return 0 if all(ended) else 1

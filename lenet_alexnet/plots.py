@@ -1,0 +1,50 @@
+"""What all figures share: matplotlib (the extra `plots`), colours for everyone, saving."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+MISSING = "no figures: pip install 'lenet-alexnet[plots]'"
+
+# Okabe and Ito 2008: told apart with any kind of colour vision.
+BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
+ORANGE, SKY = "#E69F00", "#56B4E9"
+
+
+def pyplot() -> Any:
+    """matplotlib.pyplot, drawing to files alone; ModuleNotFoundError where it is not installed."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams["font.size"] = 12  # legible at half size
+    return plt
+
+
+def is_log(values: Sequence[float]) -> bool:
+    """Whether numbers are spread over their logarithms: the median is nearer to that middle."""
+    low, high = min(values), max(values)
+    if low <= 0 or high < 10 * low:
+        return False
+    median = statistics.median(values)
+    return abs(median - (low * high) ** 0.5) < abs(median - (low + high) / 2)
+
+
+def log_axis(axes: Any) -> None:
+    """A logarithmic y axis whose ticks are plain numbers: 0.5, 1, 2."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def save(figure: Any, path: Path) -> Path:
+    """Writes a figure as PNG and forgets it."""
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    pyplot().close(figure)
+    return path

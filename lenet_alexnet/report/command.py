@@ -1,0 +1,116 @@
+"""The flags of the `report` command, and what it does."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+
+def define(values: flags.FlagValues) -> None:
+    """All but --workdir and --checkpoint."""
+    which = "train, validation or test (default: the last of them there is)"
+    flags.DEFINE_string("split", "", which, flag_values=values)
+    flags.DEFINE_string("data_dir", "", "where the data is now", flag_values=values)
+
+
+def run(values: Any) -> int:
+    """Writes the report of a run; returns the exit code."""
+    workdir = Path(values.workdir)
+    figures = write(
+        workdir, split=values.split, checkpoint=values.checkpoint, data_dir=values.data_dir
+    )
+    print(f"written: {workdir / 'report.html'} and {len(figures)} figures in {workdir / 'report'}")
+    return 0
+
+
+def write(
+    workdir: Path, *, split: str = "", checkpoint: str = "auto", data_dir: str = ""
+) -> list[Path]:
+    """Writes WORKDIR/report.html and WORKDIR/report/*.png; returns the figures.
+
+    What cannot be drawn is said in a line, on the page too.
+
+    Args:
+      workdir: a run's folder.
+      split: train, validation or test; "" is test, or validation if there is no test split.
+      checkpoint: best | last | auto, see `evaluate.evaluate_workdirs`.
+      data_dir: where the data is now, if not where it was.
+
+    Raises:
+      UsageError: no matplotlib, no run, no such split. DataError: no checkpoint or data.
+    """
+    from lenet_alexnet import monitor, plots, start
+    from lenet_alexnet.errors import LenetAlexnetError, UsageError
+
+    try:
+        plots.pyplot()
+    except ModuleNotFoundError as error:
+        raise UsageError(plots.MISSING) from error
+    start.set_up()
+    from lenet_alexnet.report import curves, errors, kernels, maps, neighbours
+    from lenet_alexnet.report.page import Section, as_html
+    from lenet_alexnet.report.subject import Subject
+
+    subject = Subject(workdir, split=split, checkpoint=checkpoint, data_dir=data_dir)
+    folder = workdir / "report"
+    folder.mkdir(exist_ok=True)
+    model, params = subject.run.model, subject.run.variables["params"]
+    parts: list[tuple[str, str, Callable[[], Section]]] = [
+        ("curves", "Learning curves", lambda: curves.draw(workdir, _unit(subject), folder)),
+        ("kernels", "First-layer kernels",
+         lambda: kernels.draw(model, params, subject.layers[0], folder)),
+        ("maps", "Feature maps", lambda: maps.draw(subject, folder)),
+        ("errors", "Misclassified images", lambda: errors.draw_images(subject, folder)),
+        ("confusion", "Confusion matrix", lambda: errors.draw_confusion(subject, folder)),
+        ("reject", "Reject curve", lambda: errors.draw_reject(subject, folder)),
+        ("top5", "Top-5 answers", lambda: neighbours.draw_top(subject, folder)),
+        ("neighbours", "Nearest neighbours", lambda: neighbours.draw_nearest(subject, folder)),
+    ]  # fmt: skip
+    sections = []
+    for key, title, draw in parts:
+        # A figure of an earlier report must not be taken for one of this.
+        (folder / f"{key}.png").unlink(missing_ok=True)
+        try:
+            sections.append(draw())
+        except LenetAlexnetError as error:
+            monitor.say(f"{title.lower()}: not drawn: {error}")
+            sections.append(Section(key, title, [f"Not drawn: {error}."]))
+    config = subject.run.config.to_json_best_effort(indent=1)
+    title, lead, facts = _head(subject)
+    page = as_html(title, lead, facts, sections, config)
+    (workdir / "report.html").write_text(page, encoding="utf-8")
+    return [section.figure for section in sections if section.figure]
+
+
+def _unit(subject: Any) -> str:
+    """What the loss is measured in."""
+    softmax = subject.run.config.train.loss.name == "softmax"
+    return "cross-entropy, nats an image" if softmax else "loss an image"
+
+
+def _head(subject: Any) -> tuple[str, str, list[tuple[str, str]]]:
+    """The title, one sentence, and the numbers of the run."""
+    from lenet_alexnet.record import read_json
+
+    config, result = subject.run.config, subject.result
+    data = config.data.name if config.data.source == "tfds" else config.data.source
+    examples = result["examples"]
+    errors = int(subject.answers.wrong.sum())
+    error = f"{100 * result['top1_error']:.2f} %"
+    record = read_json(subject.workdir / "run.json")
+    lead = (
+        f"{errors:,} errors on {examples:,} {result['split']} images: {error}, "
+        f"by the {result['checkpoint']} checkpoint, after {result['step']:,} steps."
+    )
+    facts = [
+        ("split", result["split"]),
+        ("error", f"{error} ({errors:,} of {examples:,})"),
+        ("top-5 error", f"{100 * result['top5_error']:.2f} %"),
+        ("loss", f"{result['loss']:.4f}"),
+        ("checkpoint", f"{result['checkpoint']}, step {result['step']:,}"),
+        ("training", f"{config.train.duration}, seed {config.seed}"),
+        ("commit", str(record.get("git_commit"))),
+        ("folder", str(subject.workdir)),
+    ]
+    return f"{config.model.name} on {data}", lead, facts

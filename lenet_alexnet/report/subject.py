@@ -1,0 +1,190 @@
+"""What a report is about: a trained network, a split of its data, and its answers to all of it."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from lenet_alexnet import info, models, monitor, restore, step
+from lenet_alexnet.data import Split
+from lenet_alexnet.data.stream import Photos
+from lenet_alexnet.errors import DataError
+from lenet_alexnet.models import Network1998
+
+SAY_EVERY = 10.0  # seconds
+
+
+class Answers(NamedTuple):
+    """What a network says of n examples of k classes; errors are counted as `eval` counts them."""
+
+    scores: Float[np.ndarray, "n k"]
+    labels: Int[np.ndarray, " n"]
+    answers: Int[np.ndarray, " n"]
+    probabilities: Float[np.ndarray, "n k"]
+
+    @property
+    def wrong(self) -> Bool[np.ndarray, " n"]:
+        """Which answers are errors."""
+        return self.answers != self.labels
+
+    @property
+    def doubt(self) -> Float[np.ndarray, " n"]:
+        """1 minus the difference of the two highest probabilities.
+
+        Summed from the small ones: beside 1 they would be lost, and the penalties of 1998 are so
+        far apart that most answers would be equally sure.
+        """
+        ordered = np.sort(self.probabilities, axis=1)
+        return ordered[:, :-1].sum(1) + ordered[:, -2:-1].sum(1)
+
+
+def judge(scores: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"]) -> Answers:
+    """The answers that scores (logits, or minus the penalties of 1998) stand for.
+
+    Raises:
+      DataError: scores that are not finite.
+    """
+    if not np.isfinite(scores).all():
+        raise DataError("the network's outputs are not all finite")
+    # As eval: an example counts as right if no class has more than its own.
+    right = scores.max(1) <= scores[np.arange(len(labels)), labels]
+    answers = np.where(right, labels, scores.argmax(1))
+    # In double precision, so that sure answers still differ in how sure they are.
+    powers = np.exp(scores.astype(np.float64) - scores.max(1, keepdims=True))
+    return Answers(scores, labels, answers, powers / powers.sum(1, keepdims=True))
+
+
+class Subject:
+    """A run opened at a checkpoint, and its answers to every example of a split.
+
+    Attributes:
+      run: the network, its parameters, its config.
+      split: which split; `data` are its examples, `answers` what the network says of them.
+      result: the same numbers as `eval` gives.
+      layers: the names of the network's layers in their order.
+    """
+
+    def __init__(
+        self, workdir: Path, *, split: str = "", checkpoint: str = "auto", data_dir: str = ""
+    ) -> None:
+        """Evaluates the split ("": test, or validation if there is none).
+
+        Raises:
+          UsageError, DataError: no run, checkpoint, split or data.
+        """
+        self.workdir, self.run = workdir, restore.open_run(workdir, checkpoint)
+        self._data_dir, config = data_dir, self.run.config
+        self.split = split or ("test" if config.data.test else "validation")
+        self.data = self.load(self.split)
+        described = info.describe(self.run.model, self.run.model.input_shape)["layers"]
+        self.layers = [layer["name"] for layer in described]
+        self._trained = {layer["name"] for layer in described if layer["params"]}
+        self.answers, self.result = self._evaluate()
+
+    def load(self, split: str) -> Split | Photos:
+        """A split of the run's data."""
+        return restore.load_named(self.run.config, split, self._data_dir)
+
+    @property
+    def hidden(self) -> str | None:
+        """The last layer with parameters below the output: F6, fc7."""
+        below = [name for name in self.layers[:-1] if name in self._trained]
+        return below[-1] if below else None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """A name for each of the network's outputs, of which there may be more than classes."""
+        known, outputs = self.run.class_names, self.answers.scores.shape[1]
+        return (*known, *(f"#{i}" for i in range(len(known), outputs)))
+
+    def features(
+        self,
+        data: Split | Photos,
+        index: np.ndarray | Sequence[int],
+        names: Sequence[str],
+        what: str,
+    ) -> dict[str, np.ndarray]:
+        """The outputs [n, h, w, c] or [n, c] of the named layers for the numbered examples."""
+        run = self.run
+        one = isinstance(run.model, Network1998)  # its maps come first
+
+        def outputs(variables: Any, images: Any) -> dict[str, Any]:
+            found = models.features(
+                run.model,
+                variables["params"],
+                run.preprocess(images, None),
+                batch_stats=variables.get("batch_stats"),
+            )
+            kept = {name: found[name].astype(jnp.float32) for name in names}
+            return {n: jnp.moveaxis(v, 1, -1) if one and v.ndim == 4 else v
+                    for n, v in kept.items()}  # fmt: skip
+
+        return self._over(outputs, data, np.asarray(index), what)[0]
+
+    def _evaluate(self) -> tuple[Answers, dict[str, Any]]:
+        from lenet_alexnet.experiment import build_losses, build_views
+
+        run = self.run
+        scores = step.make_scores(run.model, run.preprocess, build_views(run.config))
+        what = f"answers to {len(self.data):,} {self.split} images"
+        found, labels = self._over(scores, self.data, np.arange(len(self.data)), what)
+        answers = judge(found, labels)
+        loss = np.asarray(jax.jit(build_losses(run.config)[1])(found, labels), np.float64)
+        better = (found > found[np.arange(len(labels)), labels][:, None]).sum(1)
+        result = {
+            "split": self.split,
+            "step": run.step,
+            "checkpoint": run.chosen,
+            "loss": float(loss.mean()),
+            "top1_error": int(answers.wrong.sum()) / len(labels),
+            "top5_error": int((better >= 5).sum()) / len(labels),
+            "examples": len(labels),
+        }
+        return answers, result
+
+    def _over(
+        self, function: Callable[[Any, Any], Any], data: Split | Photos, index: np.ndarray,
+        what: str,
+    ) -> tuple[Any, Int[np.ndarray, " n"]]:  # fmt: skip
+        """(variables, images) -> outputs for the numbered examples, batch by batch; and labels."""
+        size = min(self.run.config.eval.batch_size, len(index))
+        program = jax.jit(function)
+        variables = jax.device_put(self.run.variables)
+        parts, labels, said = [], [], time.monotonic()
+        monitor.say(f"{what} ...")
+        for start in range(0, len(index), size):
+            part = index[start : start + size]
+            # The last batch repeats an example, so that one program serves all.
+            images, classes = read(data, np.pad(part, (0, size - len(part)), mode="edge"))
+            outputs = jax.device_get(program(variables, images))
+            parts.append(jax.tree.map(partial(_head, count=len(part)), outputs))
+            labels.append(classes[: len(part)])
+            if time.monotonic() - said > SAY_EVERY:
+                said = time.monotonic()
+                monitor.say(f"  {start + len(part):,} of {len(index):,}")
+        return jax.tree.map(lambda *p: np.concatenate(p), *parts), np.concatenate(labels)
+
+
+def read(
+    data: Split | Photos, index: np.ndarray | Sequence[int]
+) -> tuple[UInt8[np.ndarray, "n h w c"], Int[np.ndarray, " n"]]:
+    """Images and labels of the numbered examples."""
+    if isinstance(data, Split):
+        return data.images[index], data.labels[index]
+    return data.read(np.asarray(index, np.int32))
+
+
+def _head(x: np.ndarray, count: int) -> np.ndarray:
+    return x[:count]
+
+
+def first_of_each_class(labels: Int[np.ndarray, " n"], count: int) -> list[int]:
+    """The numbers of the first examples of `count` different classes, as they come."""
+    _, first = np.unique(labels, return_index=True)
+    return sorted(int(i) for i in first)[:count]

@@ -1,0 +1,41 @@
+"""Many small pictures in one: mosaics, and images as figures show them."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped, UInt8
+
+
+def mosaic(
+    tiles: Shaped[np.ndarray, "n h w *c"], columns: int, gap: int = 1, fill: float = np.nan
+) -> Float[np.ndarray, "height width *c"]:
+    """Pictures row by row, `gap` pixels of `fill` between them."""
+    count, height, width = tiles.shape[:3]
+    rows = -(-count // columns)
+    shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, *tiles.shape[3:])
+    out = np.full(shape, fill, np.float64)
+    for i, tile in enumerate(tiles):
+        y, x = i // columns * (height + gap), i % columns * (width + gap)
+        out[y : y + height, x : x + width] = tile
+    return out
+
+
+def show(axes: Any, image: UInt8[np.ndarray, "h w c"]) -> None:
+    """An image of the data: in colour, or as dark ink on white."""
+    if image.shape[-1] == 1:
+        axes.imshow(image[..., 0], cmap="gray_r", vmin=0, vmax=255)
+    else:
+        axes.imshow(image)
+    bare(axes)
+
+
+def bare(axes: Any, colour: str = "0.6", width: float = 0.8) -> None:
+    """No ticks; a frame."""
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(color=colour, linewidth=width)
+
+
+def shorten(name: str, most: int) -> str:
+    """A name of at most so many characters."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
