@@ -130,6 +130,7 @@ def test_sweep(capsys):
     assert three["amount"] % 12 == 0
 
 
+@pytest.mark.slow
 def test_input_and_alexnet(capsys):
     (found,) = results(capsys, "input", *ALEXNET_80PX)
     names = [one["name"] for one in found["rates"]]
@@ -196,7 +197,7 @@ def put(net, ours):
     ("options", "count"),
     [
         ({"name": "lenet5", "activation": "relu"}, 61_706),
-        ({"name": "alexnet", "num_classes": 7, "image_size": 70, "dropout": 0.0}, 23_226_631),
+        ({"name": "alexnet", "num_classes": 7, "image_size": 70, "dropout": 0.0}, 20_196_743),
     ],
 )
 def test_the_peer_is_the_same_network(rng, options, count):
@@ -224,6 +225,7 @@ def test_the_peer_is_the_same_network(rng, options, count):
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_the_peer_takes_turns(capsys):
     pytest.importorskip("torch")
     (found,) = results(capsys, "lenet5", "--batch=4", "--peer=torch")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from lenet_alexnet.errors import UsageError, nearest
 SUBJECTS = ("lenet5", "alexnet", "input", "sweep")
 PEERS = ("lenet5", "alexnet")
 BATCHES = {"lenet5": "32,128,512", "alexnet": "32", "input": "32", "sweep": "128"}
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 NOTE = "FLOP/s: 3 passes x 2 x the multiply-adds of `info`, whatever the machine does for them"
 
 
@@ -20,6 +22,7 @@ class Options(NamedTuple):
 
     repeats: int
     seconds: float
+    clock: str
     peer: str | None
     variant: str
     runs: int
@@ -37,6 +40,8 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_enum("peer", None, ["torch"], "the same in PyTorch, in turns", flag_values=values)
     flags.DEFINE_integer("repeats", 7, "turns of each subject", 1, flag_values=values)
     flags.DEFINE_float("seconds", 0.5, "about so long is a turn", 1e-3, flag_values=values)
+    cpu = "wall, or cpu: processor seconds, for one core of a machine that others use"
+    flags.DEFINE_enum("clock", "wall", list(CLOCKS), cpu, flag_values=values)
     flags.DEFINE_string("variant", "paper", "of AlexNet", flag_values=values)
     flags.DEFINE_integer("runs", 16, "sweep: runs side by side", 1, flag_values=values)
     flags.DEFINE_integer("image_size", 256, "of stored photos; 7/8 go in", 73, flag_values=values)
@@ -140,10 +145,14 @@ def _measure(name: str, batch: int, precision: str, options: Options) -> dict[st
         load = machine.load()
         measured = measure.interleave(
             [*subjects, *machine.limits(precision)],
-            repeats=options.repeats, seconds=options.seconds,
+            repeats=options.repeats, seconds=options.seconds, clock=CLOCKS[options.clock],
         )  # fmt: skip
     group = Group(name, batch, precision, trainer.flops, touched, measured, ours)
-    return group.as_dict() | {"notes": notes, "load": [load, machine.load()]}
+    return group.as_dict() | {
+        "notes": notes,
+        "clock": options.clock,
+        "load": [load, machine.load()],
+    }
 
 
 def _peers(trainer: Any, batch: int, precision: str) -> tuple[list[Any], list[str]]:

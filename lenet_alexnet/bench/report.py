@@ -76,7 +76,8 @@ def as_table(found: dict[str, Any]) -> str:
         rows.append([f"{one['name']} ({unit})", *numbers, f"{flops / 1e9:,.1f}" if flops else ""])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     load = "-".join("?" if n is None else f"{n:.1f}" for n in found["load"])
-    lines = [f"{found['subject']}, batch {found['batch']}, {found['precision']} (load {load})"]
+    title = f"{found['subject']}, batch {found['batch']}, {found['precision']}"
+    lines = [f"{title} ({found['clock']} seconds, load {load})"]
     for first, *rest in rows:
         cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
         lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
