@@ -77,7 +77,16 @@ def _fold(x: Array, size: int, s: int) -> Folded:
     # Seen by zeros of the large kernel only.
     x = jnp.pad(x, ((0, 0), (0, more[0]), (0, more[1]), (0, 0)))[:, : rows * s, : columns * s]
     x = x.reshape(len(x), rows, s, columns, s, -1).transpose(2, 4, 5, 1, 3, 0)
-    return Folded(x.reshape(-1, *x.shape[3:]), s)
+    return Folded(_now(x.reshape(-1, *x.shape[3:])), s)
+
+
+def _now(x: Array) -> Array:
+    """The same array, computed once.
+
+    XLA on CPU drops `optimization_barrier`, and would compute a transposed image again for each of
+    the slices that are made of it; a sum it does not draw into what reads it.
+    """
+    return jnp.pad(x[None], [(0, 1)] + [(0, 0)] * x.ndim).sum(0)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
