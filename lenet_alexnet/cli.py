@@ -299,6 +299,19 @@ def _report(values: Any, rest: list[str]) -> int:
     return command.run(values)
 
 
+def _define_bench(values: flags.FlagValues) -> None:
+    from lenet_alexnet.bench import command
+
+    _define_json(values)
+    command.define(values)
+
+
+def _bench(values: Any, rest: list[str]) -> int:
+    from lenet_alexnet.bench import command
+
+    return command.run(values, rest)
+
+
 COMMANDS = {
     "train": Command(
         "trains a network; run again on the same folder, it goes on",
@@ -338,6 +351,12 @@ COMMANDS = {
         _define_sweep,
         _sweep,
         config=True,
+    ),
+    "bench": Command(
+        "measures speed: training steps, reading, sweeps; PyTorch beside them if wanted",
+        "[lenet5|alexnet|input|sweep] [--batch=32,128] [--precision=float32] [--peer=torch]",
+        _define_bench,
+        _bench,
     ),
     "data": Command(
         "prepares, lists and checks data sets",

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lenet_alexnet import ops
+from lenet_alexnet.ops.folded import conv_folded
 
 SHAPES = [
     (32, 32, 1, 6, 5),
@@ -156,3 +157,34 @@ def test_rows_form_equals_plain_form(rng, side, channels, filters, size, stride,
     run = jax.jit(value_and_gradients, static_argnums=0)
     for a, b in zip(jax.tree.leaves(run("rows")), jax.tree.leaves(run("plain")), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * float(jnp.abs(b).max()))
+
+
+def test_folded_maps_keep_the_order_of_a_plain_layer(rng):
+    """Convolution, squashing, pooling and convolution again, as in LeNet-5, in both orders."""
+    x, weight = numbers(rng, 3, 32, 32, 1), numbers(rng, 3, 10, 10, 4)
+    kernels = numbers(rng, 5, 5, 1, 6), numbers(rng, 5, 5, 6, 4)
+    biases = numbers(rng, 6), numbers(rng, 4)
+
+    def folded(x, kernels, biases):
+        first = conv_folded(x, kernels[0], biases[0])
+        assert first.shape == (3, 28, 28, 6)
+        pooled = first.replace(data=jnp.tanh(first.data)).average(2)
+        assert pooled.shape == (3, 14, 14, 6)
+        return conv_folded(pooled, kernels[1], biases[1]).unfold()
+
+    def plain(x, kernels, biases):
+        first = jnp.tanh(ops.conv2d(x, kernels[0], "plain") + biases[0])
+        pooled = first.reshape(3, 14, 2, 14, 2, 6).mean((2, 4))
+        return ops.conv2d(pooled, kernels[1], "plain") + biases[1]
+
+    def value_and_gradients(form):
+        def value(*arguments):
+            return jnp.sum(jnp.sin(form(*arguments)) * weight)
+
+        return jax.jit(jax.value_and_grad(value, (0, 1, 2)))(x, kernels, biases)
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+        value_and_gradients(folded),
+        value_and_gradients(plain),
+    )

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lenet_alexnet import ops
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.models.alexnet import AlexNet
 from lenet_alexnet.models.alexnet_variants import TWO_TOWERS, VARIANTS
@@ -119,6 +120,6 @@ def features(
     return {name: _together(value) for name, value in outputs.items()}
 
 
-def _together(value: jax.Array | list[jax.Array]) -> jax.Array:
-    """The towers' maps in one array."""
-    return jnp.concatenate(value, axis=-1) if isinstance(value, list) else value
+def _together(value: jax.Array | ops.Folded | list[jax.Array]) -> jax.Array:
+    """The towers' maps in one array, in the usual order."""
+    return jnp.concatenate(value, axis=-1) if isinstance(value, list) else ops.unfold(value)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -20,6 +21,7 @@ from lenet_alexnet import ops
 Initializer = Callable[..., Array]
 Activation = Callable[[Array], Array]
 Shape = tuple[int, ...]
+Maps = Float[Array, "b h w c"] | ops.Folded  # in the usual order, or in the one that is fast here
 
 
 def identity(x: Array) -> Array:
@@ -38,13 +40,13 @@ class Conv(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 f"]:
+    def __call__(self, x: Maps) -> Maps:
         """Convolves, adds the bias, squashes."""
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
-        x = ops.conv2d(x.astype(self.dtype), kernel.astype(self.dtype))
-        return self.activation(x + bias.astype(self.dtype))
+        x, kernel, bias = jax.tree.map(lambda a: a.astype(self.dtype), (x, kernel, bias))
+        return ops.conv_bias(x, kernel, bias, self.activation)
 
     def connections(self, output_shape: Shape) -> int:
         """Inputs of every unit and its bias."""
@@ -88,8 +90,11 @@ class AveragePool(nn.Module):
     size: int = 2
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
+    def __call__(self, x: Maps) -> Maps:
         """Averages; height and width must be multiples of `size`."""
+        if isinstance(x, ops.Folded) and x.side % self.size == 0:
+            return x.average(self.size)
+        x = ops.unfold(x)
         b, h, w, c = x.shape
         windows = x.reshape(b, h // self.size, self.size, w // self.size, self.size, c)
         return windows.mean((2, 4))

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lenet_alexnet import ops
 from lenet_alexnet.models.layers import AveragePool, Conv, Dense, scaled_tanh
 
 Activation = Literal["sigmoid", "tanh", "scaled_tanh", "relu"]
@@ -36,11 +37,11 @@ class LeNet5(nn.Module):
     def __call__(self, x: Float[Array, "b 32 32 1"]) -> Float[Array, "b classes"]:
         """Logits of normalised images; the 28x28 digits are padded by 2 beforehand."""
         squash, dtype = ACTIVATIONS[self.activation], self.dtype
-        x = Conv(6, 5, squash, dtype=dtype, name="C1")(x)  # C1: 28x28x6
-        x = AveragePool(name="S2")(x)  # S2: 14x14x6
-        x = Conv(16, 5, squash, dtype=dtype, name="C3")(x)  # C3: 10x10x16
-        x = AveragePool(name="S4")(x)  # S4: 5x5x16
-        x = x.reshape(x.shape[0], -1)
+        maps = Conv(6, 5, squash, dtype=dtype, name="C1")(x)  # C1: 28x28x6
+        maps = AveragePool(name="S2")(maps)  # S2: 14x14x6
+        maps = Conv(16, 5, squash, dtype=dtype, name="C3")(maps)  # C3: 10x10x16
+        maps = AveragePool(name="S4")(maps)  # S4: 5x5x16
+        x = ops.unfold(maps).reshape(len(x), -1)
         x = Dense(120, squash, dtype=dtype, name="C5")(x)  # C5: 120
         x = Dense(84, squash, dtype=dtype, name="F6")(x)  # F6: 84
         x = Dense(self.num_classes, dtype=dtype, name="output")(x)  # output: 10

@@ -1,0 +1,46 @@
+"""Stored photos: read alone, a step without them, and a step on them."""
+
+from typing import Any
+
+import jax
+
+from lenet_alexnet.bench.measure import Subject
+from lenet_alexnet.bench.steps import Trainer, alexnet_config
+from lenet_alexnet.data.stream import batches
+
+
+def subjects(
+    batch: int, precision: str, *, variant: str, data_dir: str, name: str, size: int
+) -> tuple[Trainer, list[Subject]]:
+    """Records read; the same, put on the device; AlexNet's step on resident data; on records."""
+
+    def config(stream: bool) -> Any:
+        return alexnet_config(
+            batch, precision, variant=variant, data_dir=data_dir, name=name, size=size,
+            stream=stream,
+        )  # fmt: skip
+
+    resident, streaming = Trainer(config(False)), Trainer(config(True))
+    e = streaming.e
+
+    def read(count: int) -> None:
+        # From a fresh start, so that nothing was read ahead before the clock started.
+        for _ in batches(e.train_data, e.order, 0, count):  # type: ignore[arg-type]
+            pass
+
+    feed, done = Trainer(config(True)).feed, 0
+
+    def put(count: int) -> None:
+        nonlocal done
+        end = done + count
+        while done < end:
+            n = min(end - done, e.schedule.per_dispatch)
+            jax.block_until_ready(feed(done, n))
+            done += n
+
+    return resident, [
+        Subject("records read", read, batch, "records"),
+        Subject("records on the device", put, batch, "records"),
+        resident.many("steps, resident data"),
+        streaming.many("steps, streamed data"),
+    ]

@@ -1,0 +1,162 @@
+"""The training steps of `train`, on data that are on the device: one a call, and many a call."""
+
+import contextlib
+import itertools
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lenet_alexnet import config as configs
+from lenet_alexnet import info
+from lenet_alexnet import step as steps
+from lenet_alexnet.bench.measure import Subject
+from lenet_alexnet.errors import Diverged
+from lenet_alexnet.experiment import build
+from lenet_alexnet.feed import create_feed
+from lenet_alexnet.state import NEVER, Metrics, TrainState, init_state
+
+CLASSES = 1000
+PASSES = 3  # forward, the gradient of a layer's inputs, the gradient of its weights
+# One that PyTorch has, too; small enough that random labels do no harm.
+OPTIMIZER = {
+    "name": "sgd", "learning_rate": 1e-3, "momentum": 0.9, "nesterov": False,
+    "weight_decay": 0.0005, "schedule": {"name": "constant"},
+}  # fmt: skip
+
+
+def lenet5_config(batch: int, precision: str = "float32") -> Any:
+    """The network of configs/lenet5_mnist.py on the embedded digits."""
+    config = configs.base()
+    config.data.source = "embedded"
+    config.model = {"name": "lenet5", "activation": "relu", "num_classes": 10}
+    return _finish(config, batch, precision, per_dispatch=50)
+
+
+def alexnet_config(
+    batch: int, precision: str = "float32", *, variant: str, data_dir: str, name: str, size: int,
+    stream: bool = False,
+) -> Any:  # fmt: skip
+    """AlexNet on prepared photos of `size` pixels, of which 7/8 (224 of 256) are its input."""
+    config = configs.photos()
+    crop = size * 7 // 8
+    config.data.update(name=name, data_dir=data_dir, image_size=size, validation="", stream=stream)
+    config.data.photo.crop = crop
+    config.model = {
+        "name": "alexnet", "variant": variant, "num_classes": CLASSES, "image_size": crop
+    }  # fmt: skip
+    return _finish(config, batch, precision, per_dispatch=8)
+
+
+def _finish(config: Any, batch: int, precision: str, per_dispatch: int) -> Any:
+    config.optimizer = OPTIMIZER
+    config.data.test = ""
+    config.train.update(batch_size=batch, precision=precision, duration="1000000 steps",
+                        steps_per_dispatch=per_dispatch, log_every="100 steps")  # fmt: skip
+    return config.lock()
+
+
+class Trainer:
+    """A config's training step with its state and data, as `train` builds them, on one device."""
+
+    def __init__(self, config: Any) -> None:
+        self.config, self.e = config, build(config, devices=1)
+        e, self.batch = self.e, config.train.batch_size
+        self.step = steps.make_train_step(
+            e.model, e.optimizer.tx, e.train_loss, e.preprocess,
+            forward_train=e.layout.forward_train,
+        )  # fmt: skip
+        total = e.schedule.total
+        self.feed = create_feed(e.train_data, e.order, e.schedule.per_dispatch, e.layout, total)
+
+    @property
+    def flops(self) -> int:
+        """Of one training image: two for every multiply-add of `info`, three times over."""
+        model: Any = self.e.model
+        return PASSES * 2 * info.describe(model, model.input_shape)["total_multiply_adds"]
+
+    def start(self) -> tuple[TrainState, Any]:
+        """A fresh state and the key of its steps."""
+        e = self.e
+
+        def init(seed: Any) -> tuple[TrainState, Any]:
+            init_key, key = jax.random.split(jax.random.key(seed))
+            blank = jnp.asarray(e.blank)
+            return init_state(e.model, e.optimizer.tx, e.preprocess, init_key, blank), key
+
+        return jax.jit(init)(e.layout.put(np.int32(self.config.seed)))
+
+    def single(self) -> tuple[Subject, float]:
+        """One step a call; and the bytes an image that XLA says its operations touch."""
+        state, key = self.start()
+        images, labels, order = self.feed(0, self.e.schedule.per_dispatch)
+        rows = itertools.cycle([jax.block_until_ready(row) for row in order])
+        jitted: Any = jax.jit(self.step, donate_argnums=0)
+        program = jitted.lower(state, images, labels, order[0], key).compile()
+
+        def run(count: int) -> None:
+            nonlocal state
+            for _ in range(count):
+                state = program(state, images, labels, next(rows), key)
+            jax.block_until_ready(state)
+            _finite(state.metrics)
+
+        cost = program.cost_analysis() or {}
+        touched = float(cost.get("bytes accessed", 0.0)) / self.batch
+        return Subject("one step a call", run, self.batch), touched
+
+    def many(self, name: str = "many steps a call") -> Subject:
+        """The loop of `train`: as many steps in a call as the config says."""
+        state, key = self.start()
+        program: Any = jax.jit(self.feed.make_steps(self.step), donate_argnums=0)
+        done, fresh = 0, np.bool_(False)
+
+        def run(count: int) -> None:
+            nonlocal state, done
+            sums, end = None, done + count
+            while done < end:
+                n = min(end - done, self.e.schedule.per_dispatch)
+                batches = self.feed(done, n, sums and sums.loss)
+                scalars = self.e.layout.put((np.int32(n), fresh))
+                before = sums
+                state, sums = program(state, *batches, *scalars, key)
+                jax.block_until_ready(before)  # One dispatch late, as `train` reads its sums.
+                done += n
+            jax.block_until_ready(state)
+            _finite(state.metrics)
+
+        return Subject(name, run, self.batch)
+
+
+def _finite(metrics: Metrics) -> None:
+    """What computes with NaN has another speed."""
+    if int(metrics.first_bad_step) != NEVER:
+        raise Diverged("the loss became NaN or infinite: the rates would mean nothing")
+
+
+@contextlib.contextmanager
+def random_photos(count: int, size: int) -> Iterator[tuple[str, str]]:
+    """A data set of random photos, prepared as `data prepare` does: its data_dir and its name."""
+    from PIL import Image
+
+    from lenet_alexnet.data import photos
+
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory(prefix="lenet_alexnet_bench_") as data_dir:
+        source = Path(data_dir) / "source"
+        for name in ("a", "b"):
+            (source / "train" / name).mkdir(parents=True)
+        for i in range(count):
+            # Large spots: noise in every pixel is slow to store as JPEG, and no photo.
+            spots = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            photo = Image.fromarray(spots).resize((size, size), Image.Resampling.BILINEAR)
+            photo.save(source / "train" / "ab"[i % 2] / f"{i}.jpg")
+        with contextlib.redirect_stdout(sys.stderr):
+            photos.prepare("folder", source=str(source), data_dir=data_dir, name="bench",
+                           size=size, jobs=1)  # fmt: skip
+        yield data_dir, "bench"

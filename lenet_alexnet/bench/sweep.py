@@ -1,0 +1,46 @@
+"""Many LeNet-5 runs as the one program of `sweep`, beside one run."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from lenet_alexnet.bench.measure import Subject
+from lenet_alexnet.bench.steps import Trainer, lenet5_config
+from lenet_alexnet.sweep.program import Devices, Programs, stack_lanes
+
+
+def subjects(lanes: int, batch: int, precision: str) -> tuple[Trainer, list[Subject]]:
+    """One run, and `lanes` of them with seeds of their own; both many steps a call."""
+    trainer = Trainer(lenet5_config(batch, precision))
+    return trainer, [trainer.many("1 run"), _lanes(trainer, lanes)]
+
+
+def _lanes(trainer: Trainer, lanes: int) -> Subject:
+    e, lane_configs = trainer.e, []
+    for seed in range(lanes):
+        lane_configs.append(trainer.config.copy_and_resolve_references())
+        with lane_configs[-1].unlocked():
+            lane_configs[-1].seed = seed
+    programs, devices = Programs(trainer.config, e), Devices(lanes)
+    numbers = devices.spread(stack_lanes(lane_configs))
+    state: Any = devices.jit(programs.init)(numbers, devices.everywhere(e.blank))
+    data = devices.everywhere((e.train_data.images, e.train_data.labels))  # type: ignore[union-attr]
+    orders = [e.order.with_seed(seed) for seed in range(lanes)]
+    train = devices.jit(programs.train, donate=True)
+    rows, done = e.schedule.per_dispatch, 0
+
+    def run(count: int) -> None:
+        nonlocal state, done
+        end = done + count
+        while done < end:
+            n = min(end - done, rows)
+            order = np.zeros((lanes, rows, trainer.batch), np.int32)
+            for lane, own in zip(order, orders, strict=True):
+                lane[:n] = own.batches(done, n)
+            shared = (*data, *devices.everywhere((np.int32(n), np.bool_(False))))
+            state, _ = train(state, (numbers, devices.spread(order)), shared)
+            done += n
+        jax.block_until_ready(state)
+
+    return Subject(f"{lanes} runs", run, lanes * trainer.batch)

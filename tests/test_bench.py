@@ -1,0 +1,238 @@
+import json
+import sys
+from statistics import median
+
+import jax
+import numpy as np
+import pytest
+
+from lenet_alexnet import cli
+from lenet_alexnet.bench import machine, steps
+from lenet_alexnet.bench.measure import Measured, Subject, interleave, ratio
+from lenet_alexnet.models import create_model
+
+# C1, C3, C5, F6, output; one for every unit of S2 and S4.
+LENET_MULTIPLY_ADDS = 784 * 150 + 100 * 2400 + 48_000 + 10_080 + 840 + 14 * 14 * 6 + 5 * 5 * 16
+ALEXNET_80PX = ["--image_size=80", "--images=8", "--batch=4"]
+QUICK = ["--repeats=1", "--seconds=0.01", "--json"]
+
+
+@pytest.fixture(autouse=True)
+def small_limits(monkeypatch):
+    whole = machine.limits
+    monkeypatch.setattr(machine, "limits", lambda p: whole(p, size=64, copied=1 << 16))
+
+
+def call(capsys, *arguments):
+    code = cli.main(["lenet-alexnet", "bench", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def results(capsys, *arguments):
+    code, out, _ = call(capsys, *arguments, *QUICK)
+    assert code == 0
+    everything = json.loads(out)
+    assert everything["machine"]["cores"] >= 1
+    assert everything["machine"]["device"] == jax.devices()[0].device_kind
+    assert everything["versions"]["jax"] == jax.__version__
+    for found in everything["results"]:
+        check(found)
+    return everything["results"]
+
+
+def check(found):
+    """The numbers of one group agree with each other."""
+    for one in [*found["rates"], *found["limits"].values()]:
+        each = [one["amount"] / seconds for seconds in one["seconds"]]
+        assert len(each) == 1
+        assert 0 < one["lowest"] <= one["rate"] <= one["highest"]
+        assert one["rate"] == pytest.approx(median(each))
+        if one["unit"] == "images/s":
+            assert one["amount"] % found["batch"] == 0
+            assert one["flops_per_second"] == pytest.approx(one["rate"] * found["flops_per_image"])
+    rates = {one["name"]: one["rate"] for one in found["rates"]}
+    for pair in found["ratios"]:
+        assert pair["median"] == pytest.approx(rates[pair["of"]] / rates[pair["to"]])
+    share = rates[found["ratios"][0]["of"]] * found["flops_per_image"]
+    assert found["share_of_gemm"] == pytest.approx(share / found["limits"]["gemm"]["rate"])
+
+
+def test_subjects_take_turns_and_the_median_counts():
+    now, calls = 0.0, []
+    durations = {"a": [9.0, 2.0, 1.0, 5.0, 2.0], "b": [9.0, 1.0, 4.0, 5.0, 1.0]}
+    left = {name: iter(values) for name, values in durations.items()}
+
+    def subject(name, amount):
+        def run(units):
+            nonlocal now
+            calls.append((name, units))
+            now += next(left[name])
+
+        return Subject(name, run, amount)
+
+    a, b = interleave(
+        [subject("a", 10), subject("b", 30)], repeats=3, seconds=4.0, clock=lambda: now
+    )
+    # Warm-up, then a second run says how many units take 4 seconds; then turns.
+    assert calls == [("a", 1)] * 2 + [("b", 1)] * 2 + [("a", 2), ("b", 4)] * 3
+    assert (a.seconds, b.seconds) == ([1.0, 5.0, 2.0], [4.0, 5.0, 1.0])
+    assert a.rates == [20.0, 4.0, 10.0]
+    found = a.as_dict()
+    assert (found["rate"], found["lowest"], found["highest"]) == (10.0, 4.0, 20.0)
+    assert (found["amount"], found["unit"]) == (20, "images/s")
+    # By turns: 20/30, 4/24, 10/120; not the ratio of the medians, 10/30.
+    assert ratio(a, b) == pytest.approx({"median": 1 / 6, "lowest": 1 / 12, "highest": 2 / 3})
+
+
+def test_a_unit_longer_than_a_turn_is_one_turn():
+    now = 0.0
+
+    def run(units):
+        nonlocal now
+        now += 7.0 * units
+
+    (found,) = interleave([Subject("slow", run, 1)], repeats=2, seconds=0.5, clock=lambda: now)
+    assert found == Measured(found.subject, 1, [7.0, 7.0])
+
+
+def test_lenet5(capsys):
+    first, second = results(capsys, "lenet5", "--batch=4,6")
+    assert (first["batch"], second["batch"]) == (4, 6)
+    assert [one["name"] for one in first["rates"]] == ["one step a call", "many steps a call"]
+    assert first["flops_per_image"] == 3 * 2 * LENET_MULTIPLY_ADDS
+    assert first["bytes_per_image"] > 4 * 32 * 32
+
+
+def test_a_call_of_many_steps_and_single_calls_do_so_many_steps():
+    trainer = steps.Trainer(steps.lenet5_config(4))
+    seen = []
+    step = trainer.step
+
+    def counted(state, *rest, **options):
+        jax.debug.callback(lambda n: seen.append(int(n)), state.step, ordered=True)
+        return step(state, *rest, **options)
+
+    trainer.step = counted
+    for subject in (trainer.single()[0], trainer.many()):
+        seen.clear()
+        subject.run(3)
+        subject.run(53)  # more than one dispatch
+        jax.effects_barrier()
+        assert seen == list(range(56))
+        assert subject.amount == 4
+
+
+def test_sweep(capsys):
+    (found,) = results(capsys, "sweep", "--batch=4", "--runs=3")
+    one, three = found["rates"]
+    assert (one["name"], three["name"]) == ("1 run", "3 runs")
+    assert three["amount"] % 12 == 0
+
+
+@pytest.mark.slow
+def test_input_and_alexnet(capsys):
+    (found,) = results(capsys, "input", *ALEXNET_80PX)
+    names = [one["name"] for one in found["rates"]]
+    assert names == ["records read", "records on the device", "steps, resident data",
+                     "steps, streamed data"]  # fmt: skip
+    assert [one["unit"] for one in found["rates"]] == ["records/s"] * 2 + ["images/s"] * 2
+    pair = found["ratios"][0]
+    assert (pair["of"], pair["to"]) == (names[3], names[2])
+
+
+def test_table(capsys):
+    code, out, _ = call(capsys, "lenet5", "--batch=4", "--repeats=1", "--seconds=0.01")
+    assert code == 0
+    assert "lenet5, batch 4, float32" in out
+    assert "many steps a call / one step a call:" in out
+    assert "% of the GEMM rate" in out
+
+
+def test_mistakes(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for arguments, message in [
+        (["lenet"], "unknown subject 'lenet': did you mean 'lenet5'?"),
+        (["lenet5", "alexnet"], "'alexnet' is not expected here"),
+        (["lenet5", "--batch=32,x"], "--batch=32,x: write whole numbers"),
+        (["lenet5", "--precision=float23"], "did you mean 'float32'?"),
+        (["lenet5", "--repeats=0"], "repeats"),
+        (["sweep", "--peer=torch"], "--peer=torch is for lenet5 and alexnet, not sweep"),
+        (["lenet5", "--peer=torch"],
+         "--peer=torch needs PyTorch: pip install 'lenet-alexnet[torch]'"),
+    ]:  # fmt: skip
+        code, out, err = call(capsys, *arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert err.startswith("error: ")
+        assert message in err
+
+
+def put(net, ours):
+    """Our parameters into a PyTorch network, layer by layer, in the papers' order."""
+    torch = pytest.importorskip("torch")
+    layers = [layer for layer in net.modules() if hasattr(layer, "weight")]
+    assert len(layers) == len(ours)
+    seen = None
+    for layer, (kernel, bias) in zip(layers, ours, strict=True):
+        if layer.weight.ndim == 4:
+            kernel = kernel[None] if kernel.ndim == 4 else kernel  # [tower, h, w, c, f]
+            weight = kernel.transpose(0, 4, 3, 1, 2).reshape(layer.weight.shape)
+            seen = layer.weight.shape[0]
+        else:
+            if kernel.ndim == 3 and kernel.shape[0] * kernel.shape[1] == layer.in_features:
+                kernel = kernel.reshape(layer.in_features, -1)  # fc8: by the towers' inputs
+            elif kernel.ndim == 3:
+                kernel = np.concatenate(list(kernel), axis=-1)  # by the towers' units
+            if seen:  # The first dense layer's inputs: by row, column, map; PyTorch's maps first.
+                side = round((layer.in_features / seen) ** 0.5)
+                kernel = kernel.reshape(side, side, seen, -1).transpose(2, 0, 1, 3)
+                seen = None
+            weight = kernel.reshape(layer.in_features, -1).T
+        with torch.no_grad():
+            layer.weight.copy_(torch.tensor(weight.copy()))
+            layer.bias.copy_(torch.tensor(bias.reshape(-1).copy()))
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ({"name": "lenet5", "activation": "relu"}, 61_706),
+        ({"name": "alexnet", "num_classes": 7, "image_size": 70, "dropout": 0.0}, 20_196_743),
+    ],
+)
+def test_the_peer_is_the_same_network(rng, options, count):
+    torch = pytest.importorskip("torch")
+    from lenet_alexnet.bench import peer_torch
+
+    model = create_model(**options)
+    x = rng.normal(size=(2, *model.input_shape)).astype(np.float32)
+    params = jax.device_get(jax.jit(model.init)(jax.random.key(0), x))["params"]
+    # Larger weights than the paper's, or the biases drown them.
+    params = jax.tree.map(
+        lambda p: rng.normal(0, (2 / p[0].size * p.shape[-1]) ** 0.5, p.shape).astype(np.float32),
+        params,
+    )
+    net = peer_torch.create(model).eval()
+    assert sum(p.numel() for p in net.parameters()) == count
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
+    names = ["C1", "C3", "C5", "F6", "output"] if options["name"] == "lenet5" else [
+        *(f"conv{n}" for n in range(1, 6)), "fc6", "fc7", "fc8"
+    ]  # fmt: skip
+    put(net, [(params[name]["kernel"], params[name]["bias"]) for name in names])
+    expected = jax.jit(model.apply)({"params": params}, x)
+    with torch.no_grad():
+        found = net(torch.tensor(x.transpose(0, 3, 1, 2).copy())).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.slow
+def test_the_peer_takes_turns(capsys):
+    pytest.importorskip("torch")
+    (found,) = results(capsys, "lenet5", "--batch=4", "--peer=torch")
+    peers = [one for one in found["rates"] if one["name"].startswith("PyTorch")]
+    assert peers
+    assert len(peers) + len(found["notes"]) == 4
+    best = max(peers, key=lambda one: one["rate"])
+    assert found["peer"]["best"] == best["name"]
+    ours = found["rates"][1]["rate"]
+    assert found["peer"]["median"] == pytest.approx(ours / best["rate"])
