@@ -21,14 +21,17 @@ def rows(path: Path) -> list[str]:
         for one in found["ratios"]:
             spread = f"{one['median']:.2f} ({one['lowest']:.2f} .. {one['highest']:.2f})"
             cells = [
-                f"{found['subject']}: {one['of']}", str(found["batch"]),
-                f"{rates[one['of']]:,.4g}" if rates[one["of"]] < 100 else f"{rates[one['of']]:,.0f}",
-                one["to"],
-                f"{rates[one['to']]:,.4g}" if rates[one["to"]] < 100 else f"{rates[one['to']]:,.0f}",
-                spread, share, load, everything["git_commit"][:12],
+                f"{found['subject']}: {one['of']}", str(found["batch"]), number(rates[one["of"]]),
+                one["to"], number(rates[one["to"]]), spread, share, load,
+                everything["git_commit"][:12],
             ]  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def number(rate: float) -> str:
+    """With a digit after the point where it counts."""
+    return f"{rate:,.1f}" if rate < 100 else f"{rate:,.0f}"
 
 
 def main() -> None:
