@@ -31,7 +31,7 @@ def describe() -> dict[str, Any]:
         "versions": {"lenet-alexnet": __version__, "python": platform.python_version(), **_found()},
         "git_commit": record._git("rev-parse", "HEAD"),
         "git_dirty": bool(record._git("status", "--porcelain", "--untracked-files=no")),
-        "command": sys.argv,
+        "command": ["lenet-alexnet", *sys.argv[1:]],
     }
 
 

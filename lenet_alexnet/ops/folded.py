@@ -103,8 +103,8 @@ def _forward(x: Array, n: int, rows: int, columns: int) -> tuple[Array, tuple[in
 def _backward(n: int, rows: int, columns: int, shape: tuple[int, ...], g: Array) -> tuple[Array]:
     """Sums over a line of windows at a time.
 
-    Left to itself, XLA computes all n x n summands of an entry wherever that entry is read: in
-    LeNet-5 that was a third of a training step.
+    Left to itself, XLA computes all n x n summands of an entry wherever that entry is read: for
+    LeNet-5 that was a third of the time of its gradient.
     """
     g = g.reshape(n, n, shape[0], rows, columns, shape[-1]).transpose(2, 1, 0, 3, 4, 5)
     g = _shifted_sum(g, 2).transpose(0, 2, 1, 3, 4)  # k, j, R, columns, b -> k, R, j, columns, b
