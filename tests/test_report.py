@@ -64,6 +64,7 @@ def test_the_page_has_everything_inside_it(run, capsys):
     assert f"top-5 error</th><td>{100 * result['top5_error']:.2f} %</td>" in page
     assert f"loss</th><td>{result['loss']:.4f}</td>" in page
     assert f"step {result['step']}" in page
+    assert "60 steps, seed 0: completed" in page
 
 
 def test_the_numbers_are_those_of_eval(run, subject, capsys):
@@ -208,6 +209,7 @@ def test_the_net_of_1998_and_no_metrics(tmp_path, rng, capsys):
     page = (tmp_path / "report.html").read_text()
     assert page.count("<img") == len(SECTIONS) - 1
     assert page.count("Not drawn: ") == 1
+    assert "2 epochs, seed 0: has not ended" in page
     found = Subject(tmp_path)
     shown = found.features(found.data, [0], ["C3", "C5"], "maps")
     assert shown["C3"].shape == (1, 10, 10, 16)

@@ -144,7 +144,9 @@ def draw_reject(subject: Subject, folder: Path) -> Section:
             continue
         axes.plot(100 * share, 100 * target, "o", color=colour, ms=8,
                   label=f"{100 * target:.2g} % ({name}): reject {100 * share:.1f} %")  # fmt: skip
-        lines.append(f"{100 * share:.1f} % must be rejected for {100 * target:.2g} % ({name})")
+        lines.append(
+            f"{100 * share:.1f} % must be rejected for {100 * target:.2g} % error ({name})"
+        )
     axes.set(xlabel="rejected, % of the images", ylabel="errors, % of the images left")
     axes.set_title(f"{subject.split} error against rejected share", fontsize=13)
     axes.set_ylim(bottom=0)

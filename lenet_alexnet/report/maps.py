@@ -53,7 +53,7 @@ def draw(subject: Subject, folder: Path, index: int = 0) -> Section:
         axes.imshow(picture, cmap="gray", aspect="auto" if flat else "equal", vmax=top)
         axes.set_title(label, loc="left", fontsize=12)
         axes.set_facecolor(GAPS)
-        bare(axes, "0.6" if flat else "white")
+        bare(axes)
     if len(subject.classes) <= NAMED:
         names = [shorten(name, 9) for name in subject.classes]
         grid[-1].set_xticks(range(len(names)), names, fontsize=12)
