@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from lenet_alexnet import state
+from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.cli import main
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.models import create_model
+from lenet_alexnet.record import RunDirectory
 from lenet_alexnet.report import errors, kernels, maps, neighbours
 from lenet_alexnet.report.subject import Subject, first_of_each_class, judge
 from lenet_alexnet.report.tiles import mosaic
@@ -62,6 +64,7 @@ def test_the_page_has_everything_inside_it(run, capsys):
     assert f"top-5 error</th><td>{100 * result['top5_error']:.2f} %</td>" in page
     assert f"loss</th><td>{result['loss']:.4f}</td>" in page
     assert f"step {result['step']}" in page
+    assert "60 steps, seed 0: completed" in page
 
 
 def test_the_numbers_are_those_of_eval(run, subject, capsys):
@@ -133,14 +136,16 @@ def test_surest_errors():
 def untrained(rng, **options):
     model = create_model(**options)
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *model.input_shape)))
-    return model, jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), shapes["params"])
+    return model, jax.tree.map(
+        lambda leaf: (0.05 * rng.normal(size=leaf.shape)).astype(np.float32), shapes["params"]
+    )
 
 
 def test_kernels_of_every_network(rng):
     model, params = untrained(rng, name="alexnet", num_classes=3, image_size=64, dense_width=8)
     towers = kernels.first_kernels(model, params, "conv1")
     assert [tower.shape for tower in towers] == [(48, 11, 11, 3), (48, 11, 11, 3)]
-    assert np.array_equal(towers[1][5], params["conv1"]["kernel"][1, ..., 5].astype(np.float32))
+    assert np.array_equal(towers[1][5], params["conv1"]["kernel"][1, ..., 5])
     colours = kernels.as_colours(towers[0])
     assert np.abs(2 * colours - 1).max((1, 2, 3)) == pytest.approx(1)
     assert kernels.colour_share(towers[0]) == pytest.approx(2 / 3, abs=0.02)
@@ -181,11 +186,30 @@ def test_nearest_and_first_of_each_class(rng):
     assert first_of_each_class(np.array([2, 2, 0, 1, 0]), 2) == [0, 2]
 
 
-def test_the_net_of_1998(tmp_path, capsys):
-    train_and_evaluate(make_tiny_1998_config(), tmp_path)
-    assert call(capsys, "report", f"--workdir={tmp_path}")[0] == 0
+def write_run(folder, config, classes, rng):
+    """A run that was stopped before its first step."""
+    config.eval.batch_size = 3
+    _, params = untrained(rng, **config.model)
+    RunDirectory(folder, config).begin(classes)
+    nothing = state.TrainState(
+        step=np.int32(0), params=params, batch_stats={}, average=None, opt_state=(),
+        metrics=state.Metrics.zero(),
+    )  # fmt: skip
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        checkpoints.save(0, nothing, None, wait=True)
+
+
+def test_the_net_of_1998_and_no_metrics(tmp_path, rng, capsys):
+    config = make_tiny_1998_config()
+    config.data.test = "test[:20]"
+    write_run(tmp_path, config, tuple("0123456789"), rng)
+    code, _, err = call(capsys, "report", f"--workdir={tmp_path}")
+    assert code == 0
+    assert "learning curves: not drawn" in err
     page = (tmp_path / "report.html").read_text()
-    assert page.count("<img") == len(SECTIONS)
+    assert page.count("<img") == len(SECTIONS) - 1
+    assert page.count("Not drawn: ") == 1
+    assert "2 epochs, seed 0: has not ended" in page
     found = Subject(tmp_path)
     shown = found.features(found.data, [0], ["C3", "C5"], "maps")
     assert shown["C3"].shape == (1, 10, 10, 16)
@@ -194,19 +218,15 @@ def test_the_net_of_1998(tmp_path, capsys):
     assert found.result["top1_error"] == json.loads(out)["top1_error"]
 
 
-def test_photos_from_disk(data_dir, tmp_path, capsys):  # noqa: F811
-    config = make_config(data_dir, **{"train.duration": "2 steps", "data.stream": True})
-    train_and_evaluate(config, tmp_path)
-    (tmp_path / "metrics.jsonl").unlink()
-    code, _, err = call(capsys, "report", f"--workdir={tmp_path}", "--checkpoint=last")
-    assert code == 0
-    assert "learning curves: not drawn" in err
+def test_photos_from_disk(data_dir, tmp_path, rng, capsys):  # noqa: F811
+    config = make_config(data_dir, **{"data.stream": True})
+    write_run(tmp_path, config, ("blue", "green", "red"), rng)
+    assert call(capsys, "report", f"--workdir={tmp_path}", "--checkpoint=last")[0] == 0
     page = (tmp_path / "report.html").read_text()
     assert page.count("<img") == len(SECTIONS) - 1
-    assert "Not drawn: " in page
     assert "errors on 12 validation images" in page
     assert "48 kernels in each of 2 towers" in page
-    assert "Nearest neighbours in fc7" in page
+    assert "36 training images by Euclidean distance in fc7 (64 units)" in page
 
 
 def test_mistakes_are_one_line(run, tmp_path, capsys, monkeypatch):

@@ -99,6 +99,8 @@ def _head(subject: Any) -> tuple[str, str, list[tuple[str, str]]]:
     errors = int(subject.answers.wrong.sum())
     error = f"{100 * result['top1_error']:.2f} %"
     record = read_json(subject.workdir / "run.json")
+    summary = subject.workdir / "summary.json"
+    ended = read_json(summary, "status")["status"] if summary.exists() else "has not ended"
     lead = (
         f"{errors:,} errors on {examples:,} {result['split']} images: {error}, "
         f"by the {result['checkpoint']} checkpoint, after {result['step']:,} steps."
@@ -109,8 +111,8 @@ def _head(subject: Any) -> tuple[str, str, list[tuple[str, str]]]:
         ("top-5 error", f"{100 * result['top5_error']:.2f} %"),
         ("loss", f"{result['loss']:.4f}"),
         ("checkpoint", f"{result['checkpoint']}, step {result['step']:,}"),
-        ("training", f"{config.train.duration}, seed {config.seed}"),
-        ("commit", str(record.get("git_commit"))),
+        ("training", f"{config.train.duration}, seed {config.seed}: {ended}"),
+        ("trained at commit", str(record.get("git_commit"))),
         ("folder", str(subject.workdir)),
     ]
     return f"{config.model.name} on {data}", lead, facts

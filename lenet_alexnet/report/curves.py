@@ -12,7 +12,7 @@ from lenet_alexnet.report.page import Section
 
 # By split: colour, line, marker; told apart without colour too.
 LOOKS = {
-    "train": (plots.BLUE, "-", ""),
+    "train": (plots.BLUE, "-", "."),
     "validation": (plots.ORANGE, "--", "s"),
     "test": (plots.VERMILLION, "--", "o"),
 }
@@ -40,6 +40,7 @@ def draw(workdir: Path, unit: str, folder: Path) -> Section:
             plots.log_axis(axes)
         elif seen:
             axes.set_ylim(bottom=0)
+        axes.set_xlim(left=0)
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
         axes.legend()

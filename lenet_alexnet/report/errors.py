@@ -12,7 +12,7 @@ from lenet_alexnet.report.tiles import shorten, show
 
 MOST = 100  # misclassified images shown
 NUMBERED = 30  # classes; with more the matrix has no numbers
-FIG_11 = 0.005  # the error for which LeCun et al. 1998, Fig. 11, give rejected shares
+FIG_10 = 0.005  # the error for which LeCun et al. 1998, Fig. 10, give rejected shares
 
 
 def draw_images(subject: Subject, folder: Path) -> Section:
@@ -137,14 +137,16 @@ def draw_reject(subject: Subject, folder: Path) -> Section:
     axes.step(100 * rejected, 100 * error, where="post", color=plots.BLUE, lw=2)
     lines = []
     for target, colour, name in (
-        (half, plots.VERMILLION, "half the error"), (FIG_11, plots.GREEN, "as in Fig. 11, 1998"),
+        (half, plots.VERMILLION, "half the error"), (FIG_10, plots.GREEN, "as in Fig. 10, 1998"),
     ):  # fmt: skip
         share = share_for(rejected, error, target)
         if share is None or not 0 < target < error[0]:
             continue
         axes.plot(100 * share, 100 * target, "o", color=colour, ms=8,
                   label=f"{100 * target:.2g} % ({name}): reject {100 * share:.1f} %")  # fmt: skip
-        lines.append(f"{100 * share:.1f} % must be rejected for {100 * target:.2g} % ({name})")
+        lines.append(
+            f"{100 * share:.1f} % must be rejected for {100 * target:.2g} % error ({name})"
+        )
     axes.set(xlabel="rejected, % of the images", ylabel="errors, % of the images left")
     axes.set_title(f"{subject.split} error against rejected share", fontsize=13)
     axes.set_ylim(bottom=0)

@@ -14,6 +14,7 @@ from lenet_alexnet.report.subject import Subject, read
 from lenet_alexnet.report.tiles import bare, mosaic, shorten, show
 
 ACROSS, DOWN = 16, 2  # so many maps of a layer are shown at most
+FINE = 20  # dots a map at least; one of them is the gap
 FLAT_ACROSS = 256  # units of a dense layer in a row
 BRIGHTEST = 99.5  # per cent of a layer's values; those above are white
 GAPS = "#a9d3f0"  # between maps, which may be black or white at their borders
@@ -52,7 +53,7 @@ def draw(subject: Subject, folder: Path, index: int = 0) -> Section:
         axes.imshow(picture, cmap="gray", aspect="auto" if flat else "equal", vmax=top)
         axes.set_title(label, loc="left", fontsize=12)
         axes.set_facecolor(GAPS)
-        bare(axes, "0.6" if flat else "white")
+        bare(axes)
     if len(subject.classes) <= NAMED:
         names = [shorten(name, 9) for name in subject.classes]
         grid[-1].set_xticks(range(len(names)), names, fontsize=12)
@@ -83,8 +84,9 @@ def panel(name: str, output: Float[np.ndarray, "..."], towers: int) -> Panel:
     size = f"{name}: {count} maps of {width}x{height}"
     part = f", {len(maps)} of them shown" if len(maps) < count else ""
     across = min(len(maps), ACROSS)
-    tiles = np.moveaxis(output[..., maps], -1, 0)
-    return Panel(f"{size}{part}, {values}", mosaic(tiles, across, gap=max(1, width // 14)))
+    finer = -(-FINE // width)  # small maps in many dots, so that the gaps are narrow
+    tiles = np.moveaxis(output[..., maps], -1, 0).repeat(finer, 1).repeat(finer, 2)
+    return Panel(f"{size}{part}, {values}", mosaic(tiles, across, gap=finer * width // FINE))
 
 
 def chosen(count: int, towers: int) -> Sequence[int]:

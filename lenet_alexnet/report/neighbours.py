@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from lenet_alexnet import plots
 from lenet_alexnet.errors import DataError
+from lenet_alexnet.models import Network1998
 from lenet_alexnet.report.errors import surest_errors
 from lenet_alexnet.report.page import Section
 from lenet_alexnet.report.subject import Subject, first_of_each_class, read
@@ -46,6 +47,8 @@ def draw_top(subject: Subject, folder: Path) -> Section:
         f"Upper row: the first image of {len(typical)} classes. {lower}Bars: its probabilities; "
         "the right class, where it is among them, is orange and marked."
     ]
+    if isinstance(subject.run.model, Network1998):
+        text.append("The probabilities are the softmax of minus the penalties (1998, eq. 9).")
     title = f"Top-{min(TOP, len(subject.classes))} answers"
     return Section("top5", title, text, plots.save(figure, folder / "top5.png"))
 
