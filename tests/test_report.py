@@ -219,13 +219,13 @@ def test_the_net_of_1998_and_no_metrics(tmp_path, rng, capsys):
 
 
 def test_photos_from_disk(data_dir, tmp_path, rng, capsys):  # noqa: F811
-    config = make_config(data_dir, **{"data.stream": True})
+    config = make_config(data_dir, **{"data.stream": True, "model.widths": (16, 8, 8, 8, 8)})
     write_run(tmp_path, config, ("blue", "green", "red"), rng)
     assert call(capsys, "report", f"--workdir={tmp_path}", "--checkpoint=last")[0] == 0
     page = (tmp_path / "report.html").read_text()
     assert page.count("<img") == len(SECTIONS) - 1
     assert "errors on 12 validation images" in page
-    assert "48 kernels in each of 2 towers" in page
+    assert "8 kernels in each of 2 towers" in page
     assert "36 training images by Euclidean distance in fc7 (64 units)" in page
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from lenet_alexnet import plots
 from lenet_alexnet.report.page import Section
 from lenet_alexnet.report.subject import Answers, Subject, read
-from lenet_alexnet.report.tiles import shorten, show
+from lenet_alexnet.report.tiles import headline, shorten, show
 
 MOST = 100  # misclassified images shown
 NUMBERED = 30  # classes; with more the matrix has no numbers
@@ -44,7 +44,7 @@ def draw_images(subject: Subject, folder: Path) -> Section:
             axes.set_xlabel(f"{shorten(true, 15)}\n>{shorten(answer, 15)}", fontsize=11, labelpad=2)
     which = "All" if len(wrong) == len(every) else f"The first {len(wrong)} of all"
     seen = f"{which} {len(every):,} errors on {len(answers.labels):,} {subject.split} images"
-    figure.suptitle(f"{seen}: true class > answer", fontsize=15)
+    headline(figure, f"{seen}: true class > answer")
     text = [f"{seen}, in the order of the data: the true class > the network's answer."]
     return Section("errors", title, text, plots.save(figure, folder / "errors.png"))
 

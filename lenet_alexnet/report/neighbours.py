@@ -12,7 +12,7 @@ from lenet_alexnet.models import Network1998
 from lenet_alexnet.report.errors import surest_errors
 from lenet_alexnet.report.page import Section
 from lenet_alexnet.report.subject import Subject, first_of_each_class, read
-from lenet_alexnet.report.tiles import bare, shorten, show
+from lenet_alexnet.report.tiles import bare, headline, shorten, show
 
 PANELS, TOP = 4, 5  # panels in a row, answers in a panel
 QUERIES, NEAREST = 5, 6  # as in the paper
@@ -27,7 +27,7 @@ def draw_top(subject: Subject, folder: Path) -> Section:
     rows = [row for row in (typical, sure) if row]
     plt = plots.pyplot()
     figure = plt.figure(figsize=(11.5, 0.9 + 4.2 * len(rows)))
-    figure.suptitle(f"{subject.split} images and the first {TOP} answers", fontsize=15)
+    headline(figure, f"{subject.split} images and the first {TOP} answers")
     parts = figure.add_gridspec(2 * len(rows), PANELS, height_ratios=[1.5, 1] * len(rows))
     for r, row in enumerate(rows):
         images, _ = read(subject.data, row)
@@ -91,8 +91,7 @@ def draw_nearest(subject: Subject, folder: Path) -> Section:
     figure, grid = plt.subplots(
         len(queries), columns, squeeze=False, figsize=(1.6 * columns, 1.85 * len(queries) + 0.5)
     )
-    figure.suptitle(f"{subject.split} images (left) and the nearest training images in {layer}",
-                    fontsize=15)  # fmt: skip
+    headline(figure, f"{subject.split} images (left) and the nearest training images in {layer}")
     own, labels = read(subject.data, queries)
     same = 0
     for row, image, label, found in zip(grid, own, labels, near, strict=True):

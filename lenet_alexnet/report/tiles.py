@@ -36,6 +36,11 @@ def bare(axes: Any, colour: str = "0.6", width: float = 0.8) -> None:
         spine.set(color=colour, linewidth=width)
 
 
+def headline(figure: Any, text: str) -> None:
+    """A title over all panels, at the top however tall the figure is."""
+    figure.suptitle(text, fontsize=15, va="top", y=1 - 0.1 / figure.get_figheight())
+
+
 def shorten(name: str, most: int) -> str:
     """A name of at most so many characters."""
     return name if len(name) <= most else f"{name[: most - 1]}…"
