@@ -70,7 +70,7 @@ def draw_confusion(subject: Subject, folder: Path) -> Section:
     figure, axes = plt.subplots(figsize=(side + 1.2, side))
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     # The root, so that rare confusions can be seen beside the diagonal.
-    shown = axes.imshow(shares, cmap="Blues", norm="linear" if k > NUMBERED else _root(), zorder=0)
+    shown = axes.imshow(shares, cmap="Blues", norm=_root(), zorder=0)
     if k <= NUMBERED:
         for row, column in np.argwhere(counts):
             dark = shares[row, column] > 0.4
@@ -82,8 +82,9 @@ def draw_confusion(subject: Subject, folder: Path) -> Section:
         turned = {"rotation": 40, "ha": "right"} if max(map(len, short)) > 2 else {}
         axes.set_xticks(range(k), short, fontsize=12, **turned)
         axes.set_yticks(range(k), short, fontsize=12)
-    axes.set_xlabel("the network's answer", fontsize=13)
-    axes.set_ylabel("true class", fontsize=13)
+    numbers = "" if k <= NUMBERED else ", number"
+    axes.set_xlabel(f"the network's answer{numbers}", fontsize=13)
+    axes.set_ylabel(f"true class{numbers}", fontsize=13)
     axes.set_title(f"{off.sum():,} errors on {counts.sum():,} {subject.split} images", fontsize=13)
     bar = figure.colorbar(shown, ax=axes, fraction=0.045, pad=0.03, ticks=[0, 0.01, 0.1, 0.5, 1])
     bar.ax.set_yticklabels(["0", "1", "10", "50", "100"])

@@ -27,7 +27,9 @@ def draw_top(subject: Subject, folder: Path) -> Section:
     rows = [row for row in (typical, sure) if row]
     plt = plots.pyplot()
     figure = plt.figure(figsize=(11.5, 0.9 + 4.2 * len(rows)))
-    headline(figure, f"{subject.split} images and the first {TOP} answers")
+    headline(
+        figure, f"{subject.split} images and the first {min(TOP, len(subject.classes))} answers"
+    )
     parts = figure.add_gridspec(2 * len(rows), PANELS, height_ratios=[1.5, 1] * len(rows))
     for r, row in enumerate(rows):
         images, _ = read(subject.data, row)
