@@ -1,5 +1,6 @@
 """Runs that are killed, stopped and damaged end as if nothing had happened."""
 
+import contextlib
 import errno
 import functools
 import json
@@ -160,13 +161,20 @@ def test_a_signal_in_any_phase_saves_and_the_run_goes_on(
     assert faults.outcome(tmp_path) == faults.outcome(reference)
 
 
+@contextlib.contextmanager
 def start_script(script, *arguments):
-    return subprocess.Popen(
+    """A process that runs `script`; ended with the block, however that ends."""
+    process = subprocess.Popen(
         [sys.executable, "-c", script, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_the_first_signal_is_answered_and_the_second_exits_amid_a_long_call():
@@ -177,49 +185,50 @@ def test_the_first_signal_is_answered_and_the_second_exits_amid_a_long_call():
         "    print('ready', flush=True)\n"
         "    hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"
     )
-    process = start_script(script)
-    process.stdout.readline()
-    process.send_signal(TERM)
-    assert process.stderr.readline() == "\n"
-    assert "saving and stopping" in process.stderr.readline()
-    process.send_signal(INT)
-    assert process.wait(20) == 128 + INT
-    process.communicate()
+    with start_script(script) as process:
+        process.stdout.readline()
+        process.send_signal(TERM)
+        assert process.stderr.readline() == "\n"
+        assert "saving and stopping" in process.stderr.readline()
+        process.send_signal(INT)
+        assert process.wait(20) == 128 + INT
 
 
 HOLD = (
-    "import pathlib, sys, time; from lenet_alexnet import lock\n"
+    "import os, pathlib, sys, time; from lenet_alexnet import lock\n"
     "with lock.hold(pathlib.Path(sys.argv[1])):\n"
-    "    {}print('held', flush=True)\n"
+    "    {}print(os.getpid(), flush=True)\n"
     "    time.sleep(60)"
 )
 
 
 def test_a_second_run_is_refused_with_the_owner(tmp_path, capsys):
-    owner = start_script(HOLD.format(""), tmp_path)
-    owner.stdout.readline()
-    assert call("lenet", tmp_path) == 2
-    err = capsys.readouterr().err
-    assert f"in use by process {owner.pid} on host {os.uname().nodename} since 2" in err
-    assert err.count("\n") == 1
-    owner.kill()  # As a crash or a reboot: nothing is left to be cleared away.
-    owner.communicate()
+    with start_script(HOLD.format(""), tmp_path) as owner:
+        owner.stdout.readline()
+        assert call("lenet", tmp_path) == 2
+        err = capsys.readouterr().err
+        assert f"in use by process {owner.pid} on host {os.uname().nodename} since 2" in err
+        assert err.count("\n") == 1
+    # Killed: as after a crash or a reboot, nothing is left to be cleared away.
     with lock.hold(tmp_path):
         pass
 
 
 def test_a_worker_that_outlives_its_run_does_not_keep_the_folder(tmp_path):
-    fork = "import os; os.fork() or (time.sleep(3), os._exit(0)); "
-    owner = start_script(HOLD.format(fork), tmp_path)
-    owner.stdout.readline()
-    with pytest.raises(UsageError, match="in use"), lock.hold(tmp_path):
-        pass
-    owner.kill()
-    owner.wait()
-    with lock.hold(tmp_path):
-        pass
-    owner.stdout.close()
-    owner.stderr.close()
+    with start_script(HOLD.format("os.fork(); "), tmp_path) as owner:
+        # Both have written: the worker is past what it does first after the fork.
+        pids = {int(owner.stdout.readline()) for _ in range(2)}
+        (worker,) = pids - {owner.pid}
+        try:
+            with pytest.raises(UsageError, match="in use"), lock.hold(tmp_path):
+                pass
+            owner.kill()
+            owner.wait()
+            with lock.hold(tmp_path):
+                pass
+            os.kill(worker, 0)  # It was there all the while.
+        finally:
+            os.kill(worker, signal.SIGKILL)
 
 
 KINDS_OF_DAMAGE = [
