@@ -3,11 +3,10 @@
     lenet-alexnet data prepare mnist
     lenet-alexnet train --config=configs/lenet5_1998_distorted.py --workdir=runs/lenet5_1998_d
 
-Result: test error 0.910 +- 0.118 % after 20 passes (3 seeds, commit f89c81e,
-experiments/002_lenet5_1998); the paper: 0.82. Not reached.
+Result: see `distorted` in experiments/002_lenet5_1998; the paper: 0.82.
 
-The paper lists translation, scaling, squeezing and horizontal shear and gives no ranges; these are
-ours. As there: 20 passes of 60,000, so that each of the 600,000 is seen twice.
+The paper lists translation, scaling, squeezing and horizontal shear and gives no ranges; these were
+the best of those tried on held-out training images, by less than seeds differ. As there: 20 passes of 60,000, so that each of the 600,000 is seen twice.
 """
 
 import lenet5_1998
@@ -16,5 +15,6 @@ import lenet5_1998
 def get_config():
     config = lenet5_1998.get_config().unlock()
     config.data.variants = 10
-    config.data.distort.update(shift=1.5, scale=0.1, squeeze=0.1, shear=0.2)
+    config.data.distort.update(shift=1.0, scale=0.15, squeeze=0.15, shear=0.2)
+    config.data.interpolation = "cubic"
     return config.lock()

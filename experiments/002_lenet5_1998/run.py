@@ -20,11 +20,19 @@ LITERAL = {
     "model.coefficient_init": (-0.6, 0.6),
     "train.duration": "5 epochs",
 }
+# The first guess at the ranges, interpolated linearly.
+GUESS = {
+    "data.interpolation": "linear",
+    "data.distort.shift": 1.5,
+    "data.distort.scale": 0.1,
+    "data.distort.squeeze": 0.1,
+}
 SETS = {
     "full": ("lenet5_1998.py", 5, {}),
     "15000": ("lenet5_1998_subset.py", 3, {}),
     "30000": ("lenet5_1998_subset.py", 3, {"data.train": "train[:30000]"}),
     "distorted": ("lenet5_1998_distorted.py", 3, {}),
+    "distorted_guess": ("lenet5_1998_distorted.py", 3, GUESS),
     "literal": ("lenet5_1998.py", 3, LITERAL),
 }
 
