@@ -6,7 +6,8 @@
 Result: see `distorted` in experiments/002_lenet5_1998; the paper: 0.82.
 
 The paper lists translation, scaling, squeezing and horizontal shear and gives no ranges; these were
-the best of those tried on held-out training images, by less than seeds differ. As there: 20 passes of 60,000, so that each of the 600,000 is seen twice.
+the best of those tried on held-out training images, by less than seeds differ. As there: 20 passes
+of 60,000, so that each of the 600,000 is seen twice.
 """
 
 import lenet5_1998

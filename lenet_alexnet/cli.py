@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from lenet_alexnet import parsing
+from lenet_alexnet import parsing, start
 from lenet_alexnet.errors import LenetAlexnetError, UsageError, nearest
 
 
@@ -29,6 +29,7 @@ def run() -> None:
 
 def main(argv: list[str]) -> int:
     """Runs one command; a mistake of the user's is one line on stderr and an exit code."""
+    start.quieten()  # An override of the model's switches imports JAX already.
     try:
         return _dispatch(argv)
     except LenetAlexnetError as error:
@@ -129,7 +130,7 @@ def _define_train(values: flags.FlagValues) -> None:
 def _train(values: Any, rest: list[str]) -> int:
     _no_more(rest)
     _require(values, "workdir")
-    from lenet_alexnet import monitor, signals, start
+    from lenet_alexnet import monitor, signals
 
     with signals.catch() as stop_requested:
         start.set_up(deterministic=values.deterministic)
@@ -167,8 +168,6 @@ def _define_eval(values: flags.FlagValues) -> None:
 def _eval(values: Any, rest: list[str]) -> int:
     _no_more(rest)
     _require(values, "workdir")
-    from lenet_alexnet import start
-
     start.set_up()
     from lenet_alexnet.evaluate import evaluate_workdirs
 
@@ -203,8 +202,6 @@ def _predict(values: Any, rest: list[str]) -> int:
     _require(values, "workdir")
     if not rest:
         raise UsageError("no images: lenet-alexnet predict --workdir=DIR IMAGE...")
-    from lenet_alexnet import start
-
     start.set_up()
     from lenet_alexnet.predict import predict
 
@@ -232,8 +229,6 @@ def _define_info(values: flags.FlagValues) -> None:
 
 def _info(values: Any, rest: list[str]) -> int:
     _no_more(rest)
-    from lenet_alexnet import start
-
     if values.devices:
         start.imagine(values.devices)
     start.set_up()

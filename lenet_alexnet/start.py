@@ -113,6 +113,13 @@ def imagine(devices: int) -> None:
     os.environ["XLA_FLAGS"] = flags.strip()
 
 
+def quieten() -> None:
+    """Keeps XLA's own log off the screen; must come before JAX is imported."""
+    # A program from the cache makes XLA complain on CPU of features that are its own tuning flags,
+    # a page each time. What fails comes as an exception all the same.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
 def set_up(*, deterministic: bool = False) -> None:
     """The compilation cache (JAX_COMPILATION_CACHE_DIR moves it) and quiet libraries.
 
@@ -122,9 +129,7 @@ def set_up(*, deterministic: bool = False) -> None:
     Raises:
       UsageError: JAX has started already, so that it is too late for that.
     """
-    # A program from the cache makes XLA complain on CPU of features that are its own tuning flags,
-    # a page each time. What fails comes as an exception all the same.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quieten()
     import jax
 
     if deterministic and DETERMINISTIC not in os.environ.get("XLA_FLAGS", ""):

@@ -42,6 +42,21 @@ def test_help_is_light():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_overriding_a_switch_of_the_model_leaves_xla_quiet(tmp_path):
+    """JAX reads the level of its log as it is imported, and such an override imports it."""
+    script = (
+        "import os, sys; from lenet_alexnet.cli import main; main(sys.argv[1:]);"
+        "print(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
+    )
+    flags = ["x", "info", QUICKSTART, "--config.model.dtype=bfloat16"]
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *flags], capture_output=True, text=True, check=True,
+        env=environment, cwd=ROOT,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "3"
+
+
 def test_importing_the_package_is_light():
     script = (
         "import sys; import lenet_alexnet.models, lenet_alexnet.step, lenet_alexnet.data;"
