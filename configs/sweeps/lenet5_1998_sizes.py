@@ -9,16 +9,9 @@ made here, so the test digits are all there is to look at.
 """
 
 import lenet5_1998
+import lenet5_1998_distorted
 
 from lenet_alexnet.sweep import grid, product, seeds
-
-DISTORTED = {
-    "data.variants": 10,
-    "data.distort.shift": 1.5,
-    "data.distort.scale": 0.1,
-    "data.distort.squeeze": 0.1,
-    "data.distort.shear": 0.2,
-}
 
 
 def get_config():
@@ -27,4 +20,10 @@ def get_config():
 
 def sweep():
     sizes = grid({"data.train": ["train[:15000]", "train[:30000]", "train"]})
-    return [*product(sizes, seeds(3)), *product([DISTORTED], seeds(3))]
+    data = lenet5_1998_distorted.get_config().data
+    distorted = {
+        "data.variants": data.variants,
+        "data.interpolation": data.interpolation,
+        **{f"data.distort.{name}": value for name, value in data.distort.items()},
+    }
+    return [*product(sizes, seeds(3)), *product([distorted], seeds(3))]
