@@ -26,6 +26,7 @@ def get_config():
     config.optimizer = {
         "name": "sgd2012",
         "learning_rate": 0.01,
+        "scale_rule": "none",  # "linear", "sqrt": the rate is for a batch of 128, and goes by it
         "bias_learning_rate": 0.02,
         "momentum": 0.9,
         "weight_decay": 0.0005,

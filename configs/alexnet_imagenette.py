@@ -31,6 +31,7 @@ def get_config():
     config.optimizer = {
         "name": "sgd",
         "learning_rate": 0.01,
+        "scale_rule": "none",  # "linear", "sqrt": the rate is for a batch of 128, and goes by it
         "momentum": 0.9,
         "nesterov": False,
         "weight_decay": 0.0005,

@@ -150,6 +150,7 @@ def _train(values: Any, rest: list[str]) -> int:
         f"{split} error {100 * result['top1_error']:.2f} % of {result['examples']:,}"
         for split, result in summary["eval"].items()
     )
+    results = results or "no split to evaluate,"
     print(f"{results} after {summary['epoch']:.4g} epochs, {summary['train_seconds']:.0f} s of "
           f"training; in {values.workdir}")  # fmt: skip
     return 0

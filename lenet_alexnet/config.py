@@ -58,6 +58,7 @@ def base() -> ConfigDict:
             "parallel": {
                 "mode": "dp",  # how the devices share the work, see parallel.py
                 "turns": False,  # owt: the batch meets before fc6 in parts, not at once
+                "update_each_turn": False,  # and fc6 to fc8 are updated after each part
                 "shard_optimizer": False,  # cut the optimizer's moments over the devices too
             },
             "eval": {"every": "1 epoch", "batch_size": 500, "views": 1},

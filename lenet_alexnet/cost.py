@@ -85,8 +85,9 @@ def _program(config: Any, model: Any, layout: Layout) -> Program:
     side, channels = config.data.image_size, config.data.channels
     blank = Statistics(1, np.zeros((side, side, 3), np.float32), np.zeros(3), np.ones(3), np.eye(3))
     return Program(
-        config, model=model, tx=build_optimizer(config, EXAMPLES).tx, loss=build_losses(config)[0],
-        preprocess=build_preprocess(config, in_steps, blank), layout=layout,
+        config, model=model, optimizer=build_optimizer(config, EXAMPLES, turns=layout.turns),
+        loss=build_losses(config)[0], preprocess=build_preprocess(config, in_steps, blank),
+        layout=layout,
         blank=np.zeros((1, side, side, channels), np.uint8), make_steps=steps.make_stream_steps,
     )  # fmt: skip
 

@@ -132,7 +132,7 @@ def build(config: Any, *, devices: int = 0) -> Experiment:
     preprocess = build_preprocess(config, in_steps)
     inputs = jax.eval_shape(preprocess, blank_image(train_data), None)
     check_inputs(model.input_shape, inputs.shape[1:])
-    optimizer = build_optimizer(config, size)
+    optimizer = build_optimizer(config, size, turns=layout.turns)
     if optimizer.curvature and not isinstance(model, Network1998):
         raise UsageError(f"optimizer 'sdlm' trains the networks of 1998, not '{config.model.name}'")
     schedule = Schedule(
@@ -162,13 +162,14 @@ def blank_image(data: Split | Photos) -> np.ndarray:
     return np.zeros((1, *shape), np.uint8)
 
 
-def build_optimizer(config: Any, examples: int) -> Optimizer:
-    """The optimizer of a config, for a training set of so many examples."""
+def build_optimizer(config: Any, examples: int, *, turns: int = 1) -> Optimizer:
+    """The optimizer of a config, for a training set of so many examples; `turns`: of a layout."""
     in_steps = partial(to_steps, batch_size=config.train.batch_size, examples=examples)
     return create_optimizer(
         total_steps=in_steps(config.train.duration),
         to_steps=in_steps,
         batch_size=config.train.batch_size,
+        turns=turns,
         back_off=bool(config.train.back_off),
         **config.optimizer.to_dict(),
     )

@@ -9,10 +9,10 @@ models/layers_alexnet.py). Three modes:
   3.2), and the batch is cut over the pairs;
 - owt: the batch is cut over all devices for the convolutions, the units over all devices for the
   dense layers (Krizhevsky 2014, "one weird trick"): the whole batch meets before fc6, at once, or
-  (`turns`) in as many parts as there are devices.
+  (`turns`) in as many parts as there are devices; `update_each_turn` moves fc6 to fc8 after each.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -20,7 +20,7 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from lenet_alexnet import step as steps
 from lenet_alexnet.errors import UsageError, nearest
@@ -29,14 +29,15 @@ from lenet_alexnet.models.layers_alexnet import Axes
 
 MODES = ("dp", "tower", "owt")
 DENSE = ("fc6", "fc7")
+HEAD = (*DENSE, "fc8")
 
 
 class Layout:
     """Where the state, the data and the batches of a run live."""
 
     def __init__(
-        self, mode: str = "dp", *, turns: bool = False, shard_optimizer: bool = False,
-        devices: int = 0, model: nn.Module | None = None,
+        self, mode: str = "dp", *, turns: bool = False, update_each_turn: bool = False,
+        shard_optimizer: bool = False, devices: int = 0, model: nn.Module | None = None,
     ) -> None:  # fmt: skip
         """`devices`: the first so many; 0: all. `model` is asked whether the mode suits it.
 
@@ -49,6 +50,8 @@ class Layout:
         self.mode, self.shard_optimizer = mode, shard_optimizer
         if turns and mode != "owt":
             raise UsageError(f"parallel.turns is for mode owt, not '{mode}'")
+        if update_each_turn and not turns:
+            raise UsageError("parallel.update_each_turn needs parallel.turns")
         if mode != "dp":
             _check_mode(mode, model, len(used))
         pair = 2 if mode == "tower" else 1
@@ -64,6 +67,7 @@ class Layout:
             dense="data" if mode == "owt" else None,
             turns=turns and len(used) > 1,
         )
+        self.turns = len(used) if update_each_turn else 1
 
     @property
     def shards(self) -> int:
@@ -72,6 +76,8 @@ class Layout:
 
     def check_batch(self, key: str, batch_size: int, accumulate: int = 1) -> None:
         """Raises UsageError with the nearest sizes that fit if a batch cannot be cut evenly."""
+        if self.turns > 1 and accumulate > 1:
+            raise UsageError(f"parallel.update_each_turn: train.accumulate {accumulate}, take 1")
         turns = self.shards if self.axes.turns else 1
         unit = self.shards * turns * accumulate
         if batch_size % unit:
@@ -187,6 +193,47 @@ class Layout:
             out_specs=(P("data"), specs.get("batch_stats", {})),
         )
         return run(variables, x, key)
+
+    def convolutions(
+        self, model: nn.Module, variables: Any, x: Array, key: Key[Array, ""]
+    ) -> tuple[Float[Array, "b n"], Any]:
+        """fc6's inputs as in training, each device with its rows, and new batch statistics."""
+        inside, specs = self._inside(model, self.axes), self._variables(variables)
+
+        def local(variables: Any, x: Array, key: Array) -> tuple[Array, Any]:
+            out, changed = inside.apply(
+                _vary(variables, specs), x, part="convolutions", rngs={"dropout": key},
+                mutable=["batch_stats"],
+            )  # fmt: skip
+            return out, changed.get("batch_stats", {})
+
+        run = jax.shard_map(
+            local,
+            mesh=self.mesh,
+            in_specs=(specs, P("data"), P()),
+            out_specs=(P("data"), specs.get("batch_stats", {})),
+        )
+        return run(variables, x, key)
+
+    def dense(
+        self, model: nn.Module, params: Any, flat: Float[Array, "b n"], key: Key[Array, ""],
+        position: Int[Array, " b"],
+    ) -> Float[Array, "b k"]:  # fmt: skip
+        """fc6 to fc8 as in training, on rows that stand at `position` in the batch."""
+        inside = self._inside(model, self.axes._replace(turns=False))
+        specs = {"params": self.specs(params)}
+
+        def local(params: Any, flat: Array, key: Array, position: Array) -> Array:
+            variables = _vary({"params": params}, specs)
+            rngs = {"dropout": key}
+            out = inside.apply(variables, flat, part="dense", position=position, rngs=rngs)
+            return cast(Array, out)
+
+        run = jax.shard_map(
+            local, mesh=self.mesh, in_specs=(specs["params"], P("data"), P(), P()),
+            out_specs=P("data"),
+        )  # fmt: skip
+        return run(params, flat, key, position)
 
     def _variables(self, variables: Any) -> Any:
         return {name: self.specs(tree) for name, tree in variables.items()}

@@ -7,13 +7,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from lenet_alexnet import step as steps
 from lenet_alexnet.data.augment import Preprocess
 from lenet_alexnet.losses import Loss
+from lenet_alexnet.optimizers import Optimizer
 from lenet_alexnet.parallel import Layout
 from lenet_alexnet.state import init_state
+from lenet_alexnet.update import make_turn_update, make_update
 
 
 class Program:
@@ -25,11 +26,11 @@ class Program:
     """
 
     def __init__(
-        self, config: Any, *, model: nn.Module, tx: optax.GradientTransformation, loss: Loss,
+        self, config: Any, *, model: nn.Module, optimizer: Optimizer, loss: Loss,
         preprocess: Preprocess, layout: Layout, blank: np.ndarray, make_steps: Callable[..., Any],
     ) -> None:  # fmt: skip
         """`blank` is one image of the data's shape, to initialise with."""
-        self._layout, average = layout, config.train.average
+        self._layout, average, tx = layout, config.train.average, optimizer.tx
 
         def init(seed: jax.Array) -> Any:
             init_key, key = jax.random.split(jax.random.key(seed))
@@ -41,11 +42,16 @@ class Program:
         self._init = jax.jit(init, out_shardings=(shardings, layout.replicated))
         self.state = jax.tree.map(_placed, abstract, shardings)
         self.key = _placed(key, layout.replicated)
+        if optimizer.dense_tx is not None:
+            update = make_turn_update(model, tx, optimizer.dense_tx, loss, layout)
+        else:
+            update = make_update(
+                model, tx, loss,
+                accumulate=config.train.accumulate, forward_train=layout.forward_train,
+            )  # fmt: skip
         train_step = steps.make_train_step(
-            model, tx, loss, preprocess,
-            variants=config.data.variants, accumulate=config.train.accumulate, average=average,
-            forward_train=layout.forward_train,
-        )  # fmt: skip
+            update, preprocess, variants=config.data.variants, average=average
+        )
         self.steps = jax.jit(
             make_steps(train_step), donate_argnums=0, out_shardings=(shardings, layout.replicated)
         )

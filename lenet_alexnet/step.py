@@ -5,12 +5,11 @@ No files, no config: what it does is a function of its arguments alone.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from lenet_alexnet.data.augment import Preprocess
@@ -55,19 +54,22 @@ def draw(
     return jnp.where(original, preprocess(batch, None), distorted)
 
 
+class Moved(NamedTuple):
+    """Parameters after a batch, and what was seen on the way."""
+
+    params: Any
+    opt_state: Any
+    batch_stats: Any
+    losses: Float[Array, " b"]
+    logits: Float[Array, "b k"]
+
+
+Update = Callable[[TrainState, Array, Array, Array], Moved]  # of state, inputs, labels, dropout key
 TrainStep = Callable[..., TrainState]
 
 
 def make_train_step(
-    model: nn.Module,
-    tx: optax.GradientTransformation,
-    loss: Loss,
-    preprocess: Preprocess,
-    *,
-    variants: int = 1,
-    accumulate: int = 1,
-    average: float | Array = 0.0,
-    forward_train: Callable[..., tuple[Array, Any]] = forward_train,
+    update: Update, preprocess: Preprocess, *, variants: int = 1, average: float | Array = 0.0
 ) -> TrainStep:
     """One step: (state, images as bytes, labels, index, key) -> state.
 
@@ -75,22 +77,11 @@ def make_train_step(
     `index` gives their numbers in the training set, and `resident` is False.
 
     Args:
+      update: how a batch moves the parameters, see `update.py`.
+      preprocess: makes the network's inputs.
       variants: more than 1 for a fixed set of distortions, see `draw`.
-      accumulate: parts that a batch is cut into, one after another, to save memory.
       average: the decay of the moving average of the parameters, if the state has one.
-      forward_train: the network's outputs; `parallel.py` has others.
     """
-
-    def gradients(state: TrainState, x: Array, target: Array, key: Array) -> tuple[Any, ...]:
-        def mean_loss(params: Any) -> tuple[Array, tuple[Array, Array, Any]]:
-            variables = {"params": params}
-            if state.batch_stats:
-                variables["batch_stats"] = state.batch_stats
-            logits, batch_stats = forward_train(model, variables, x, key)
-            losses = loss(logits, target)
-            return losses.mean(), (losses, logits, batch_stats)
-
-        return jax.grad(mean_loss, has_aux=True)(state.params)
 
     def train_step(
         state: TrainState,
@@ -107,22 +98,15 @@ def make_train_step(
         x = draw(
             preprocess, images, index, key if size else distort_key, step=state.step, size=size
         )
-        if accumulate == 1:
-            grads, (losses, logits, batch_stats) = gradients(state, x, labels, dropout_key)
-        else:
-            grads, losses, logits, batch_stats = _in_parts(
-                gradients, state, x, labels, dropout_key, accumulate
-            )
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        metrics = state.metrics.add(losses, logits, labels, jnp.ones(len(index), bool))
+        new = update(state, x, labels, dropout_key)
+        metrics = state.metrics.add(new.losses, new.logits, labels, jnp.ones(len(index), bool))
         return TrainState(
             step=state.step + 1,
-            params=params,
-            batch_stats=batch_stats,
-            average=_move(state.average, params, average),
-            opt_state=opt_state,
-            metrics=metrics.check(jnp.isfinite(losses).all(), state.step + 1),
+            params=new.params,
+            batch_stats=new.batch_stats,
+            average=_move(state.average, new.params, average),
+            opt_state=new.opt_state,
+            metrics=metrics.check(jnp.isfinite(new.losses).all(), state.step + 1),
         )
 
     return train_step
@@ -133,34 +117,6 @@ def _move(old: Any, params: Any, decay: float | Array) -> Any:
     if old is None:
         return None
     return jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, old, params)
-
-
-def _in_parts(
-    gradients: Callable[..., tuple[Any, ...]], state: TrainState, x: Array, labels: Array,
-    key: Array, count: int,
-) -> tuple[Any, Array, Array, Any]:  # fmt: skip
-    """The mean gradient of a batch from `count` parts of it, rows j, j + count, j + 2 count ..."""
-
-    def part(carry: tuple[Any, Any], j: Array) -> tuple[tuple[Any, Any], tuple[Array, Array]]:
-        total, batch_stats = carry
-        here = state.replace(batch_stats=batch_stats)
-        found, (losses, logits, batch_stats) = gradients(
-            here, _every(x, count)[j], _every(labels, count)[j], jax.random.fold_in(key, j)
-        )
-        return (jax.tree.map(jnp.add, total, found), batch_stats), (losses, logits)
-
-    zero = jax.tree.map(jnp.zeros_like, state.params)
-    (total, batch_stats), (losses, logits) = jax.lax.scan(
-        part, (zero, state.batch_stats), jnp.arange(count)
-    )
-    mean = jax.tree.map(lambda g: g / count, total)
-    together = logits.swapaxes(0, 1).reshape(len(x), -1)
-    return mean, losses.T.reshape(-1), together, batch_stats
-
-
-def _every(x: Array, count: int) -> Array:
-    """Row j has rows j, j + count ... of x: parts that a sharded batch holds locally."""
-    return x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1)
 
 
 def make_train_steps(train_step: TrainStep) -> Callable[..., tuple[TrainState, Metrics]]:

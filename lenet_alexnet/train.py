@@ -141,7 +141,7 @@ class _Loop:
             e.train_data, e.order, self.schedule.per_dispatch, e.layout, self.schedule.total
         )
         program = Program(
-            self.config, model=e.model, tx=e.optimizer.tx, loss=e.train_loss,
+            self.config, model=e.model, optimizer=e.optimizer, loss=e.train_loss,
             preprocess=e.preprocess, layout=e.layout, blank=e.blank,
             make_steps=self.feed.make_steps,
         )  # fmt: skip

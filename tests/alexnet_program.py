@@ -2,7 +2,8 @@
 
     python -m tests.alexnet_program MODE VARIANT PRECISION FILE
 
-MODE turns is owt with the batch meeting in parts.
+MODE turns is owt with the batch meeting in parts; each_turn updates the dense layers after each of
+them, and naive_4 does for one device what each_turn does for four, by the definition.
 
 Dropout, crops and reflections are on. The parameters go to FILE, a report is printed as JSON.
 """
@@ -19,9 +20,11 @@ from lenet_alexnet.collectives import collectives
 from lenet_alexnet.data.crops import create_photo_preprocess
 from lenet_alexnet.losses import create_loss
 from lenet_alexnet.models import create_model
-from lenet_alexnet.optimizers.sgd2012 import sgd2012
+from lenet_alexnet.optimizers.sgd2012 import SgdState, sgd2012
 from lenet_alexnet.parallel import Layout
 from lenet_alexnet.state import init_state
+from lenet_alexnet.step import Moved
+from lenet_alexnet.update import make_turn_update, make_update
 from tests.conftest import ROOT
 
 BATCH, STEPS, STORED, CROP = 16, 5, 72, 64
@@ -34,12 +37,17 @@ def main(mode: str, variant: str, precision: str, file: str) -> None:
         name="alexnet", variant=variant, image_size=CROP, num_classes=8, dense_width=64,
         stds=(None,) * 8, biases=(0.1,) * 8, precision=precision,
     )  # fmt: skip
-    turns = mode == "turns"
-    layout = Layout("owt" if turns else mode, turns=turns, model=model)
+    turns, naive = mode in ("turns", "each_turn"), mode.startswith("naive")
+    layout = Layout(
+        "owt" if turns else "dp" if naive else mode, turns=turns,
+        update_each_turn=mode == "each_turn", model=model,
+    )  # fmt: skip
     preprocess = create_photo_preprocess(
         image_size=STORED, crop=CROP, statistics=None, mean="none", std=100.0, colour_noise=0.0
     )
-    tx = sgd2012(lambda _: 0.01)
+    # A rate of their own for the dense layers of each_turn, which their optimizer must use.
+    tx, dense_tx = sgd2012(lambda _: 0.01), sgd2012(lambda _: 0.004)
+    loss = create_loss(name="softmax")
 
     def init(key):
         blank = jnp.zeros((1, STORED, STORED, 3), jnp.uint8)
@@ -53,12 +61,15 @@ def main(mode: str, variant: str, precision: str, file: str) -> None:
     labels = layout.put(rng.integers(0, 8, 40).astype(np.int32))
     order = rng.integers(0, 40, (STEPS, BATCH)).astype(np.int32)
     tail = (layout.put(order, layout.batches), *layout.put((np.int32(STEPS), np.True_)), key)
-    step = steps.make_train_step(
-        model, tx, create_loss(name="softmax"), preprocess, forward_train=layout.forward_train
-    )
+    update = make_update(model, tx, loss, forward_train=layout.forward_train)
+    if mode == "each_turn":
+        update = make_turn_update(model, tx, dense_tx, loss, layout)
+    if naive:
+        update = naive_update(model, loss, int(mode.removeprefix("naive_")))
+    step = steps.make_train_step(update, preprocess)
     program = jax.jit(steps.make_train_steps(step), out_shardings=(shardings, layout.replicated))
     compiled = program.lower(state, images, labels, *tail).compile()
-    state, _ = compiled(state, images, labels, *tail)
+    state, metrics = compiled(state, images, labels, *tail)
     leaves = jax.tree_util.tree_leaves_with_path((state.params, state.batch_stats))
     np.savez(file, **{jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves})
     here = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state.params))
@@ -66,8 +77,49 @@ def main(mode: str, variant: str, precision: str, file: str) -> None:
         "collectives": [c._asdict() for c in collectives(compiled.as_text())],
         "param_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(state.params)),
         "param_bytes_here": here,
+        "loss": float(metrics.loss),
+        "errors": int(metrics.errors),
     }
     print(json.dumps(report))
+
+
+def naive_update(model, loss, devices):
+    """Device d has the d-th block of rows; turn t takes the t-th part of every block."""
+    dense = ("fc6", "fc7", "fc8")
+
+    def update(state, x, labels, key):
+        start, steps_done = state.params, state.opt_state.steps
+        params, velocity, total = start, state.opt_state.velocity, None
+        blocks = np.arange(len(x)).reshape(devices, devices, -1)
+        all_losses, all_logits = jnp.zeros(len(x)), jnp.zeros((len(x), model.num_classes))
+        for t in range(devices):
+            rows = blocks[:, t].reshape(-1)
+
+            def mean_loss(params, rows=rows):
+                variables, rngs = {"params": params}, {"dropout": key}
+                logits = model.apply(variables, x[rows], position=rows, rngs=rngs)
+                return loss(logits, labels[rows]).mean(), logits
+
+            grads, logits = jax.grad(mean_loss, has_aux=True)(params)
+            all_losses = all_losses.at[rows].set(loss(logits, labels[rows]))
+            all_logits = all_logits.at[rows].set(logits)
+            total = grads if total is None else jax.tree.map(jnp.add, total, grads)
+            for name in dense:
+                v, w, g = velocity[name], params[name], grads[name]
+                v = jax.tree.map(lambda v, w, g: 0.9 * v - 0.0005 * 0.004 * w - 0.004 * g, v, w, g)
+                velocity = velocity | {name: v}
+                params = params | {name: jax.tree.map(jnp.add, w, v)}
+        for name in start.keys() - set(dense):
+            v, w, g = velocity[name], start[name], total[name]
+            v = jax.tree.map(
+                lambda v, w, g: 0.9 * v - 0.0005 * 0.01 * w - 0.01 * g / devices, v, w, g
+            )
+            velocity = velocity | {name: v}
+            params = params | {name: jax.tree.map(jnp.add, w, v)}
+        opt_state = SgdState(steps_done + 1, velocity)
+        return Moved(params, opt_state, state.batch_stats, all_losses, all_logits)
+
+    return update
 
 
 if __name__ == "__main__":

@@ -287,6 +287,28 @@ def test_alexnet_gives_the_parameters_of_one_device_in_every_mode(
         assert report["param_bytes"] <= reduced <= 1.05 * report["param_bytes"]
 
 
+@pytest.mark.parametrize("devices", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_the_dense_layers_move_after_each_turn(tmp_path, devices):
+    alone, by_hand = train_alexnet(tmp_path, f"naive_{devices}", 1)
+    params, report = train_alexnet(tmp_path, "each_turn", devices)
+    assert_same(alone, params)
+    assert report["loss"] == pytest.approx(by_hand["loss"], rel=1e-4)
+    assert report["errors"] == by_hand["errors"]
+    # The convolutions' gradients are summed once; a turn's exchanges are those of `turns`.
+    _, turns = train_alexnet(tmp_path, "turns", devices)
+    sums = {
+        name: sum(c["bytes"] for c in found["collectives"] if c["kind"] == "all-reduce")
+        for name, found in (("turns", turns), ("each_turn", report))
+    }
+    assert sums["each_turn"] - sums["turns"] == 4 * 8 * (devices - 1)  # fc8's bias in each turn
+    for kind in ("all-gather", "reduce-scatter"):
+        amounts = [
+            sorted(c["bytes"] for c in found["collectives"] if c["kind"] == kind)
+            for found in (turns, report)
+        ]
+        assert amounts[0] == amounts[1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["dp", "tower", "owt", "turns"])
 def test_bfloat16_in_every_mode(tmp_path, mode):
@@ -309,6 +331,7 @@ def test_batch_normalisation_is_over_the_whole_batch(tmp_path, mode, devices):
     [
         ({"mode": "towr"}, "tower"),
         ({"mode": "dp", "turns": True}, "for mode owt"),
+        ({"mode": "owt", "update_each_turn": True}, "needs parallel.turns"),
         ({"mode": "tower", "model": create_model(name="lenet5")}, "AlexNet's"),
         ({"mode": "tower", "model": create_model(name="alexnet", variant="single")}, "two towers"),
         ({"mode": "tower", "model": create_model(name="alexnet", variant="caffe")}, "border"),

@@ -134,6 +134,30 @@ def test_the_rate_by_batch_size_is_said():
         make(scale_rule="liner")
 
 
+def test_the_rule_is_for_the_rate_of_the_biases_too():
+    options = {"bias_learning_rate": 0.02, "momentum": 0.0, "weight_decay": 0.0}
+    alone = after(make(learning_rate=0.01, **options), 1)
+    scaled = after(make(learning_rate=0.01, scale_rule="linear", batch_size=256, **options), 1)
+    for name in ("kernel", "bias"):
+        start = np.asarray(PARAMS["conv1"][name])
+        np.testing.assert_allclose(
+            scaled["conv1"][name] - start, 2 * (alone["conv1"][name] - start), rtol=1e-4
+        )
+
+
+def test_in_turns_the_rule_goes_by_the_part_for_the_dense_layers():
+    linear = make(learning_rate=0.01, scale_rule="linear", batch_size=512, turns=4)
+    assert linear.note == (
+        "learning rate 0.04: 0.01 at 128, linear rule; "
+        "fc6 to fc8: learning rate 0.01: 0.01 at 128, linear rule"
+    )
+    ours, dense = (after(linear._replace(tx=tx), 1) for tx in (linear.tx, linear.dense_tx))
+    plain = after(make(learning_rate=0.01), 1)
+    np.testing.assert_array_equal(dense["conv1"]["kernel"], plain["conv1"]["kernel"])
+    assert not np.array_equal(ours["conv1"]["kernel"], plain["conv1"]["kernel"])
+    assert make(learning_rate=0.01, scale_rule="linear", batch_size=512).dense_tx is None
+
+
 def test_gradients_are_clipped_to_a_norm():
     gradients = jax.tree.map(lambda g: 100 * g, GRADIENTS)
     found = after(make(clip=1.0, momentum=0.0, weight_decay=0.0), 1, gradients)

@@ -12,6 +12,7 @@ from lenet_alexnet.evaluate import summarize
 from lenet_alexnet.losses import create_loss, softmax_cross_entropy
 from lenet_alexnet.models import create_model
 from lenet_alexnet.state import NEVER, Metrics, init_state
+from lenet_alexnet.update import make_update
 
 LOSS = create_loss(name="softmax")
 MODEL = create_model(name="lenet5")
@@ -36,7 +37,9 @@ def test_one_step_is_the_gradient_of_the_mean_loss(data):
     index = jnp.array([3, 0, 22, 7])
     images, labels = data[0][index], data[1][index]
     state = state_of(tx)
-    new = jax.jit(steps.make_train_step(MODEL, tx, LOSS, PREPROCESS))(state, *data, index, KEY)
+    new = jax.jit(steps.make_train_step(make_update(MODEL, tx, LOSS), PREPROCESS))(
+        state, *data, index, KEY
+    )
 
     distort_key = jax.random.split(jax.random.fold_in(KEY, 0))[0]
     x = PREPROCESS(images, jax.vmap(jax.random.fold_in, (None, 0))(distort_key, index))
@@ -70,7 +73,9 @@ def test_fixed_variants_are_the_original_and_then_distortions_of_it(data):
 
 def test_dispatches_give_the_same_bits_however_they_are_cut(data):
     tx = optax.adamw(1e-2)
-    run = jax.jit(steps.make_train_steps(steps.make_train_step(MODEL, tx, LOSS, PREPROCESS)))
+    run = jax.jit(
+        steps.make_train_steps(steps.make_train_step(make_update(MODEL, tx, LOSS), PREPROCESS))
+    )
     order = np.random.default_rng(0).integers(0, 23, (12, 5)).astype(np.int32)
 
     def train(cuts):
@@ -90,7 +95,9 @@ def test_dispatches_give_the_same_bits_however_they_are_cut(data):
 
 def test_fresh_starts_the_sums_anew(data):
     tx = optax.sgd(0.1)
-    run = jax.jit(steps.make_train_steps(steps.make_train_step(MODEL, tx, LOSS, PREPROCESS)))
+    run = jax.jit(
+        steps.make_train_steps(steps.make_train_step(make_update(MODEL, tx, LOSS), PREPROCESS))
+    )
     order = np.zeros((3, 5), np.int32)
     state, _ = run(state_of(tx), *data, order, np.int32(3), np.True_, KEY)
     kept, _ = run(state, *data, order, np.int32(1), np.False_, KEY)
@@ -100,7 +107,9 @@ def test_fresh_starts_the_sums_anew(data):
 
 def test_the_first_step_that_is_not_finite_is_named(data):
     tx = optax.sgd(1e38)
-    run = jax.jit(steps.make_train_steps(steps.make_train_step(MODEL, tx, LOSS, PREPROCESS)))
+    run = jax.jit(
+        steps.make_train_steps(steps.make_train_step(make_update(MODEL, tx, LOSS), PREPROCESS))
+    )
     order = np.arange(20, dtype=np.int32).reshape(4, 5)
     _, sums = run(state_of(tx), *data, order, np.int32(4), np.True_, KEY)
     assert 2 <= int(sums.first_bad_step) <= 3  # Step 1 is fine, its update is not.
@@ -127,7 +136,9 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(data):
     index = jnp.array([3, 0, 22, 7, 9, 1])
 
     def after(accumulate):
-        step = steps.make_train_step(MODEL, tx, LOSS, PREPROCESS, accumulate=accumulate)
+        step = steps.make_train_step(
+            make_update(MODEL, tx, LOSS, accumulate=accumulate), PREPROCESS
+        )
         return jax.jit(step)(state_of(tx), *data, index, KEY)
 
     whole, parts = after(1), after(3)
@@ -141,7 +152,7 @@ def test_the_moving_average_is_what_is_evaluated(data):
     index = jnp.arange(6)
     start = state_of(tx)
     start = start.replace(average=jax.tree.map(jnp.copy, start.params))
-    step = jax.jit(steps.make_train_step(MODEL, tx, LOSS, PREPROCESS, average=0.75))
+    step = jax.jit(steps.make_train_step(make_update(MODEL, tx, LOSS), PREPROCESS, average=0.75))
     one = step(start, *data, index, KEY)
     two = step(one, *data, index, KEY)
     expected = jax.tree.map(
@@ -157,7 +168,7 @@ def test_streamed_batches_give_the_steps_of_resident_data(data):
     images, labels = data
     order = np.random.default_rng(0).integers(0, 23, (4, 5)).astype(np.int32)
     tx = optax.sgd(0.1, momentum=0.9)
-    step = steps.make_train_step(MODEL, tx, LOSS, PREPROCESS)
+    step = steps.make_train_step(make_update(MODEL, tx, LOSS), PREPROCESS)
     resident = jax.jit(steps.make_train_steps(step))
     stream = jax.jit(steps.make_stream_steps(step))
     tail = (order, np.int32(3), np.True_, KEY)

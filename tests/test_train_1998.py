@@ -15,6 +15,7 @@ from lenet_alexnet.optimizers.sdlm import curvature
 from lenet_alexnet.state import init_state
 from lenet_alexnet.step import make_refresh, make_train_step, make_train_steps
 from lenet_alexnet.sweep.vmap import train_seeds
+from lenet_alexnet.update import make_update
 from tests.conftest import make_tiny_1998_config
 from tests.test_train import comparable, stop_after
 
@@ -33,7 +34,7 @@ def test_updates_are_the_papers_one_pattern_at_a_time():
     key = jax.random.key(3)
     start = jax.jit(lambda: init_state(e.model, e.optimizer.tx, e.preprocess, key, images[:1]))()
     state = jax.jit(make_refresh(e.model, e.preprocess))(start, images, jnp.arange(50), key)
-    step = make_train_step(e.model, e.optimizer.tx, e.train_loss, e.preprocess)
+    step = make_train_step(make_update(e.model, e.optimizer.tx, e.train_loss), e.preprocess)
     order = np.array([[7], [0], [7], [5]], np.int32)
     new, sums = jax.jit(make_train_steps(step))(
         state, images, labels, order, np.int32(3), np.True_, key

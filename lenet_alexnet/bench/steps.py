@@ -20,6 +20,7 @@ from lenet_alexnet.errors import Diverged
 from lenet_alexnet.experiment import build
 from lenet_alexnet.feed import create_feed
 from lenet_alexnet.state import NEVER, Metrics, TrainState, init_state
+from lenet_alexnet.update import make_update
 
 CLASSES = 1000
 PASSES = 3  # forward, the gradient of a layer's inputs, the gradient of its weights
@@ -67,10 +68,8 @@ class Trainer:
     def __init__(self, config: Any) -> None:
         self.config, self.e = config, build(config, devices=1)
         e, self.batch = self.e, config.train.batch_size
-        self.step = steps.make_train_step(
-            e.model, e.optimizer.tx, e.train_loss, e.preprocess,
-            forward_train=e.layout.forward_train,
-        )  # fmt: skip
+        update = make_update(e.model, e.optimizer.tx, e.train_loss)
+        self.step = steps.make_train_step(update, e.preprocess)
         total = e.schedule.total
         self.feed = create_feed(e.train_data, e.order, e.schedule.per_dispatch, e.layout, total)
 

@@ -13,6 +13,7 @@ from lenet_alexnet.models import layers_alexnet as layers
 from lenet_alexnet.models.layers_alexnet import Axes, Towers
 from lenet_alexnet.models.lenet import ACTIVATIONS, Activation
 
+Part = Literal["all", "convolutions", "dense"]
 LRN = {  # k, alpha on the sum of squares, beta (size 5 in all of them)
     "paper": (2.0, 1e-4, 0.75),  # sec. 3.3
     "source": (2.0, 1e-4 / 5, 0.75),  # layers-145.cfg: minDiv 2, scale divided by the size
@@ -55,8 +56,28 @@ class AlexNet(nn.Module):
         return self.image_size, self.image_size, self.channels
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b classes"]:
-        """Logits of images without their mean; the comments give sizes for 224 pixels."""
+    def __call__(
+        self, x: Float[Array, "b ..."], *, part: Part = "all", position: Array | None = None
+    ) -> Float[Array, "b out"]:
+        """Logits of images without their mean.
+
+        Args:
+          x: images [b, h, w, c]; for the dense part alone fc6's inputs.
+          part: "convolutions" gives fc6's inputs, flat; "dense" takes them.
+          position: of the images in the batch, if they are not in their order: it is what dropout
+            is drawn by.
+        """
+        if part != "dense":
+            x = self._convolutions(x)
+        if part == "convolutions":
+            return x
+        training = self.has_rng("dropout") and not self.is_initializing()
+        key = self.make_rng("dropout") if training else None
+        out = self._in_turns(x, key) if self.axes.turns else self._head(x, key, position)
+        return out.astype(jnp.float32)
+
+    def _convolutions(self, x: Float[Array, "b h w c"]) -> Float[Array, "b n"]:
+        """fc6's inputs; the comments give sizes for 224 pixels."""
         overlapping = self.pool == "3/2"  # layers-147.cfg pads conv2 and conv5 less for 2/2
         y = self._block(1, x, kernel=11, stride=4, pad=self._conv1_pad())  # pool1: 27x27x96
         y = self._block(2, y, kernel=5, pad=2 if overlapping else 1)  # pool2: 13x13x256
@@ -67,17 +88,10 @@ class AlexNet(nn.Module):
         if self.conv6:
             y = self._conv(6, self.axes.meet(y), kernel=3, pad=1)  # conv6: 6x6x256
         # fc6's inputs: by row, column and map, the first tower's maps before the second's.
-        flat = self.axes.meet(y).reshape(x.shape[0], -1)  # 9216
-        training = self.has_rng("dropout") and not self.is_initializing()
-        key = self.make_rng("dropout") if training else None
-        head = self._in_turns if self.axes.turns else self._head
-        return head(flat, key).astype(jnp.float32)
+        return self.axes.meet(y).reshape(x.shape[0], -1)  # 9216
 
-    def _head(self, flat: Array, key: Array | None, position: Array | None = None) -> Array:
-        """The dense layers, with dropout if there is a key for it.
-
-        `position`: of the rows in the whole batch, if they are not in their order.
-        """
+    def _head(self, flat: Array, key: Array | None, position: Array | None) -> Array:
+        """The dense layers, with dropout if there is a key for it."""
         flat = self.axes.gather_batch(flat)
         late = self.dropout_place == "after"  # torchvision drops the inputs of fc6 and fc7
         if not late:

@@ -34,6 +34,7 @@ class Optimizer(NamedTuple):
       curvature: when the second derivatives of 1998 are estimated, if they are.
       observe: (opt_state, validation error) -> opt_state, where the rate falls as that stalls.
       note: what to say at the start, "" for nothing.
+      dense_tx: of AlexNet's dense layers, where they move after each turn of a batch.
     """
 
     tx: optax.GradientTransformation
@@ -41,13 +42,15 @@ class Optimizer(NamedTuple):
     curvature: CurvatureOptions | None = None
     observe: Callable[[Any, Any], Any] | None = None
     note: str = ""
+    dense_tx: optax.GradientTransformation | None = None
 
 
 def create_optimizer(
     *, name: str, learning_rate: Number, schedule: Mapping[str, Any], total_steps: int,
     to_steps: Callable[[str], int], curvature: Mapping[str, Any] | None = None,
     plateau: Mapping[str, Any] | None = None, back_off: bool = False, clip: float = 0.0,
-    batch_size: int = 1, scale_rule: str = "none", base_batch: int = 128, **options: Any,
+    batch_size: int = 1, turns: int = 1, scale_rule: str = "none", base_batch: int = 128,
+    **options: Any,
 ) -> Optimizer:  # fmt: skip
     """The optimizer of a config.
 
@@ -61,8 +64,10 @@ def create_optimizer(
       plateau: drops as the validation error stalls, see `plateau.with_plateau`.
       back_off: keep the share of the rate in the state, as for a plateau, but leave it alone.
       clip: largest norm of the whole gradient; 0 is none.
-      batch_size: of the run; with `scale_rule` linear or sqrt the rate is multiplied by
+      batch_size: of the run; with `scale_rule` linear or sqrt the rates are multiplied by
         (batch_size / base_batch) to the power 1 or 1/2.
+      turns: in how many parts a batch moves the dense layers, see `update.make_turn_update`; the
+        rule then goes by the part for these.
       **options: the named optimizer's own numbers.
 
     Raises:
@@ -84,26 +89,38 @@ def create_optimizer(
     if (name == "sdlm") != (curvature is not None):
         needs = "needs" if name == "sdlm" else "has no"
         raise UsageError(f"optimizer '{name}' {needs} optimizer.curvature (every, examples)")
-    scaled, note = scale_rate(learning_rate, scale_rule, batch_size, base_batch)
-    rate = create_schedule(
-        learning_rate=scaled, total_steps=total_steps, to_steps=to_steps, **schedule
-    )
 
-    def make(share: Any) -> optax.GradientTransformation:
-        tx = makers[name](lambda step: share * rate(step), **options)
-        return optax.chain(optax.clip_by_global_norm(clip), tx) if clip else tx
+    def create(batch_size: int) -> Optimizer:
+        scaled, note = scale_rate(learning_rate, scale_rule, batch_size, base_batch)
+        rate = create_schedule(
+            learning_rate=scaled, total_steps=total_steps, to_steps=to_steps, **schedule
+        )
+
+        own = dict(options)
+        if own.get("bias_learning_rate") is not None:
+            own["bias_learning_rate"] *= scaled / learning_rate
+
+        def make(share: Any) -> optax.GradientTransformation:
+            tx = makers[name](lambda step: share * rate(step), **own)
+            return optax.chain(optax.clip_by_global_norm(clip), tx) if clip else tx
+
+        if plateau:
+            tx, observe = with_plateau(make, **plateau)
+            return Optimizer(tx, rate, observe=observe, note=note)
+        return Optimizer(_with_share(make) if back_off else make(1), rate, note=note)
 
     if plateau and back_off:
         raise UsageError("optimizer.plateau and train.back_off both lower the rate: choose one")
-    if plateau:
-        tx, observe = with_plateau(make, **plateau)
-        return Optimizer(tx, rate, observe=observe, note=note)
-    tx = _with_share(make) if back_off else make(1)
+    optimizer = create(batch_size)
+    if turns > 1:
+        dense = create(batch_size // turns)
+        note = f"{optimizer.note}; fc6 to fc8: {dense.note}" if optimizer.note else ""
+        optimizer = optimizer._replace(dense_tx=dense.tx, note=note)
     if curvature is None:
-        return Optimizer(tx, rate, note=note)
+        return optimizer
     every = to_steps(curvature["every"])
     options_of_curvature = CurvatureOptions(every, curvature["examples"], options["mu"])
-    return Optimizer(tx, rate, options_of_curvature, note=note)
+    return optimizer._replace(curvature=options_of_curvature)
 
 
 def _with_share(make: Callable[[Any], optax.GradientTransformation]) -> Any:

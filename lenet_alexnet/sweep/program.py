@@ -26,6 +26,7 @@ from lenet_alexnet.experiment import (
 from lenet_alexnet.models import create_model
 from lenet_alexnet.state import Metrics, TrainState, init_state
 from lenet_alexnet.sweep.groups import carried
+from lenet_alexnet.update import make_update
 
 LANES = PartitionSpec("lanes")
 
@@ -92,10 +93,10 @@ class Programs:
         state, lane, order = of_lane
         images, labels, count, fresh = shared
         model, tx, preprocess, loss, _ = self._build(lane)
+        update = make_update(model, tx, loss, accumulate=self.config.train.accumulate)
         step = steps.make_train_step(
-            model, tx, loss, preprocess, variants=self.variants,
-            accumulate=self.config.train.accumulate, average=self.config.train.average,
-        )  # fmt: skip
+            update, preprocess, variants=self.variants, average=self.config.train.average
+        )
         train_steps = steps.make_train_steps(step)
         return train_steps(state, images, labels, order, count, fresh, lane.key)
 
