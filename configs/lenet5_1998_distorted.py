@@ -3,7 +3,8 @@
     lenet-alexnet data prepare mnist
     lenet-alexnet train --config=configs/lenet5_1998_distorted.py --workdir=runs/lenet5_1998_d
 
-Result: see `distorted` in experiments/002_lenet5_1998; the paper: 0.82.
+Result: test error 0.850 +- 0.010 % after 20 passes (3 seeds, commit 31c2abd,
+experiments/002_lenet5_1998); the paper: 0.82 with an uncertainty of 0.1.
 
 The paper lists translation, scaling, squeezing and horizontal shear and gives no ranges; these were
 the best of those tried on held-out training images, by less than seeds differ. As there: 20 passes
