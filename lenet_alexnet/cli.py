@@ -308,6 +308,19 @@ def _bench(values: Any, rest: list[str]) -> int:
     return command.run(values, rest)
 
 
+def _define_reproduce(values: flags.FlagValues) -> None:
+    from lenet_alexnet.reproduce import command
+
+    _define_json(values)
+    command.define(values)
+
+
+def _reproduce(values: Any, rest: list[str]) -> int:
+    from lenet_alexnet.reproduce import command
+
+    return command.run(values, rest)
+
+
 COMMANDS = {
     "train": Command(
         "trains a network; run again on the same folder, it goes on",
@@ -347,6 +360,12 @@ COMMANDS = {
         _define_sweep,
         _sweep,
         config=True,
+    ),
+    "reproduce": Command(
+        "lists every number of both papers beside ours, or runs one",
+        "[NAME] [--seeds=3] [--scale=full|small] [--workdir=DIR] [--data_dir=DIR]",
+        _define_reproduce,
+        _reproduce,
     ),
     "bench": Command(
         "measures speed: training steps, reading, sweeps; PyTorch beside them if wanted",

@@ -68,8 +68,7 @@ class RunDirectory:
             self.folder / "run.json",
             {
                 "package_version": __version__,
-                "git_commit": _git("rev-parse", "HEAD"),
-                "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+                **checkout(),
                 "versions": {
                     "python": platform.python_version(),
                     **{name: importlib.metadata.version(name) for name in packages},
@@ -135,6 +134,14 @@ def read_json(path: Path, *keys: str) -> Any:
     if absent := [key for key in keys if key not in content]:
         raise UsageError(f"cannot read '{path}': it has no '{absent[0]}'")
     return content
+
+
+def checkout() -> dict[str, Any]:
+    """The commit of the package's own checkout (None outside of one), and whether it is changed."""
+    return {
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+    }
 
 
 def _git(*arguments: str) -> str | None:

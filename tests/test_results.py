@@ -1,16 +1,13 @@
 """The tables in the documents are those of the run records."""
 
 import csv
-import importlib.util
 import json
 
 import pytest
 
+from lenet_alexnet.errors import DataError
+from lenet_alexnet.reproduce import records
 from tests.conftest import ROOT
-
-spec = importlib.util.spec_from_file_location("collect", ROOT / "tools" / "collect_results.py")
-collect = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(collect)
 
 DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("experiments/**/README.md"))]
 
@@ -18,7 +15,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("experiments/**/README.md"))]
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_documents_are_up_to_date(path):
     text = path.read_text()
-    assert collect.rendered(text) == text, "run make results"
+    assert records.rendered(text, ROOT) == text, "run make results"
 
 
 def test_the_readme_has_tables():
@@ -45,16 +42,15 @@ def run_directory(folder, seed, error, **changes):
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def test_gather_and_table(tmp_path, monkeypatch):
+def test_gather_and_table(tmp_path):
     for seed, error in enumerate((0.01, 0.02, 0.03)):
         run_directory(tmp_path / "runs" / "net" / f"seed_{seed}", seed, error)
     experiment = tmp_path / "experiments" / "000_x"
-    experiment.mkdir(parents=True)
-    collect.gather(experiment, [tmp_path / "runs" / "net"])
+    records.save(experiment, *records.gather({"net": tmp_path / "runs" / "net"}))
     with (experiment / "curves.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 9  # Whole epochs only.
-    monkeypatch.setattr(collect, "ROOT", tmp_path)
-    text = collect.rendered("before\n<!-- results:000_x -->\nold\n<!-- end -->\nafter\n")
+    text = "before\n<!-- results:000_x -->\nold\n<!-- end -->\nafter\n"
+    text = records.rendered(text, tmp_path)
     assert "| net | 2 | 2.000 ± 1.000 | 3 |" in text
     assert "| 0.5 | 0123456789ab |" in text
     assert "old" not in text
@@ -65,5 +61,5 @@ def test_gather_and_table(tmp_path, monkeypatch):
 @pytest.mark.parametrize("changes", [{"status": "diverged"}, {"git_dirty": True}])
 def test_runs_that_prove_nothing_are_refused(tmp_path, changes):
     run_directory(tmp_path / "net" / "seed_0", 0, 0.01, **changes)
-    with pytest.raises(SystemExit, match="seed_0"):
-        collect.gather(tmp_path, [tmp_path / "net"])
+    with pytest.raises(DataError, match="seed_0"):
+        records.gather({"net": tmp_path / "net"})

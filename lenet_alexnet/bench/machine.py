@@ -29,8 +29,7 @@ def describe() -> dict[str, Any]:
             "backend": jax.default_backend(),
         },
         "versions": {"lenet-alexnet": __version__, "python": platform.python_version(), **_found()},
-        "git_commit": record._git("rev-parse", "HEAD"),
-        "git_dirty": bool(record._git("status", "--porcelain", "--untracked-files=no")),
+        **record.checkout(),
         "command": ["lenet-alexnet", *sys.argv[1:]],
     }
 

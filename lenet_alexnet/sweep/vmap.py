@@ -58,14 +58,20 @@ def train_lanes(
         return group.run(until, stop_requested)
 
 
-def train_seeds(config: Any, seeds: Sequence[int], workdir: Path) -> list[dict[str, Any]]:
+def train_seeds(
+    config: Any,
+    seeds: Sequence[int],
+    workdir: Path,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> list[dict[str, Any]]:
     """Trains one run for each seed, in workdir/seed_N; returns their summaries."""
     lane_configs = []
     for seed in seeds:
         lane_configs.append(config.copy_and_resolve_references())
         with lane_configs[-1].unlocked():
             lane_configs[-1].seed = seed
-    return train_lanes(lane_configs, [workdir / f"seed_{seed}" for seed in seeds])
+    folders = [workdir / f"seed_{seed}" for seed in seeds]
+    return train_lanes(lane_configs, folders, stop_requested=stop_requested)
 
 
 class _Lane:

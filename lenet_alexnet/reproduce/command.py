@@ -1,0 +1,111 @@
+"""The flags of the `reproduce` command, and what it does."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from lenet_alexnet import record
+from lenet_alexnet.errors import UsageError, nearest
+from lenet_alexnet.monitor import say
+from lenet_alexnet.reproduce.catalogue import CLAIMS
+from lenet_alexnet.reproduce.claims import ROOT, Claim, Scale
+from lenet_alexnet.reproduce.measured import Measured
+
+
+def define(values: flags.FlagValues) -> None:
+    """All but --json."""
+    flags.DEFINE_integer("seeds", 0, "runs of each set (0: the claim's own)", 0, flag_values=values)
+    which = "full: as published; small: the same on what fits a laptop, another claim"
+    flags.DEFINE_enum("scale", "full", ["full", "small"], which, flag_values=values)
+    flags.DEFINE_string(
+        "workdir", "", "where the runs are (runs/reproduce/NAME)", flag_values=values
+    )
+    flags.DEFINE_string("data_dir", "", "where prepared data sets live", flag_values=values)
+    text = "write the results to experiments/ too; from an unchanged checkout alone"
+    flags.DEFINE_bool("record", False, text, flag_values=values)
+
+
+def run(values: Any, rest: list[str]) -> int:
+    """Lists all claims, or runs one; returns the exit code."""
+    from lenet_alexnet.reproduce import listing
+
+    if not rest:
+        if values.json:
+            print(json.dumps([listing.describe(claim) for claim in CLAIMS.values()]))
+        else:
+            print(listing.as_table(list(CLAIMS.values())))
+        return 0
+    name, *more = rest
+    if more:
+        raise UsageError(f"'{more[0]}' is not expected here: one claim at a time")
+    if name not in CLAIMS:
+        raise UsageError(f"unknown claim '{name}': {nearest(name, CLAIMS)}")
+    return _run(CLAIMS[name], values)
+
+
+def _run(claim: Claim, values: Any) -> int:
+    from lenet_alexnet import signals, start
+    from lenet_alexnet.reproduce import listing, records
+    from lenet_alexnet.reproduce import run as runner
+    from lenet_alexnet.reproduce.measured import measure
+    from lenet_alexnet.reproduce.verdict import ROWS
+
+    scale = _scale(claim, values.scale)
+    workdir = Path(values.workdir or f"runs/reproduce/{claim.name}")
+    folders = [workdir]
+    if values.record:
+        if record.checkout()["git_dirty"]:
+            raise UsageError("--record: the checkout is changed, so it would prove nothing")
+        folders.append(ROOT / "experiments" / scale.experiment)
+    say(f"{claim.source}: {claim.title}")
+    if values.scale == "small":
+        say("on a small scale, which is another claim than the paper's")
+    say(f"the rule: {scale.rule_text or ROWS}")
+    with signals.catch() as stop_requested:
+        start.set_up()
+        results: records.Records = []
+        curves: records.Records = []
+        if scale.compute:
+            results = runner.compute(scale, values.data_dir)
+        else:
+            found = runner.run(
+                scale, workdir, seeds=values.seeds or scale.seeds, data_dir=values.data_dir,
+                stop_requested=stop_requested,
+            )  # fmt: skip
+            results, curves = records.gather(found, clean=values.record)
+    rows, verdict = measure(scale, results, curves)
+    written = []
+    for folder in folders:
+        records.save(folder, results, curves)
+        written += [folder / "results.csv", *_draw(claim, scale, rows, folder)]
+    for row in rows:
+        print(listing.line(row, scale))
+    if verdict is not None:
+        print("\n".join(listing.result(verdict)))
+    print("written: " + ", ".join(map(str, written)))
+    return 0
+
+
+def _scale(claim: Claim, name: str) -> Scale:
+    scale = claim.small if name == "small" else claim.full
+    if scale is None:
+        raise UsageError(f"'{claim.name}' has no --scale=small")
+    if not scale.runs:
+        hint = "; --scale=small can be run" if claim.small else ""
+        raise UsageError(f"'{claim.name}' cannot be run: {scale.why}{hint}")
+    return scale
+
+
+def _draw(claim: Claim, scale: Scale, rows: list[Measured], folder: Path) -> list[Path]:
+    from lenet_alexnet import plots
+    from lenet_alexnet.reproduce import figure
+
+    path = folder / f"{claim.name}.png"
+    try:
+        figure.draw(claim, scale, rows, path)
+    except ModuleNotFoundError:
+        say(plots.MISSING)
+        return []
+    return [path]

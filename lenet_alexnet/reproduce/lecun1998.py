@@ -1,0 +1,109 @@
+"""LeCun, Bottou, Bengio, Haffner 1998: LeNet-5's numbers and curves; `fig9.py` has Fig. 9."""
+
+from lenet_alexnet.reproduce.claims import Claim, Row, Scale, Set
+from lenet_alexnet.reproduce.verdict import both, lower
+
+LENET5 = "lenet5_1998.py"
+BAND = 0.1  # p. 12: "the uncertainty in the quoted error rates is about 0.1 %"
+OURS = "002_lenet5_1998"
+EXACT = "exact: `lenet-alexnet info --config=configs/{}` prints it beside ours, tests assert it"
+
+# Fig. 5, read off the drawing: errors after a pass.
+TEST = {1: 2.65, 3: 1.48, 6: 1.09, 10: 0.96}
+TRAIN = {1: 4.89, 3: 1.77, 6: 0.91, 10: 0.49}
+
+SMALL = ("1000", "2000", "4000")
+EMBEDDED = {"data.source": "embedded", "data.test": "test"}
+
+CLAIMS = (
+    Claim(
+        "lenet5_counts", "1998, sec. II.B", "60,000 trainable parameters, 340,908 connections",
+        Scale((Row("parameters", 60_000), Row("connections", 340_908)), unit="",
+              why=EXACT.format(LENET5)),
+    ),
+    Claim(
+        "lenet5_fig5", "1998, Fig. 5 and sec. III.B", "errors of LeNet-5 by pass, 60,000 patterns",
+        Scale(
+            (
+                Row("full", 0.95, text="test, pass 20"),
+                Row("full", 0.35, "train_error", "training, pass 20"),
+                *(Row("full", e, f"test_error@{n}", f"test, pass {n}") for n, e in TEST.items()),
+                *(Row("full", e, f"train_error@{n}", f"training, pass {n}")
+                  for n, e in TRAIN.items()),
+            ),
+            {"full": Set(LENET5)}, OURS, "MNIST; 5 seeds: 30 minutes of one core", seeds=5,
+            band=BAND,
+        ),
+    ),
+    Claim(
+        "lenet5_fig6", "1998, Fig. 6", "errors by training-set size, and with distortions (p. 11)",
+        Scale(
+            (
+                Row("15000", 1.68, text="test, 15,000 patterns"),
+                Row("30000", 1.14, text="test, 30,000 patterns"),
+                Row("full", 0.95, text="test, 60,000 patterns"),
+                Row("distorted", 0.82, text="test, 540,000 distortions more"),
+                Row("15000", 0.05, "train_error", "training, 15,000"),
+                Row("30000", 0.31, "train_error", "training, 30,000"),
+            ),
+            {
+                "15000": Set("lenet5_1998_subset.py"),
+                "30000": Set("lenet5_1998_subset.py", {"data.train": "train[:30000]"}),
+                "full": Set(LENET5),
+                "distorted": Set("lenet5_1998_distorted.py"),
+            },
+            OURS, "MNIST; 3 seeds: 80 minutes of one core", band=BAND,
+        ),
+        Scale(
+            tuple(Row(label, None, text=f"{label} of the package's digits") for label in SMALL),
+            {label: Set(LENET5, EMBEDDED | {"data.train": f"train[:{label}]"}) for label in SMALL},
+            needs="nothing; 3 seeds: 3 minutes of one core",
+            rule=both(lower("4000", "2000"), lower("2000", "1000")),
+            rule_text="the error is lower with more patterns, by two standard errors at each step",
+        ),
+    ),
+    Claim(
+        "lenet5_fig8", "1998, Fig. 8", "the test digits that are misclassified: 82",
+        Scale(
+            (Row("distorted", 82, text="of 10,000, with distortions"),),
+            {"distorted": Set("lenet5_1998_distorted.py")}, OURS,
+            "MNIST; the figure of a run: `lenet-alexnet report --workdir=RUN`",
+            unit="digits", factor=10_000, band=10,
+        ),
+    ),
+    Claim(
+        "lenet5_initialisation", "1998, Appendix A, p. 41", "weights uniform within 2.4/F",
+        Scale(
+            (
+                Row("literal", 0.95, text="the text's range, pass 5"),
+                Row("full", 0.95, text="ours, 1.5/sqrt(F), pass 20"),
+            ),
+            {
+                # S2/S4 coefficients by the same rule, F = 4.
+                "literal": Set(LENET5, {
+                    "model.init_scale": 2.4, "model.init_power": 1.0,
+                    "model.coefficient_init": (-0.6, 0.6), "train.duration": "5 epochs",
+                }),
+                "full": Set(LENET5),
+            },
+            OURS, "MNIST; 3 seeds: 35 minutes of one core", band=BAND,
+        ),
+    ),
+    Claim(
+        "lenet5_distortion_ranges", "1998, p. 10", "the ranges of the distortions are not given",
+        Scale(
+            (
+                Row("distorted", 0.82, text="ours, chosen on validation"),
+                Row("distorted_guess", 0.82, text="a first guess"),
+            ),
+            {
+                "distorted": Set("lenet5_1998_distorted.py"),
+                "distorted_guess": Set("lenet5_1998_distorted.py", {
+                    "data.interpolation": "linear", "data.distort.shift": 1.5,
+                    "data.distort.scale": 0.1, "data.distort.squeeze": 0.1,
+                }),
+            },
+            OURS, "MNIST; 3 seeds: 45 minutes of one core", band=BAND,
+        ),
+    ),
+)  # fmt: skip

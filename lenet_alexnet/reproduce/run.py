@@ -1,0 +1,88 @@
+"""Runs a claim: its sets' seeds side by side where they can, each going on from where it was."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from lenet_alexnet import config as configs
+from lenet_alexnet.errors import UsageError
+from lenet_alexnet.monitor import say
+from lenet_alexnet.record import checkout, read_json
+from lenet_alexnet.reproduce.claims import ROOT, Scale, Set
+
+
+def run(
+    scale: Scale, workdir: Path, *, seeds: int, data_dir: str = "",
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> dict[str, Path]:  # fmt: skip
+    """Trains what is missing in workdir/SET/seed_N; returns the folder of each set.
+
+    Raises:
+      UsageError: not a checkout, where the configs are. Interrupted: everything is saved.
+    """
+    folders = {}
+    for label, runs in scale.sets.items():
+        folders[label] = workdir / label.replace(" ", "_").replace(",", "")
+        config = load(runs, data_dir)
+        left = [seed for seed in range(seeds) if not _completed(folders[label] / f"seed_{seed}")]
+        say(f"{label}: {runs.config}, {seeds} seeds, {len(left)} to run")
+        if left:
+            _train(config, left, folders[label], stop_requested)
+    return folders
+
+
+def load(runs: Set, data_dir: str = "") -> ConfigDict:
+    """The config of a set; UsageError without a checkout or for an unknown key."""
+    path = ROOT / "configs" / runs.config
+    if not path.exists():
+        raise UsageError(f"reproduce needs a checkout with its configs: '{path}' is not there")
+    config = configs.load(str(path)).get_config()
+    with config.unlocked():
+        config.update_from_flattened_dict(dict(runs.overrides))
+        if data_dir:
+            config.data.data_dir = data_dir
+    return config
+
+
+def _train(
+    config: ConfigDict, seeds: list[int], folder: Path, stop_requested: Callable[[], bool]
+) -> None:
+    """One run for each seed in folder/seed_N: small networks as one program, others in a row."""
+    from lenet_alexnet.sweep.groups import may_share
+    from lenet_alexnet.sweep.vmap import train_seeds
+    from lenet_alexnet.train import train_and_evaluate
+
+    if may_share(config) and len(seeds) > 1:
+        train_seeds(config, seeds, folder, stop_requested)
+        return
+    for seed in seeds:
+        own = config.copy_and_resolve_references()
+        with own.unlocked():
+            own.seed = seed
+        train_and_evaluate(own, folder / f"seed_{seed}", stop_requested=stop_requested)
+
+
+def compute(scale: Scale, data_dir: str) -> list[dict[str, Any]]:
+    """Rows of results.csv of what is computed without training: once, as nothing is random."""
+    assert scale.compute is not None
+    start, state = time.monotonic(), checkout()
+    found = scale.compute(data_dir)
+    shared = {
+        "seed": 0,
+        "epoch": 0,
+        "train_seconds": round(time.monotonic() - start, 1),
+        "side_by_side": 1,
+        "commit": (state["git_commit"] or "")[:12],
+        "dirty": state["git_dirty"],
+        "cpu_count": os.cpu_count(),
+    }
+    return [{"set": label, "test_error": error, **shared} for label, error in found.items()]
+
+
+def _completed(folder: Path) -> bool:
+    path = folder / "summary.json"
+    return path.exists() and read_json(path)["status"] == "completed"

@@ -1,0 +1,208 @@
+"""Every number of the papers is listed, verdicts follow their rules, a claim can be run again."""
+
+import json
+
+import pytest
+
+from lenet_alexnet.cli import main
+from lenet_alexnet.reproduce import catalogue, command, listing, records
+from lenet_alexnet.reproduce import run as runner
+from lenet_alexnet.reproduce.claims import ROOT, Claim, Row, Scale, Set
+from lenet_alexnet.reproduce.measured import measure, recorded
+from lenet_alexnet.reproduce.verdict import both, lower, row_verdict
+
+
+def call(capsys, *arguments):
+    code = main(["lenet-alexnet", "reproduce", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_every_number_of_both_papers_is_in_the_list():
+    printed = sorted(
+        row.paper
+        for claim in catalogue.CLAIMS.values()
+        if "Fig. 9" in claim.source
+        for row in claim.full.rows
+    )
+    # Fig. 9 from the top, but LeNet-5's two bars, which are Figs. 5 and 6 here.
+    fig9 = [
+        12.0, 8.4, 7.6, 5.0, 2.4, 3.3, 3.6, 1.1, 1.1, 1.0, 0.8, 4.7, 3.6, 1.6, 4.5, 3.8, 3.05, 2.5,
+        2.95, 2.45, 1.7, 1.1, 1.1, 1.1, 0.7,
+    ]  # fmt: skip
+    assert printed == sorted(fig9)
+
+    def numbers(name):
+        return [row.paper for row in catalogue.CLAIMS[name].full.rows]
+
+    assert numbers("lenet5_fig6")[:4] == [1.68, 1.14, 0.95, 0.82]
+    assert numbers("alexnet_table1") == [37.5, 17.0, 39.0, 18.3]
+    assert numbers("alexnet_table2") == [40.7, 18.2]
+    assert numbers("alexnet_table2_more") == [38.1, 16.4, 39.0, 16.6, 36.7, 15.4]
+    assert numbers("alexnet_fall2009") == [67.4, 40.9]
+    assert {"alexnet_fig1", "alexnet_fig3", "alexnet_fig4"} <= catalogue.CLAIMS.keys()
+
+
+def test_what_is_not_run_says_why_and_what_is_says_what_it_needs():
+    for claim in catalogue.CLAIMS.values():
+        for scale in filter(None, (claim.full, claim.small)):
+            assert scale.why or (scale.runs and scale.needs), claim.name
+            assert all(row.label in scale.sets or scale.why for row in scale.rows) or scale.compute
+
+
+def test_every_set_is_a_config_whose_overrides_it_knows():
+    for claim in catalogue.CLAIMS.values():
+        for scale in filter(None, (claim.full, claim.small)):
+            for label, runs in scale.sets.items():
+                config = runner.load(runs)
+                for key, value in runs.overrides.items():
+                    assert config[key.split(".")[0]], (claim.name, label)
+                    *sections, last = key.split(".")
+                    place = config
+                    for section in sections:
+                        place = place[section]
+                    assert place[last] == value
+            if scale.experiment:
+                assert (ROOT / "experiments" / scale.experiment / "results.csv").exists()
+
+
+ROW, SCALE = Row("net", 1.0), Scale((), band=0.1)
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ([1.0], "reproduced"),
+        ([1.09], "reproduced"),
+        ([1.11], "not reproduced"),
+        ([0.89], "better"),
+        # Mean 1.2, standard error 0.1: within 0.1 + 0.2; mean 1.5: not.
+        ([1.1, 1.3], "reproduced"),
+        ([1.4, 1.6], "not reproduced"),
+        ([], ""),
+    ],
+)
+def test_the_verdict_on_a_row(values, word):
+    assert row_verdict(values, ROW, SCALE) == word
+
+
+def test_a_row_may_have_an_uncertainty_of_its_own():
+    assert row_verdict([1.4], ROW._replace(band=0.5), SCALE) == "reproduced"
+    assert row_verdict([1.4], ROW._replace(paper=None), SCALE) == ""
+
+
+def test_the_verdict_on_a_comparison():
+    rule = lower("a", "b")
+    assert rule({"a": [1.0, 1.1], "b": [2.0, 2.1]}).word == "holds"
+    assert rule({"a": [2.0, 2.1], "b": [1.0, 1.1]}).word == "contradicted"
+    assert rule({"a": [1.0, 2.0], "b": [1.2, 2.2]}).word == "not told apart"
+    assert rule({"a": [1.0], "b": [2.0, 2.1]}).word == ""
+    values = {"a": [1.0, 1.1], "b": [2.0, 2.1], "c": [1.0, 1.1]}
+    assert both(lower("a", "b"), lower("c", "b"))(values).word == "holds"
+    assert both(lower("a", "b"), lower("b", "c"))(values).word == "mixed: holds, contradicted"
+
+
+def test_a_row_is_read_from_the_records_of_its_set():
+    results = [
+        {"set": "a", "test_error": "0.02", "train_error": ""},
+        {"set": "a", "test_error": "0.04", "train_error": "0.5"},
+        {"set": "b", "test_error": "0.9", "train_error": "0.9"},
+    ]
+    curves = [
+        {"set": "a", "split": "test", "epoch": "2.999", "error": "0.3"},
+        {"set": "a", "split": "train", "epoch": "3.0", "error": "0.7"},
+        {"set": "a", "split": "test", "epoch": "4.0", "error": "0.8"},
+    ]
+    rows = (Row("a", 3.0), Row("a", 9.0, "train_error"), Row("a", 1.0, "test_error@3"))
+    found, verdict = measure(Scale(rows, band=0.1), results, curves)
+    assert [m.values for m in found] == [[2.0, 4.0], [50.0], [pytest.approx(30.0)]]
+    assert found[0].verdict == "reproduced"
+    assert verdict is None
+
+
+def test_what_was_measured_is_what_the_experiment_says():
+    rows = records.read(ROOT / "experiments" / "002_lenet5_1998" / "results.csv")
+    ours = [100 * float(row["test_error"]) for row in rows if row["set"] == "full"]
+    found, _ = recorded(catalogue.CLAIMS["lenet5_fig5"].full)
+    assert found[0].values == ours
+    assert len(ours) >= 5
+
+
+def test_the_list(capsys):
+    code, out, _ = call(capsys)
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 120
+    for name in catalogue.CLAIMS:
+        assert f"\n{name}  " in out
+    code, out, _ = call(capsys, "--json")
+    assert code == 0
+    assert [claim["name"] for claim in json.loads(out)] == list(catalogue.CLAIMS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["lenet5_fig66"], "did you mean 'lenet5_fig6'"),
+        (["lenet5_fig6", "lenet5_fig5"], "one claim at a time"),
+        (["alexnet_table1"], "ILSVRC-2010"),
+        (["lenet5_fig5", "--scale=small"], "no --scale=small"),
+    ],
+)
+def test_what_cannot_be_run_is_one_line(capsys, arguments, words):
+    code, out, err = call(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """A claim of two sets of one short run each, on the digits of the package."""
+    short = {"data.train": "train[:200]", "train.duration": "4 steps", "train.log_every": "2 steps"}
+    sets = {
+        "low": Set("lenet5_quickstart.py", short),
+        "high": Set("lenet5_quickstart.py", short | {"optimizer.learning_rate": 0.01}),
+    }
+    scale = Scale(
+        (Row("low", 50.0, band=50.0), Row("high", None)), sets, seeds=2, needs="seconds",
+        rule=lower("high", "low"), rule_text="the higher rate is better",
+    )  # fmt: skip
+    claim = Claim("tiny", "1998", "a short run", scale)
+    monkeypatch.setattr(command, "CLAIMS", {"tiny": claim})
+    return claim
+
+
+def test_a_claim_is_run_once_and_reported_again(tiny, tmp_path, capsys):
+    code, out, err = call(capsys, "tiny", f"--workdir={tmp_path}")
+    assert code == 0
+    assert "the rule: the higher rate is better" in err
+    assert "2 to run" in err
+    rows = records.read(tmp_path / "results.csv")
+    assert [(row["set"], row["seed"]) for row in rows] == [
+        ("low", "0"), ("low", "1"), ("high", "0"), ("high", "1")
+    ]  # fmt: skip
+    assert (tmp_path / "tiny.png").stat().st_size > 1000
+    logs = [path.read_bytes() for path in sorted(tmp_path.rglob("metrics.jsonl"))]
+    again, out_again, err = call(capsys, "tiny", f"--workdir={tmp_path}", "--seeds=2")
+    assert (again, out_again) == (0, out)
+    assert "0 to run" in err
+    assert [path.read_bytes() for path in sorted(tmp_path.rglob("metrics.jsonl"))] == logs
+
+
+def test_a_claim_that_is_computed(tiny, tmp_path, capsys, monkeypatch):
+    scale = Scale((Row("k-NN", 5.0),), compute=lambda data_dir: {"k-NN": 0.031}, needs="", band=0.1)
+    monkeypatch.setattr(command, "CLAIMS", {"tiny": tiny._replace(full=scale)})
+    code, out, _ = call(capsys, "tiny", f"--workdir={tmp_path}")
+    assert code == 0
+    assert "3.1 (1)   better" in out
+    (row,) = records.read(tmp_path / "results.csv")
+    assert (row["set"], row["test_error"]) == ("k-NN", "0.031")
+    assert "k-NN" in records.table([row])
+
+
+def test_the_listing_shows_a_small_scale_as_another_claim(tiny):
+    small = Scale((Row("low", None),), why="never")
+    text = listing.as_table([tiny._replace(small=small)])
+    assert "--scale=small, which is another claim" in text
+    assert "not run: seconds" in text
+    assert "not run: never" in text
