@@ -33,7 +33,7 @@ DISTORTED: dict[str, Any] = {  # as configs/lenet5_1998_distorted.py
 
 def _networks(distorted: bool) -> Scale:
     end, changes = (", distorted", DISTORTED) if distorted else ("", {})
-    minutes = 15 if distorted else 10
+    minutes = 11 if distorted else 8
     return Scale(
         tuple(Row(name + end, errors[distorted]) for name, (_, *errors) in NETWORKS.items()),
         {
@@ -59,7 +59,7 @@ CLAIMS = (
         _networks(distorted=False),
     ),
     Claim(
-        "lenet5_fig9_mlp_distorted", "1998, Fig. 9", "the same with distortions",
+        "lenet5_fig9_mlp_distorted", "1998, Fig. 9", "fully connected networks with distortions",
         _networks(distorted=True),
     ),
     Claim(
