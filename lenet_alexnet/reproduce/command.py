@@ -78,6 +78,8 @@ def _run(claim: Claim, values: Any) -> int:
     rows, verdict = measure(scale, results, curves)
     written = []
     for folder in folders:
+        if folder != workdir:
+            results, curves = records.merged(folder, results, curves)
         records.save(folder, results, curves)
         written += [folder / "results.csv", *_draw(claim, scale, rows, folder)]
     for row in rows:
