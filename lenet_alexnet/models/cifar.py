@@ -37,7 +37,7 @@ class ConvNet(nn.Module):
     num_classes: int = 10
     image_size: int = 24
     channels: int = 3
-    widths: tuple[int, ...] = (16, 32, 32)
+    widths: tuple[int, ...] = (8, 16, 32)
     kernel_size: int = 3
     dense_width: int = 0
     activation: Activation = "relu"
@@ -56,7 +56,7 @@ class ConvNet(nn.Module):
         """Logits of normalised images; the comments give the default's sizes."""
         squash, pad = ACTIVATIONS[self.activation], self.kernel_size // 2
         maps = [x]
-        for n, width in enumerate(self.widths, 1):  # conv1: 24x24x16, conv2: 12x12x32, conv3: 6x6x32
+        for n, width in enumerate(self.widths, 1):  # conv1: 24x24x8, conv2: 12x12x16, conv3: 6x6x32
             maps = layers.Conv(
                 width, self.kernel_size, 1, None, 0.0, squash, padding=((pad, pad), (pad, pad)),
                 dtype=self.dtype, name=f"conv{n}",
@@ -64,7 +64,7 @@ class ConvNet(nn.Module):
             if n <= 2 and self.response_norm:
                 maps = layers.ResponseNorm(alpha=self.response_norm, name=f"norm{n}")(maps)
             if n <= 2 or n == len(self.widths):
-                maps = self._pool(n, maps)  # pool1: 12x12x16, pool2: 6x6x32, pool3: 3x3x32
+                maps = self._pool(n, maps)  # pool1: 12x12x8, pool2: 6x6x16, pool3: 3x3x32
         out = maps[0].reshape(len(x), -1)  # 288
         if self.dense_width:
             (out,) = layers.Dense(
