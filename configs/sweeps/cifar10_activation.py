@@ -3,7 +3,7 @@
     lenet-alexnet sweep --config=configs/sweeps/cifar10_activation.py --workdir=runs/activation
     lenet-alexnet reproduce alexnet_fig1 --scale=small
 
-The sweep tries three learning rates for each activation with one seed; the best, by the training
+The sweep tries several learning rates for each activation with one seed; the best, by the training
 error that it is about, goes into lenet_alexnet/reproduce/cifar.py, which has the seeds. No
 regularisation and a constant rate, as in the paper; 3,000 training images.
 """
@@ -23,12 +23,16 @@ def get_config():
 
 
 def sweep():
-    rates = {"relu": 0.003, "tanh": 0.01, "sigmoid": 0.03}
+    rates = {
+        "relu": (0.003, 0.005, 0.009, 0.015, 0.03),
+        "tanh": (0.01, 0.017, 0.03, 0.05, 0.1),
+        "sigmoid": (0.03, 0.09, 0.3),
+    }
     return [
         override
-        for activation, least in rates.items()
+        for activation, tried in rates.items()
         for override in product(
             [{"model.activation": activation, "seed": 100}],
-            grid({"optimizer.learning_rate": [least, 3 * least, 10 * least]}),
+            grid({"optimizer.learning_rate": tried}),
         )
     ]

@@ -7,14 +7,21 @@ Three convolutions and a softmax layer by default: four layers of weights, as th
 from typing import Any, Literal
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lenet_alexnet.models import layers_alexnet as layers
-from lenet_alexnet.models.layers import AveragePool
 from lenet_alexnet.models.layers_alexnet import Towers
 from lenet_alexnet.models.lenet import ACTIVATIONS, Activation
+
+
+class AveragePool(layers.Plain):
+    """The mean of 2x2 windows; the side must be even."""
+
+    def apply_to(self, x: Array) -> Array:
+        """Averages."""
+        b, h, w, c = x.shape
+        return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
 
 
 class ConvNet(nn.Module):
@@ -27,8 +34,7 @@ class ConvNet(nn.Module):
       widths: maps of each convolution.
       kernel_size: of all of them; odd.
       dense_width: units of a hidden layer before the last, 0: none.
-      pooling: average or 2/2 of 2x2 windows, 3/2 of overlapping 3x3 ones; all halve the side,
-        rounded up.
+      pooling: average or 2/2 of 2x2 windows, 3/2 of overlapping 3x3 ones; all halve the side.
       response_norm: alpha of normalisation after the first two convolutions (sec. 3.3: 1e-4, with
         k = 2, 5 maps, beta = 0.75, for inputs on the scale 0..255); 0: none.
       dropout: of the hidden layer's units, or without one of the softmax layer's inputs.
@@ -77,5 +83,5 @@ class ConvNet(nn.Module):
 
     def _pool(self, n: int, maps: Towers) -> Towers:
         if self.pooling == "average":
-            return [AveragePool(name=f"pool{n}")(maps[0])]
+            return AveragePool(name=f"pool{n}")(maps)
         return layers.MaxPool(int(self.pooling[0]), 2, ceil=True, name=f"pool{n}")(maps)
