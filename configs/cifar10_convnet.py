@@ -33,7 +33,7 @@ def get_config():
     }
     config.optimizer = {
         "name": "sgd",
-        "learning_rate": 0.02,
+        "learning_rate": 0.009,
         "momentum": 0.9,
         "nesterov": False,
         "weight_decay": 0.0005,

@@ -25,7 +25,7 @@ AUGMENTATIONS: dict[str, dict[str, Any]] = {
         "data.photo.place": "random", "data.photo.flip": True, "data.photo.colour_noise": 0.1,
     },
 }  # fmt: skip
-RATES = {"relu": 0.01, "tanh": 0.03, "sigmoid": 0.1}  # configs/sweeps/cifar10_activation.py
+RATES = {"relu": 0.009, "tanh": 0.03, "sigmoid": 0.09}  # configs/sweeps/cifar10_activation.py
 LONG = ("train.duration", "eval.every", "checkpoint.every")
 
 
