@@ -8,7 +8,8 @@ import pytest
 from lenet_alexnet.data.crops import create_photo_preprocess
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.models import create_model, features
-from lenet_alexnet.reproduce.cifar import DEPTHS
+from lenet_alexnet.reproduce.catalogue import CLAIMS
+from lenet_alexnet.reproduce.cifar import DEPTHS, FIG1, epochs_to
 
 IMAGES = jax.random.normal(jax.random.key(1), (2, 24, 24, 3))
 
@@ -118,3 +119,35 @@ def test_the_central_crop_is_what_testing_sees():
     trained = jax.jit(lambda x, k: preprocess(x, k))(jnp.asarray(images), keys)
     np.testing.assert_array_equal(trained, preprocess(jnp.asarray(images), None))
     np.testing.assert_array_equal(trained, images[:, 4:28, 4:28])
+
+
+def test_epochs_until_a_training_error_between_two_epochs():
+    curves = [
+        {"set": name, "seed": "0", "split": split, "epoch": str(epoch), "error": str(error)}
+        for name, split, errors in (
+            ("relu", "train", (0.9, 0.5, 0.3, 0.2)),
+            ("relu", "test", (0.1, 0.1, 0.1, 0.1)),
+            ("tanh", "train", (0.9, 0.8, 0.7, 0.6)),
+        )
+        for epoch, error in enumerate(errors, 1)
+    ]
+    assert epochs_to(0.25, curves) == {"relu": [pytest.approx(3.5)]}
+    assert FIG1.measure is not None
+    assert FIG1.rule is not None
+    values = FIG1.measure([], curves)
+    assert values["times"] == []
+    verdict = FIG1.rule(values)
+    assert verdict.word == "holds"
+    assert "never reached: tanh, sigmoid" in verdict.sentence
+
+
+def test_the_gap_is_test_minus_training_images_at_the_end():
+    results = [{"set": "none", "seed": "1", "test_error": "0.5"}]
+    curves = [
+        {"set": "none", "seed": "1", "split": "validation", "epoch": epoch, "error": error}
+        for epoch, error in (("4", "0.4"), ("8", "0.2"))
+    ]
+    measure = CLAIMS["augmentation"].full.measure
+    assert measure is not None
+    found = measure(results, curves)
+    assert found == {"none": [pytest.approx(50)], "gap, none": [pytest.approx(30)]}

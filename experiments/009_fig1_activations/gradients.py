@@ -3,8 +3,8 @@
 python experiments/009_fig1_activations/gradients.py
 
 The initial weights of configs/sweeps/cifar10_activation.py, three seeds, one batch of 256 images of
-CIFAR-10's training set as `lenet-alexnet data prepare` left them (--data_dir: where). The four-layer
-net of the training runs, and one with 8 convolutions, where a factor in each layer shows.
+CIFAR-10's training set as `lenet-alexnet data prepare` left them (--data_dir: where). The net of
+the training runs with four layers, and one with eight convolutions.
 """
 
 import argparse
