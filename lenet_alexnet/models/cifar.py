@@ -38,6 +38,7 @@ class ConvNet(nn.Module):
       response_norm: alpha of normalisation after the first two convolutions (sec. 3.3: 1e-4, with
         k = 2, 5 maps, beta = 0.75, for inputs on the scale 0..255); 0: none.
       dropout: of the hidden layer's units, or without one of the softmax layer's inputs.
+      output_std: of the softmax layer's initial weights; None: as in the other layers.
     """
 
     num_classes: int = 10
@@ -50,6 +51,7 @@ class ConvNet(nn.Module):
     pooling: Literal["average", "2/2", "3/2"] = "2/2"
     response_norm: float = 0.0
     dropout: float | Array = 0.0
+    output_std: float | None = None
     dtype: Any = jnp.float32
 
     @property
@@ -79,7 +81,9 @@ class ConvNet(nn.Module):
         training = self.has_rng("dropout") and not self.is_initializing()
         key = self.make_rng("dropout") if training else None
         dropped = layers.Dropout(self.dropout, "inverted", name="drop")([out], key)
-        return layers.Output(self.num_classes, None, 0.0, dtype=self.dtype, name="output")(dropped)
+        return layers.Output(
+            self.num_classes, self.output_std, 0.0, dtype=self.dtype, name="output"
+        )(dropped)
 
     def _pool(self, n: int, maps: Towers) -> Towers:
         if self.pooling == "average":
