@@ -2,7 +2,7 @@
 
 A step is one jitted program over the whole mesh; the network alone runs inside `shard_map`, where
 each device does what it would do by itself, and every exchange is written out (`Axes` in
-models/layers_alexnet.py). Three modes:
+models/axes.py). Three modes:
 
 - dp: the batch is cut over all devices, the parameters are everywhere;
 - tower: devices come in pairs, each holds one of AlexNet's two towers (Krizhevsky et al. 2012, sec.
@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, Int, Key
 from lenet_alexnet import step as steps
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.models.alexnet import AlexNet
-from lenet_alexnet.models.layers_alexnet import Axes
+from lenet_alexnet.models.axes import Axes
 
 MODES = ("dp", "tower", "owt")
 DENSE = ("fc6", "fc7")
@@ -176,36 +176,15 @@ class Layout:
         return run(variables, x)
 
     def forward_train(
-        self, model: nn.Module, variables: Any, x: Array, key: Key[Array, ""]
+        self, model: nn.Module, variables: Any, x: Array, key: Key[Array, ""], **options: Any
     ) -> tuple[Float[Array, "b k"], Any]:
         """`step.forward_train` with the batch cut over the devices."""
         if self.mesh.size == 1:
-            return steps.forward_train(model, variables, x, key)
+            return steps.forward_train(model, variables, x, key, **options)
         inside, specs = self._inside(model, self.axes), self._variables(variables)
 
         def local(variables: Any, x: Array, key: Array) -> tuple[Array, Any]:
-            return steps.forward_train(inside, _vary(variables, specs), x, key)
-
-        run = jax.shard_map(
-            local,
-            mesh=self.mesh,
-            in_specs=(specs, P("data"), P()),
-            out_specs=(P("data"), specs.get("batch_stats", {})),
-        )
-        return run(variables, x, key)
-
-    def convolutions(
-        self, model: nn.Module, variables: Any, x: Array, key: Key[Array, ""]
-    ) -> tuple[Float[Array, "b n"], Any]:
-        """fc6's inputs as in training, each device with its rows, and new batch statistics."""
-        inside, specs = self._inside(model, self.axes), self._variables(variables)
-
-        def local(variables: Any, x: Array, key: Array) -> tuple[Array, Any]:
-            out, changed = inside.apply(
-                _vary(variables, specs), x, part="convolutions", rngs={"dropout": key},
-                mutable=["batch_stats"],
-            )  # fmt: skip
-            return out, changed.get("batch_stats", {})
+            return steps.forward_train(inside, _vary(variables, specs), x, key, **options)
 
         run = jax.shard_map(
             local,

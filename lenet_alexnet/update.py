@@ -117,7 +117,7 @@ def make_turn_update(
             variables = {"params": below}
             if state.batch_stats:
                 variables["batch_stats"] = state.batch_stats
-            return layout.convolutions(model, variables, x, key)
+            return layout.forward_train(model, variables, x, key, part="convolutions")
 
         flat, pull, batch_stats = jax.vjp(convolutions, below, has_aux=True)
         rows = [cut_turns(a, layout.shards, count) for a in (flat, labels, jnp.arange(len(x)))]

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.models import layers_alexnet as layers
-from lenet_alexnet.models.layers_alexnet import Axes, Towers
+from lenet_alexnet.models.axes import Axes, Towers
 from lenet_alexnet.models.lenet import ACTIVATIONS, Activation
 
 Part = Literal["all", "convolutions", "dense"]

@@ -81,21 +81,15 @@ def create_optimizer(
         "adamw": _adamw,
         "sdlm": make_sdlm,
     }
-    if name not in makers:
-        raise UsageError(f"unknown optimizer.name '{name}': {nearest(name, makers)}")
-    known = set(inspect.signature(makers[name]).parameters) - {"rate", "learning_rate", "to_steps"}
-    for option in options.keys() - known:
-        raise UsageError(f"optimizer '{name}' has no option '{option}': {nearest(option, known)}")
-    if (name == "sdlm") != (curvature is not None):
-        needs = "needs" if name == "sdlm" else "has no"
-        raise UsageError(f"optimizer '{name}' {needs} optimizer.curvature (every, examples)")
+    _check(name, makers, options, curvature)
+    if plateau and back_off:
+        raise UsageError("optimizer.plateau and train.back_off both lower the rate: choose one")
 
     def create(batch_size: int) -> Optimizer:
         scaled, note = scale_rate(learning_rate, scale_rule, batch_size, base_batch)
         rate = create_schedule(
             learning_rate=scaled, total_steps=total_steps, to_steps=to_steps, **schedule
         )
-
         own = dict(options)
         if own.get("bias_learning_rate") is not None:
             own["bias_learning_rate"] *= scaled / learning_rate
@@ -109,8 +103,6 @@ def create_optimizer(
             return Optimizer(tx, rate, observe=observe, note=note)
         return Optimizer(_with_share(make) if back_off else make(1), rate, note=note)
 
-    if plateau and back_off:
-        raise UsageError("optimizer.plateau and train.back_off both lower the rate: choose one")
     optimizer = create(batch_size)
     if turns > 1:
         dense = create(batch_size // turns)
@@ -121,6 +113,19 @@ def create_optimizer(
     every = to_steps(curvature["every"])
     options_of_curvature = CurvatureOptions(every, curvature["examples"], options["mu"])
     return optimizer._replace(curvature=options_of_curvature)
+
+
+def _check(
+    name: str, makers: Mapping[str, Any], options: Mapping[str, Any], curvature: Any
+) -> None:
+    if name not in makers:
+        raise UsageError(f"unknown optimizer.name '{name}': {nearest(name, makers)}")
+    known = set(inspect.signature(makers[name]).parameters) - {"rate", "learning_rate", "to_steps"}
+    for option in options.keys() - known:
+        raise UsageError(f"optimizer '{name}' has no option '{option}': {nearest(option, known)}")
+    if (name == "sdlm") != (curvature is not None):
+        needs = "needs" if name == "sdlm" else "has no"
+        raise UsageError(f"optimizer '{name}' {needs} optimizer.curvature (every, examples)")
 
 
 def _with_share(make: Callable[[Any], optax.GradientTransformation]) -> Any:

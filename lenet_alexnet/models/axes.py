@@ -1,0 +1,51 @@
+"""Where AlexNet's towers, units and batch meet when they are on many devices."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Towers = list[Float[Array, "..."]]
+
+
+class Axes(NamedTuple):
+    """The mesh axes inside whose `shard_map` a network runs; None outside of one."""
+
+    data: str | None = None  # the batch is cut over it
+    tower: str | None = None  # each device holds one tower
+    dense: str | None = None  # the units of the dense layers are cut over it (Krizhevsky 2014)
+    turns: bool = False  # the batch meets before them in parts, one after another
+
+    def local(self, towers: int) -> int:
+        """How many of the towers this device holds."""
+        return 1 if self.tower else towers
+
+    def dense_shards(self) -> int:
+        """How many parts the units of a dense layer are cut into."""
+        return jax.lax.axis_size(self.dense) if self.dense else 1
+
+    def meet(self, towers: Towers) -> Array:
+        """All towers' maps as one array: where the two GPUs exchanged."""
+        together = jnp.concatenate(towers, axis=-1)
+        if self.tower is None:
+            return together
+        return jax.lax.all_gather(together, self.tower, axis=together.ndim - 1, tiled=True)
+
+    def gather_batch(self, x: Array) -> Array:
+        """The whole batch, where the dense layers are cut by units."""
+        return jax.lax.all_gather(x, self.dense, axis=0, tiled=True) if self.dense else x
+
+    def gather_units(self, towers: Towers) -> Towers:
+        """All units of each tower, where they are cut."""
+        if self.dense is None:
+            return towers
+        return [jax.lax.all_gather(x, self.dense, axis=1, tiled=True) for x in towers]
+
+    def sum_towers(self, x: Array) -> Array:
+        """The sum of the devices' parts of the last layer's outputs; each keeps its batch."""
+        if self.tower:
+            x = jax.lax.psum(x, self.tower)
+        if self.dense:
+            x = jax.lax.psum_scatter(x, self.dense, scatter_dimension=0, tiled=True)
+        return x

@@ -1,0 +1,47 @@
+"""Programs on simulated devices, each in a process of its own, and what comes out of them."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+from tests.conftest import ROOT
+
+STARTED: list[subprocess.Popen] = []
+
+
+def start(arguments, devices, **more):
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "PYTHONPATH": str(ROOT),
+        **more,
+    }
+    process = subprocess.Popen(
+        [sys.executable, *map(str, arguments)], env=environment, cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    STARTED.append(process)
+    return process
+
+
+def end_all():
+    """Ends what a test has left running."""
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.communicate()
+
+
+def finish(process):
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == 0, err
+    return out
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        scale = np.abs(value).max()
+        np.testing.assert_allclose(b[name], value, rtol=1e-4, atol=1e-4 * scale, err_msg=name)
