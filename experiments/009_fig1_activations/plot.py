@@ -34,7 +34,7 @@ def fig1() -> None:
                 by_epoch.setdefault(float(row["epoch"]), []).append(100 * float(row["error"]))
         errors = list(by_epoch.values())
         means = [statistics.fmean(values) for values in errors]
-        axes.plot(by_epoch, means, color=colour, marker=marker, markevery=3, label=label)
+        axes.plot(list(by_epoch), means, color=colour, marker=marker, markevery=3, label=label)
         low, high = ([f(values) for values in errors] for f in (min, max))
         axes.fill_between(list(by_epoch), low, high, color=colour, alpha=0.2, linewidth=0)
     axes.axhline(25, color="black", linestyle="--", linewidth=1)
