@@ -29,8 +29,10 @@ def draw(folder: Path) -> Path:
             axes.text(place + 0.33, mean, f"{mean:.1f}", va="center")
             across = [place + 0.12 * (i - (len(errors) - 1) / 2) for i in shifts]
             axes.plot(across, errors, marker, color=colour)
-        axes.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
-        axes.set(xlim=(-0.5, len(names) - 0.3), ylabel="error, %")
+        last = {name.split()[-1] for name in names}
+        shared = last.pop() if len(last) == 1 else ""
+        axes.set_xticks(range(len(names)), [name.removesuffix(shared).strip() for name in names])
+        axes.set(xlim=(-0.5, len(names) - 0.1), xlabel=shared, ylabel="error, %")
         axes.set_title(f"{label}: seeds and mean", loc="left", fontsize=12)
         axes.grid(axis="y", alpha=0.3)
     return plots.save(figure, folder / "errors.png")
