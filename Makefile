@@ -4,7 +4,7 @@ BIN     := .venv/bin
 WORKDIR ?= runs/lenet5_quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all test-slurm sweep results check format clean
+.PHONY: help install train test test-all test-slurm sweep bench reproduce results check format clean
 
 help:        ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
@@ -33,6 +33,12 @@ test-slurm: install  ## a sweep on a one-node Slurm cluster (root on Debian)
 
 sweep: install  ## 8 learning rates x 4 seeds as one program
 	@$(BIN)/lenet-alexnet sweep --config=configs/sweeps/lenet5_lr_seeds.py --workdir=runs/lr_seeds
+
+bench: install  ## images a second of LeNet-5's training step
+	@$(BIN)/lenet-alexnet bench lenet5
+
+reproduce: install  ## every number of both papers, beside ours
+	@$(BIN)/lenet-alexnet reproduce
 
 results: install  ## write the tables of the READMEs from the run records
 	@$(BIN)/python tools/collect_results.py tables

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -18,6 +19,7 @@ SIMULATE = "--xla_force_host_platform_device_count"
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
 FAILED = "lenet_alexnet/failed"  # where a process says why it ends
+_ENDING = threading.Lock()
 HEARTBEAT_SECONDS = 30  # A process that is silent for so long ends all the others.
 
 
@@ -65,6 +67,9 @@ def together() -> Iterator[None]:
     Left to itself, it would wait at its exit for the others, which wait for it in their step. What
     all processes come to together (a stop, divergence) is raised as ever.
     """
+    done = threading.Event()
+    if _store() is not None:
+        threading.Thread(target=_watch, args=(done,), daemon=True).start()
     try:
         yield
     except (Interrupted, Diverged):
@@ -81,8 +86,31 @@ def together() -> Iterator[None]:
             traceback.print_exc()
         with contextlib.suppress(Exception):
             _store().key_value_set(f"{FAILED}/{this}", line)
-        print(f"error: process {this}: {line}", file=sys.stderr, flush=True)
-        os._exit(error.exit_code if isinstance(error, LenetAlexnetError) else 1)
+        code = error.exit_code if isinstance(error, LenetAlexnetError) else 1
+        _end(f"error: process {this}: {line}", code)
+    finally:
+        done.set()
+
+
+def _watch(done: threading.Event) -> None:
+    """Ends this process when another has said that it failed, whatever it is at."""
+    while not done.wait(1.0):
+        try:
+            failed = _store().key_value_dir_get(FAILED)
+        except Exception:
+            return  # Process 0, which keeps the store, has ended: the runtime ends this one.
+        if failed:
+            _end("error: " + _told(failed), 1)
+
+
+def _end(line: str, code: int) -> None:
+    _ENDING.acquire()  # One thread says why, and no one after it.
+    print(line, file=sys.stderr, flush=True)
+    os._exit(code)
+
+
+def _told(failed: list[tuple[str, str]]) -> str:
+    return "; ".join(f"process {key.rsplit('/')[-1]} failed: {why}" for key, why in failed)
 
 
 def _who_failed() -> str:
@@ -94,7 +122,7 @@ def _who_failed() -> str:
         except Exception:
             return "process 0 has ended"  # It keeps the store.
         if failed:
-            return "; ".join(f"process {key.rsplit('/')[-1]} failed: {why}" for key, why in failed)
+            return _told(failed)
         time.sleep(1)  # The runtime ends this process when it misses another's heartbeat.
     return "all processes still answer"
 
