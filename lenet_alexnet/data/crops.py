@@ -16,6 +16,7 @@ from lenet_alexnet.errors import UsageError, nearest
 
 COLOUR_FORMS = ("paper", "source")
 MEANS = ("image", "centre", "channel", "none")
+PLACES = ("random", "centre")
 Number = float | Float[Array, ""]
 
 
@@ -28,6 +29,7 @@ def create_photo_preprocess(
     std: float = 1.0,
     flip: bool = True,
     share: int = 1,
+    place: str = "random",
     colour_noise: Number = 0.1,
     colour_form: str = "paper",
     colour_until: int = 0,
@@ -43,6 +45,7 @@ def create_photo_preprocess(
         `centre`, its centre for every crop (the source); `channel`, one number a colour; `none`.
       std: 1 in 2012.
       flip: horizontal reflection, with probability 1/2.
+      place: `random`, or `centre` for the same crop in training as in testing.
       share: so many neighbours in the batch share a place and a reflection (the source: 32).
       colour_noise: standard deviation of the three a_i (sec. 4.1: 0.1); 0 is none.
       colour_form: `source` divides the image by 1 + colour_noise while there is noise.
@@ -58,6 +61,8 @@ def create_photo_preprocess(
     if colour_form not in COLOUR_FORMS:
         wrong = f"unknown data.photo.colour_form '{colour_form}'"
         raise UsageError(f"{wrong}: {nearest(colour_form, COLOUR_FORMS)}")
+    if place not in PLACES:
+        raise UsageError(f"unknown data.photo.place '{place}': {nearest(place, PLACES)}")
     _check(image_size, crop, statistics, mean, needs=mean != "none" or bool_or_traced(colour_noise))
     means = _mean(statistics, mean, crop)
     noisy = statistics is not None and bool_or_traced(colour_noise)
@@ -71,8 +76,10 @@ def create_photo_preprocess(
         place_key, flip_key, noise_key = jax.vmap(lambda k: jax.random.split(k, 3), out_axes=1)(
             keys
         )
-        place = jax.vmap(lambda k: jax.random.randint(k, (2,), 0, free + 1))
-        places = place(_first(place_key, share))
+        draw = jax.vmap(lambda k: jax.random.randint(k, (2,), 0, free + 1))
+        places = jnp.full((len(images), 2), free // 2)
+        if place == "random":
+            places = draw(_first(place_key, share))
         x = _cut(images, places, crop).astype(jnp.float32) - means(places)
         if flip:
             turned = jax.vmap(jax.random.bernoulli)(_first(flip_key, share))

@@ -12,6 +12,7 @@ from lenet_alexnet import ops
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.models.alexnet import AlexNet
 from lenet_alexnet.models.alexnet_variants import TWO_TOWERS, VARIANTS
+from lenet_alexnet.models.cifar import ConvNet
 from lenet_alexnet.models.lenet import ACTIVATIONS, LeNet5
 from lenet_alexnet.models.lenet_1998 import LeNet1, LeNet5_1998, Network1998
 from lenet_alexnet.models.mlp import MLP1998
@@ -24,6 +25,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "lenet1": LeNet1,
     "mlp_1998": MLP1998,
     "alexnet": AlexNet,
+    "convnet": ConvNet,
 }
 CHOICES: dict[str, Collection[str]] = {
     "activation": ACTIVATIONS,
@@ -31,6 +33,7 @@ CHOICES: dict[str, Collection[str]] = {
     "lrn": ("none", "paper", "source", "caffe"),
     "lrn_place": ("after_relu", "first_before_relu", "after_pool"),
     "pool": ("3/2", "2/2"),
+    "pooling": ("average", "2/2", "3/2"),
     "dropout_form": ("mask", "inverted"),
     "dropout_place": ("after", "before"),
 }

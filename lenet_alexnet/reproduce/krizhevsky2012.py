@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lenet_alexnet.reproduce import cifar
 from lenet_alexnet.reproduce.claims import Claim, Row, Scale, Set
 
 SOURCE = "alexnet_2012.py"  # layers-145.cfg and its parameters gave the paper's numbers
@@ -94,6 +95,7 @@ CLAIMS = (
     Claim(
         "alexnet_fig1", "2012, Fig. 1", "ReLU reaches 25 % training error 6 times sooner than tanh",
         Scale((Row("times", 6.0),), unit="times", why="the four-layer net is not given"),
+        cifar.FIG1,
     ),
     Claim(
         "alexnet_fig3", "2012, Fig. 3", "conv1's kernels: one tower grey, one coloured",

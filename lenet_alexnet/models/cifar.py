@@ -1,0 +1,91 @@
+"""A small convolutional net for CIFAR-10, in which each of AlexNet's changes is one switch.
+
+Three convolutions and a softmax layer by default: four layers of weights, as the net of Fig. 1
+(Krizhevsky et al. 2012, sec. 3.1), whose sizes the paper does not give.
+"""
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lenet_alexnet.models import layers_alexnet as layers
+from lenet_alexnet.models.layers_alexnet import Towers
+from lenet_alexnet.models.lenet import ACTIVATIONS, Activation
+
+
+class AveragePool(layers.Plain):
+    """The mean of 2x2 windows; the side must be even."""
+
+    def apply_to(self, x: Array) -> Array:
+        """Averages."""
+        b, h, w, c = x.shape
+        return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+
+
+class ConvNet(nn.Module):
+    """Convolutions that keep their maps' size, pooled after the first, the second and the last.
+
+    As in AlexNet; two convolutions are pooled twice. Weights begin as He et al. (2015) have them,
+    biases at 0, with every activation.
+
+    Attributes:
+      widths: maps of each convolution.
+      kernel_size: of all of them; odd.
+      dense_width: units of a hidden layer before the last, 0: none.
+      pooling: average or 2/2 of 2x2 windows, 3/2 of overlapping 3x3 ones; all halve the side.
+      response_norm: alpha of normalisation after the first two convolutions (sec. 3.3: 1e-4, with
+        k = 2, 5 maps, beta = 0.75, for inputs on the scale 0..255); 0: none.
+      dropout: of the hidden layer's units, or without one of the softmax layer's inputs.
+      output_std: of the softmax layer's initial weights; None: as in the other layers.
+    """
+
+    num_classes: int = 10
+    image_size: int = 24
+    channels: int = 3
+    widths: tuple[int, ...] = (8, 16, 32)
+    kernel_size: int = 3
+    dense_width: int = 0
+    activation: Activation = "relu"
+    pooling: Literal["average", "2/2", "3/2"] = "2/2"
+    response_norm: float = 0.0
+    dropout: float | Array = 0.0
+    output_std: float | None = None
+    dtype: Any = jnp.float32
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Of an image."""
+        return self.image_size, self.image_size, self.channels
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b classes"]:
+        """Logits of normalised images; the comments give the default's sizes."""
+        squash, pad = ACTIVATIONS[self.activation], self.kernel_size // 2
+        maps = [x]
+        for n, width in enumerate(self.widths, 1):  # conv1: 24x24x8, conv2: 12x12x16, conv3: 6x6x32
+            maps = layers.Conv(
+                width, self.kernel_size, 1, None, 0.0, squash, padding=((pad, pad), (pad, pad)),
+                dtype=self.dtype, name=f"conv{n}",
+            )(maps)  # fmt: skip
+            if n <= 2 and self.response_norm:
+                maps = layers.ResponseNorm(alpha=self.response_norm, name=f"norm{n}")(maps)
+            if n <= 2 or n == len(self.widths):
+                maps = self._pool(n, maps)  # pool1: 12x12x8, pool2: 6x6x16, pool3: 3x3x32
+        out = maps[0].reshape(len(x), -1)  # 288
+        if self.dense_width:
+            (out,) = layers.Dense(
+                self.dense_width, 1, None, 0.0, squash, dtype=self.dtype, name="dense"
+            )(out)
+        training = self.has_rng("dropout") and not self.is_initializing()
+        key = self.make_rng("dropout") if training else None
+        dropped = layers.Dropout(self.dropout, "inverted", name="drop")([out], key)
+        return layers.Output(
+            self.num_classes, self.output_std, 0.0, dtype=self.dtype, name="output"
+        )(dropped)
+
+    def _pool(self, n: int, maps: Towers) -> Towers:
+        if self.pooling == "average":
+            return AveragePool(name=f"pool{n}")(maps)
+        return layers.MaxPool(int(self.pooling[0]), 2, ceil=True, name=f"pool{n}")(maps)

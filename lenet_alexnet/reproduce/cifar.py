@@ -1,0 +1,152 @@
+"""From LeNet-5 to AlexNet, one change at a time, on CIFAR-10 in small: claims of our own making.
+
+The paper says what each of its changes does on ImageNet; here a net of 9,000 parameters and 5,000
+images of 32x32 (JPEG files: slightly lossy) are asked the same.
+"""
+
+import statistics
+from typing import Any
+
+from lenet_alexnet.reproduce.claims import Claim, Row, Scale, Set, Values, Verdict
+from lenet_alexnet.reproduce.verdict import AGAINST, HOLDS, both, lower
+
+NEEDS = "CIFAR-10 as image files, prepared as configs/cifar10_convnet.py says; minutes on a CPU"
+GOAL = 0.25  # of the training images: Fig. 1's line
+DEPTHS = {
+    "2 convolutions": (8, 20),
+    "3 convolutions": (8, 23, 23),
+    "4 convolutions": (8, 18, 18, 18),
+    "5 convolutions": (8, 15, 15, 15, 15),
+}
+AUGMENTATIONS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "crops and reflections": {"data.photo.place": "random", "data.photo.flip": True},
+    "and colour": {
+        "data.photo.place": "random", "data.photo.flip": True, "data.photo.colour_noise": 0.1,
+    },
+}  # fmt: skip
+RATES = {"relu": 0.009, "tanh": 0.03, "sigmoid": 0.09}  # configs/sweeps/cifar10_activation.py
+LONG = ("train.duration", "eval.every", "checkpoint.every")
+
+
+def epochs_to(goal: float, curves: list[dict[str, str]]) -> Values:
+    """Epochs until the training error (of an epoch, in training) is `goal`, between two linearly.
+
+    By set; a seed that does not get there is left out.
+    """
+    found: Values = {}
+    for name in dict.fromkeys(row["set"] for row in curves):
+        for seed in dict.fromkeys(row["seed"] for row in curves if row["set"] == name):
+            points = [
+                (float(row["epoch"]), float(row["error"]))
+                for row in curves
+                if (row["set"], row["seed"], row["split"]) == (name, seed, "train")
+            ]
+            reached = next((i for i, (_, error) in enumerate(points) if error <= goal), None)
+            if reached:
+                (e0, y0), (e1, y1) = points[reached - 1 : reached + 1]
+                found.setdefault(name, []).append(e0 + (e1 - e0) * (y0 - goal) / (y0 - y1))
+    return found
+
+
+def _fig1(results: list[dict[str, str]], curves: list[dict[str, str]]) -> Values:
+    found = epochs_to(GOAL, curves)
+    if "relu" in found:
+        mean = statistics.fmean(found["relu"])
+        found["times"] = [epochs / mean for epochs in found.get("tanh", [])]
+    return found
+
+
+def _fig1_rule(values: Values) -> Verdict:
+    missing = [name for name in RATES if not values.get(name)]
+    least = min((name for name in RATES if values.get(name)), default="")
+    if "relu" in missing:
+        return Verdict(AGAINST, "ReLU does not get to 25 % training error")
+    verdict = lower("relu", "tanh", "epochs")(values) if "tanh" not in missing else None
+    never = f"; never reached: {', '.join(missing)}" if missing else ""
+    if verdict is None:
+        return Verdict(HOLDS, f"{least} gets to 25 % training error{never}")
+    return Verdict(verdict.word, verdict.sentence + never)
+
+
+def _gaps(results: list[dict[str, str]], curves: list[dict[str, str]]) -> Values:
+    """Test error, and how far it is above the training images' error, in per cent."""
+    found: Values = {}
+    for row in results:
+        same = [
+            float(r["error"])
+            for r in curves
+            if (r["set"], str(r["seed"]), r["split"])
+            == (row["set"], str(row["seed"]), "validation")
+        ]
+        test = float(row["test_error"])
+        found.setdefault(row["set"], []).append(100 * test)
+        found.setdefault(f"gap, {row['set']}", []).append(100 * (test - same[-1]))
+    return found
+
+
+def _sets(config: str, arms: dict[str, dict[str, Any]]) -> dict[str, Set]:
+    return {label: Set(f"sweeps/cifar10_{config}.py", changes) for label, changes in arms.items()}
+
+
+FIG1 = Scale(
+    (Row("relu", None, text="epochs, ReLU"), Row("tanh", None, text="epochs, tanh"),
+     Row("sigmoid", None, text="epochs, sigmoid"),
+     Row("times", None, text="tanh / ReLU (paper: 6), times")),
+    _sets("activation", {
+        name: {"model.activation": name, "optimizer.learning_rate": rate,
+               **dict.fromkeys(LONG, "30 epochs")}
+        for name, rate in RATES.items()
+    }),
+    experiment="009_fig1_activations", needs=NEEDS, unit="", measure=_fig1, rule=_fig1_rule,
+    rule_text="ReLU needs fewer epochs than tanh by two standard errors",
+)  # fmt: skip
+
+
+def _claim(
+    name: str, source: str, title: str, folder: str, arms: dict[str, dict[str, Any]],
+    rows: tuple[Row, ...] = (), **more: Any,
+) -> Claim:  # fmt: skip
+    rows = rows or tuple(Row(label, None) for label in arms)
+    scale = Scale(rows, _sets(name, arms), experiment=folder, needs=NEEDS, **more)
+    return Claim(name, f"2012, {source}, on CIFAR-10 in small", title, scale)
+
+
+CLAIMS = (
+    _claim(
+        "depth", "sec. 7", "more convolutions, as many parameters", "010_depth",
+        {label: {"model.widths": widths} for label, widths in DEPTHS.items()},
+        rule=lower("5 convolutions", "2 convolutions"),
+        rule_text="test error of 5 convolutions below that of 2 by two standard errors",
+    ),
+    _claim(
+        "augmentation", "sec. 4.1", "crops, reflections and colours against overfitting",
+        "011_augmentation", AUGMENTATIONS,
+        tuple(Row(f"{what}{label}", None) for what in ("", "gap, ") for label in AUGMENTATIONS),
+        measure=_gaps,
+        rule=both(lower("crops and reflections", "none"),
+                  lower("gap, crops and reflections", "gap, none", "gap"),
+                  lower("and colour", "crops and reflections")),
+        rule_text="crops and reflections lower the test error and its gap to the training images', "
+        "and colours lower the error further, each by two standard errors",
+    ),
+    _claim(
+        "dropout", "sec. 4.2", "dropout against overfitting", "012_dropout",
+        {"no dropout": {}, "dropout": {"model.dropout": 0.5}},
+        rule=lower("dropout", "no dropout"),
+        rule_text="test error with dropout below that without by two standard errors",
+    ),
+    _claim(
+        "pooling", "sec. 3.4", "average, largest, overlapping", "013_pooling",
+        {name: {"model.pooling": name} for name in ("average", "2/2", "3/2")},
+        rule=both(lower("2/2", "average"), lower("3/2", "2/2")),
+        rule_text="test error falls from average to 2/2 to 3/2, each by two standard errors",
+    ),
+    _claim(
+        "lrn", "sec. 3.3", "local response normalisation", "014_lrn",
+        {"none": {}, "alpha 1e-4": {"model.response_norm": 1e-4},
+         "alpha 0.36": {"model.response_norm": 0.36}},
+        rule=both(lower("alpha 1e-4", "none"), lower("alpha 0.36", "none")),
+        rule_text="test error with normalisation below that without by two standard errors",
+    ),
+)  # fmt: skip
