@@ -96,7 +96,7 @@ def _scale(claim: Claim, name: str) -> Scale:
         raise UsageError(f"'{claim.name}' has no --scale=small")
     if not scale.runs:
         hint = "; --scale=small can be run" if claim.small else ""
-        raise UsageError(f"'{claim.name}' cannot be run: {scale.why}{hint}")
+        raise UsageError(f"'{claim.name}' cannot be run: {scale.why or scale.note}{hint}")
     return scale
 
 
