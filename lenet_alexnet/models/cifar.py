@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lenet_alexnet.models import layers_alexnet as layers
-from lenet_alexnet.models.layers_alexnet import Towers
+from lenet_alexnet.models.axes import Towers
 from lenet_alexnet.models.lenet import ACTIVATIONS, Activation
 
 
