@@ -19,6 +19,9 @@ from lenet_alexnet import __version__
 from lenet_alexnet import config as configs
 from lenet_alexnet.errors import DataError, UsageError
 
+# Changed code; what is recorded in experiments/ meanwhile changes no run.
+CHANGED = ("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)experiments")
+
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a file whole or not at all."""
@@ -140,7 +143,7 @@ def checkout() -> dict[str, Any]:
     """The commit of the package's own checkout (None outside of one), and whether it is changed."""
     return {
         "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "git_dirty": bool(_git(*CHANGED)),
     }
 
 

@@ -15,6 +15,7 @@ from lenet_alexnet.models.alexnet_variants import TWO_TOWERS, VARIANTS
 from lenet_alexnet.models.cifar import ConvNet
 from lenet_alexnet.models.lenet import ACTIVATIONS, LeNet5
 from lenet_alexnet.models.lenet_1998 import LeNet1, LeNet5_1998, Network1998
+from lenet_alexnet.models.mlp import MLP1998
 
 __all__ = ["MODELS", "Network1998", "create_model", "features", "published"]
 
@@ -22,6 +23,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "lenet5": LeNet5,
     "lenet5_1998": LeNet5_1998,
     "lenet1": LeNet1,
+    "mlp_1998": MLP1998,
     "alexnet": AlexNet,
     "convnet": ConvNet,
 }

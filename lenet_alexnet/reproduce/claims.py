@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+EXACT = "exact: `lenet-alexnet info --config=configs/{}` prints it beside ours, tests assert it"
 ROOT = Path(__file__).parents[2]  # of a checkout: configs/ and experiments/ are there
 
 
@@ -51,6 +52,7 @@ class Scale(NamedTuple):
       experiment: the folder below experiments/ with what was measured; "": nothing yet.
       needs: data, machine and time.
       why: why it cannot be run here; "" if it can.
+      note: how it is known without a run.
       seeds: how many it takes at least.
       unit: of the numbers; a fraction is multiplied by `factor`.
       band: the paper's own uncertainty of each of its numbers.
@@ -65,6 +67,7 @@ class Scale(NamedTuple):
     experiment: str = ""
     needs: str = ""
     why: str = ""
+    note: str = ""
     seeds: int = 3
     unit: str = "%"
     factor: float = 100.0

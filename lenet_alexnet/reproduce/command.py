@@ -78,6 +78,8 @@ def _run(claim: Claim, values: Any) -> int:
     rows, verdict = measure(scale, results, curves)
     written = []
     for folder in folders:
+        if folder != workdir:
+            results, curves = records.merged(folder, results, curves)
         records.save(folder, results, curves)
         written += [folder / "results.csv", *_draw(claim, scale, rows, folder)]
     for row in rows:
@@ -94,7 +96,7 @@ def _scale(claim: Claim, name: str) -> Scale:
         raise UsageError(f"'{claim.name}' has no --scale=small")
     if not scale.runs:
         hint = "; --scale=small can be run" if claim.small else ""
-        raise UsageError(f"'{claim.name}' cannot be run: {scale.why}{hint}")
+        raise UsageError(f"'{claim.name}' cannot be run: {scale.why or scale.note}{hint}")
     return scale
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lenet_alexnet.reproduce import cifar
-from lenet_alexnet.reproduce.claims import Claim, Row, Scale, Set
+from lenet_alexnet.reproduce.claims import EXACT, Claim, Row, Scale, Set
 
 SOURCE = "alexnet_2012.py"  # layers-145.cfg and its parameters gave the paper's numbers
 NEEDS = "ILSVRC-2012 and GPUs: 90 passes over 1.2 million photos a run"
@@ -32,7 +32,7 @@ CLAIMS = (
     Claim(
         "alexnet_counts", "2012, sec. 3.5", "60 million parameters, 650,000 neurons",
         Scale((Row("parameters", 60_965_224, text="parameters (exactly)"),), unit="",
-              why="exact: `lenet-alexnet info --config=configs/alexnet_imagenet.py`, and tests"),
+              note=EXACT.format("alexnet_imagenet.py")),
     ),
     Claim(
         "alexnet_table1", "2012, Table 1 and footnote", "ILSVRC-2010 test",

@@ -1,12 +1,11 @@
 """LeCun, Bottou, Bengio, Haffner 1998: LeNet-5's numbers and curves; `fig9.py` has Fig. 9."""
 
-from lenet_alexnet.reproduce.claims import Claim, Row, Scale, Set
+from lenet_alexnet.reproduce.claims import EXACT, Claim, Row, Scale, Set
 from lenet_alexnet.reproduce.verdict import both, lower
 
 LENET5 = "lenet5_1998.py"
 BAND = 0.1  # p. 12: "the uncertainty in the quoted error rates is about 0.1 %"
 OURS = "002_lenet5_1998"
-EXACT = "exact: `lenet-alexnet info --config=configs/{}` prints it beside ours, tests assert it"
 
 # Fig. 5, read off the drawing: errors after a pass.
 TEST = {1: 2.65, 3: 1.48, 6: 1.09, 10: 0.96}
@@ -19,7 +18,7 @@ CLAIMS = (
     Claim(
         "lenet5_counts", "1998, sec. II.B", "60,000 trainable parameters, 340,908 connections",
         Scale((Row("parameters", 60_000), Row("connections", 340_908)), unit="",
-              why=EXACT.format(LENET5)),
+              note=EXACT.format(LENET5)),
     ),
     Claim(
         "lenet5_fig5", "1998, Fig. 5 and sec. III.B", "errors of LeNet-5 by pass, 60,000 patterns",

@@ -49,8 +49,11 @@ def _scale(scale: Scale) -> list[str]:
     lines = [line(m, scale) for m in rows]
     if verdict is not None:
         lines += result(verdict)
+    elif scale.note:
+        lines += _wrap(scale.note, "    ")
     elif not any(m.values for m in rows):
-        lines += _wrap(f"not run: {scale.why or scale.needs}", "    ")
+        reason = f"not run: {scale.why}" if scale.why else f"not run yet; needs {scale.needs}"
+        lines += _wrap(reason, "    ")
     return lines
 
 

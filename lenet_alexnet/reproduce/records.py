@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,24 @@ def save(folder: Path, results: Records, curves: Records) -> None:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
+
+
+def merged(folder: Path, results: Records, curves: Records) -> tuple[Records, Records]:
+    """With what `folder` holds of other sets: an experiment may answer several claims.
+
+    Raises:
+      DataError: it holds more runs of a set than there are now.
+    """
+    now = Counter(row["set"] for row in results)
+    before = read(folder / "results.csv")
+    for label, n in Counter(row["set"] for row in before).items():
+        if label in now and now[label] < n:
+            raise DataError(
+                f"{folder} has {n} runs of '{label}' already, and these are {now[label]}"
+            )
+    kept = [row for row in before if row["set"] not in now]
+    kept_curves = [row for row in read(folder / "curves.csv") if row["set"] not in now]
+    return kept + results, kept_curves + curves
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -104,6 +104,7 @@ class LocalExecutor:
                 for place, (job, process) in list(self.running.items()):
                     if process.poll() is not None:
                         del self.running[place]
+                        _hang_up(process)
                         again += self._ended(job, process.returncode)
                         if self.fail_fast and self._broken(job):
                             queue.clear()
@@ -158,7 +159,13 @@ class LocalExecutor:
             process.terminate()
         for _, process in self.running.values():
             process.wait()
+            _hang_up(process)
         self.running.clear()
+
+
+def _hang_up(process: subprocess.Popen) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 def last_line(sweep: Sweep, job: Job) -> str:
