@@ -15,6 +15,10 @@ STYLES = {
     "tanh": ("tanh", plots.VERMILLION, "s"),
     "sigmoid": ("sigmoid", plots.GREEN, "^"),
 }
+SMALL = {
+    f"{name}, small output weights": (f"{STYLES[name][0]}, small output weights", *STYLES[name][1:])
+    for name in ("relu", "tanh")
+}
 
 
 def read(name: str) -> list[dict[str, str]]:
@@ -27,21 +31,25 @@ def fig1() -> None:
     """Training error by epoch: the mean of the seeds, and their range as a band."""
     rows = [row for row in read("curves.csv") if row["split"] == "train"]
     figure, axes = plots.pyplot().subplots(figsize=(7, 4.6))
-    for name, (label, colour, marker) in STYLES.items():
+    for name, (label, colour, marker) in (STYLES | SMALL).items():
         by_epoch: dict[float, list[float]] = {}
         for row in rows:
             if row["set"] == name:
                 by_epoch.setdefault(float(row["epoch"]), []).append(100 * float(row["error"]))
         errors = list(by_epoch.values())
         means = [statistics.fmean(values) for values in errors]
-        axes.plot(list(by_epoch), means, color=colour, marker=marker, markevery=3, label=label)
+        line = "--" if name in SMALL else "-"
+        axes.plot(
+            list(by_epoch), means, color=colour, marker=marker, markevery=3, label=label,
+            linestyle=line, markerfacecolor="none" if name in SMALL else colour,
+        )  # fmt: skip
         low, high = ([f(values) for values in errors] for f in (min, max))
-        axes.fill_between(list(by_epoch), low, high, color=colour, alpha=0.2, linewidth=0)
+        axes.fill_between(list(by_epoch), low, high, color=colour, alpha=0.15, linewidth=0)
     axes.axhline(25, color="black", linestyle="--", linewidth=1)
     axes.text(0.3, 26, "25 %", va="bottom")
     axes.set(xlabel="epoch", ylabel="training error, %", xlim=(0, None), ylim=(0, 100))
     axes.set_title("Fig. 1 of 2012 in small: mean and range of 3 seeds", loc="left", fontsize=12)
-    axes.legend(loc="upper right")
+    axes.legend(loc="upper right", fontsize=10)
     axes.grid(alpha=0.3)
     plots.save(figure, HERE / "fig1.png")
 
