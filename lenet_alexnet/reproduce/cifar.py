@@ -18,6 +18,14 @@ DEPTHS = {
     "4 convolutions": (8, 18, 18, 18),
     "5 convolutions": (8, 15, 15, 15, 15),
 }
+ALEXNET = (6, 16, 24, 24, 16)  # a sixteenth of AlexNet's maps
+REMOVALS = {
+    "all five": ALEXNET,
+    "no conv1": ALEXNET[1:],
+    "no conv2": ALEXNET[:1] + ALEXNET[2:],
+    "no conv3": ALEXNET[:2] + ALEXNET[3:],  # conv4 has as many maps: the same net without it
+    "no conv5": ALEXNET[:4],
+}
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "none": {},
     "crops and reflections": {"data.photo.place": "random", "data.photo.flip": True},
@@ -125,6 +133,13 @@ CLAIMS = (
         {label: {"model.widths": widths} for label, widths in DEPTHS.items()},
         rule=lower("5 convolutions", "2 convolutions"),
         rule_text="test error of 5 convolutions below that of 2 by two standard errors",
+    ),
+    _claim(
+        "removal", "sec. 7", "each convolution of a narrow AlexNet removed", "015_removal",
+        {label: {"model.widths": widths} for label, widths in REMOVALS.items()},
+        rule=both(*(lower("all five", label) for label in REMOVALS if label != "all five")),
+        rule_text="test error of all five convolutions below that without any one of them, each by "
+        "two standard errors",
     ),
     _claim(
         "augmentation", "sec. 4.1", "crops, reflections and colours against overfitting",

@@ -1,0 +1,18 @@
+"""Removal: a sixteenth of AlexNet's convolutions, and the same without each of them.
+
+lenet-alexnet sweep --config=configs/sweeps/cifar10_removal.py --workdir=runs/removal
+lenet-alexnet reproduce removal
+"""
+
+import cifar10_convnet
+
+from lenet_alexnet.reproduce.cifar import REMOVALS
+from lenet_alexnet.sweep import grid, product, seeds
+
+
+def get_config():
+    return cifar10_convnet.get_config()
+
+
+def sweep():
+    return product(grid({"model.widths": list(REMOVALS.values())}), seeds(3))
