@@ -23,7 +23,7 @@ def test_block_form_equals_plain_form(rng, height, width, channels, filters, siz
 
     def value_and_gradients(form):
         def value(x, kernel):
-            return jnp.sum(jnp.sin(ops.conv2d(x, kernel, form)) * weight)
+            return jnp.sum(jnp.sin(ops.nhwc(ops.conv2d(x, kernel, form))) * weight)
 
         return jax.jit(jax.value_and_grad(value, (0, 1)))(x, kernel)
 
@@ -46,7 +46,7 @@ def test_plain_form_is_a_cross_correlation(rng):
 def test_block_form_under_vmap(rng):
     x = jnp.asarray(rng.normal(size=(4, 2, 12, 12, 1)), jnp.float32)
     kernels = jnp.asarray(rng.normal(size=(4, 5, 5, 1, 3)), jnp.float32)
-    together = jax.jit(jax.vmap(lambda x, k: ops.conv2d(x, k, "block")))(x, kernels)
+    together = jax.jit(jax.vmap(lambda x, k: ops.nhwc(ops.conv2d(x, k, "block"))))(x, kernels)
     alone = jnp.stack([ops.conv2d(a, k, "plain") for a, k in zip(x, kernels, strict=True)])
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
 
@@ -127,8 +127,10 @@ def test_stride_and_padding_against_a_loop(rng, stride, padding):
         window = padded[0, i * stride : i * stride + 3, j * stride : j * stride + 3]
         expected[0, i, j, f] = np.sum(window * kernel[..., f])
     x, kernel = jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32)
-    for form in ("plain", "rows"):
-        run = jax.jit(lambda x, k, f=form: ops.conv2d(x, k, f, stride=stride, padding=padding))
+    for form in ("plain", "winograd"):
+        run = jax.jit(
+            lambda x, k, f=form: ops.nhwc(ops.conv2d(x, k, f, stride=stride, padding=padding))
+        )
         np.testing.assert_allclose(run(x, kernel), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -143,19 +145,19 @@ ALEXNET = [
 
 
 @pytest.mark.parametrize(("side", "channels", "filters", "size", "stride", "padding"), ALEXNET)
-def test_rows_form_equals_plain_form(rng, side, channels, filters, size, stride, padding):
+def test_winograd_form_equals_plain_form(rng, side, channels, filters, size, stride, padding):
     x, kernel = numbers(rng, 2, side, side, channels), numbers(rng, size, size, channels, filters)
 
     def value_and_gradients(form):
         def value(x, kernel):
-            out = ops.conv2d(x, kernel, form, stride=stride, padding=padding)
+            out = ops.nhwc(ops.conv2d(x, kernel, form, stride=stride, padding=padding))
             return jnp.mean(jnp.sin(out / size)), out
 
         (_, out), gradients = jax.value_and_grad(value, (0, 1), has_aux=True)(x, kernel)
         return out, gradients
 
     run = jax.jit(value_and_gradients, static_argnums=0)
-    for a, b in zip(jax.tree.leaves(run("rows")), jax.tree.leaves(run("plain")), strict=True):
+    for a, b in zip(jax.tree.leaves(run("winograd")), jax.tree.leaves(run("plain")), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * float(jnp.abs(b).max()))
 
 
@@ -166,11 +168,11 @@ def test_folded_maps_keep_the_order_of_a_plain_layer(rng):
     biases = numbers(rng, 6), numbers(rng, 4)
 
     def folded(x, kernels, biases):
-        first = conv_folded(x, kernels[0], biases[0])
+        first = conv_folded(x, kernels[0]).add(biases[0])
         assert first.shape == (3, 28, 28, 6)
         pooled = first.replace(data=jnp.tanh(first.data)).average(2)
         assert pooled.shape == (3, 14, 14, 6)
-        return conv_folded(pooled, kernels[1], biases[1]).unfold()
+        return conv_folded(pooled, kernels[1]).add(biases[1]).nhwc()
 
     def plain(x, kernels, biases):
         first = jnp.tanh(ops.conv2d(x, kernels[0], "plain") + biases[0])

@@ -125,6 +125,7 @@ def features(
     return {name: _together(value) for name, value in outputs.items()}
 
 
-def _together(value: jax.Array | ops.Folded | list[jax.Array]) -> jax.Array:
+def _together(value: ops.Maps | list[ops.Maps]) -> jax.Array:
     """The towers' maps in one array, in the usual order."""
-    return jnp.concatenate(value, axis=-1) if isinstance(value, list) else ops.unfold(value)
+    towers = value if isinstance(value, list) else [value]
+    return jnp.concatenate([ops.nhwc(x) for x in towers], axis=-1)

@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lenet_alexnet import ops
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.models import layers_alexnet as layers
-from lenet_alexnet.models.axes import Axes, Towers
+from lenet_alexnet.models.axes import Axes, TowerMaps, Towers
 from lenet_alexnet.models.lenet import ACTIVATIONS, Activation
+from lenet_alexnet.ops import Maps
 
 Part = Literal["all", "convolutions", "dense"]
 LRN = {  # k, alpha on the sum of squares, beta (size 5 in all of them)
@@ -88,7 +90,7 @@ class AlexNet(nn.Module):
         if self.conv6:
             y = self._conv(6, self.axes.meet(y), kernel=3, pad=1)  # conv6: 6x6x256
         # fc6's inputs: by row, column and map, the first tower's maps before the second's.
-        return self.axes.meet(y).reshape(x.shape[0], -1)  # 9216
+        return ops.nhwc(self.axes.meet(y)).reshape(x.shape[0], -1)  # 9216
 
     def _head(self, flat: Array, key: Array | None, position: Array | None) -> Array:
         """The dense layers, with dropout if there is a key for it."""
@@ -162,9 +164,9 @@ class AlexNet(nn.Module):
         return 0, -(self.image_size - 11) % 4
 
     def _conv(
-        self, n: int, x: Towers | Array, *, kernel: int, pad: int | tuple[int, int],
+        self, n: int, x: TowerMaps | Maps, *, kernel: int, pad: int | tuple[int, int],
         stride: int = 1, relu: bool = True,
-    ) -> Towers:  # fmt: skip
+    ) -> TowerMaps:  # fmt: skip
         act = ACTIVATIONS[self.activation]
         std, bias, width = (
             (0.03, 1.0, self.widths[4])  # layers-146-2011.cfg
@@ -172,16 +174,16 @@ class AlexNet(nn.Module):
             else (self.stds[n - 1], self.biases[n - 1], self.widths[n - 1])
         )
         before, after = pad if isinstance(pad, tuple) else (pad, pad)
-        x = layers.Conv(
+        maps = layers.Conv(
             width, kernel, self.towers, std, None if self.batch_norm else bias,
             act if relu and not self.batch_norm else layers.identity, stride,
             ((before, after), (before, after)), self.axes, self.dtype, name=f"conv{n}",
         )(x)  # fmt: skip
         if self.batch_norm:
-            x = [act(y) for y in layers.BatchNorm(self.axes, name=f"bn{n}")(x)]
-        return x
+            maps = jax.tree.map(act, layers.BatchNorm(self.axes, name=f"bn{n}")(maps))
+        return maps
 
-    def _block(self, n: int, x: Towers | Array, **conv: Any) -> Towers:
+    def _block(self, n: int, x: TowerMaps | Maps, **conv: Any) -> TowerMaps:
         """Convolution, activation, normalisation and pooling, in the variant's order."""
         norm = self._norm(n)
         late_relu = n == 1 and self.lrn_place == "first_before_relu"
@@ -189,9 +191,9 @@ class AlexNet(nn.Module):
         if self.lrn_place == "after_pool":
             return norm(self._pool(n, x))
         x = self._pool(n, norm(x))
-        return [ACTIVATIONS[self.activation](y) for y in x] if late_relu else x
+        return jax.tree.map(ACTIVATIONS[self.activation], x) if late_relu else x
 
-    def _norm(self, n: int) -> Callable[[Towers], Towers]:
+    def _norm(self, n: int) -> Callable[[TowerMaps], TowerMaps]:
         if self.lrn == "none":
             return lambda x: x
         if self.lrn == "caffe" and self.axes.tower:
@@ -204,7 +206,7 @@ class AlexNet(nn.Module):
             return lambda x: spatial(norm(x))
         return norm
 
-    def _pool(self, n: int, x: Towers) -> Towers:
+    def _pool(self, n: int, x: TowerMaps) -> TowerMaps:
         size = int(self.pool[0])
         return layers.MaxPool(size, 2, ceil=size == 2, name=f"pool{n}")(x)
 

@@ -1,12 +1,17 @@
 """Where AlexNet's towers, units and batch meet when they are on many devices."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Towers = list[Float[Array, "..."]]
+from lenet_alexnet.ops import ChannelsLast
+
+Towers = list[Float[Array, "b n"]]  # units
+TowerMaps = list[ChannelsLast]
+Held = TypeVar("Held", Array, ChannelsLast)
 
 
 class Axes(NamedTuple):
@@ -25,8 +30,11 @@ class Axes(NamedTuple):
         """How many parts the units of a dense layer are cut into."""
         return jax.lax.axis_size(self.dense) if self.dense else 1
 
-    def meet(self, towers: Towers) -> Array:
-        """All towers' maps as one array: where the two GPUs exchanged."""
+    def meet(self, towers: Sequence[Held]) -> Held:
+        """All towers' maps or units as one: where the two GPUs exchanged."""
+        return jax.tree.map(self._meet, *towers)
+
+    def _meet(self, *towers: Array) -> Array:
         together = jnp.concatenate(towers, axis=-1)
         if self.tower is None:
             return together

@@ -10,18 +10,19 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lenet_alexnet import ops
 from lenet_alexnet.models import layers_alexnet as layers
-from lenet_alexnet.models.axes import Towers
+from lenet_alexnet.models.axes import TowerMaps
 from lenet_alexnet.models.lenet import ACTIVATIONS, Activation
+from lenet_alexnet.ops import ChannelsLast
 
 
 class AveragePool(layers.Plain):
     """The mean of 2x2 windows; the side must be even."""
 
-    def apply_to(self, x: Array) -> Array:
+    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
         """Averages."""
-        b, h, w, c = x.shape
-        return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+        return ops.channels_last(ops.average_pool(x, 2))
 
 
 class ConvNet(nn.Module):
@@ -63,7 +64,7 @@ class ConvNet(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b classes"]:
         """Logits of normalised images; the comments give the default's sizes."""
         squash, pad = ACTIVATIONS[self.activation], self.kernel_size // 2
-        maps = [x]
+        maps: TowerMaps = [x]
         for n, width in enumerate(self.widths, 1):  # conv1: 24x24x8, conv2: 12x12x16, conv3: 6x6x32
             maps = layers.Conv(
                 width, self.kernel_size, 1, None, 0.0, squash, padding=((pad, pad), (pad, pad)),
@@ -73,7 +74,7 @@ class ConvNet(nn.Module):
                 maps = layers.ResponseNorm(alpha=self.response_norm, name=f"norm{n}")(maps)
             if n <= 2 or n == len(self.widths):
                 maps = self._pool(n, maps)  # pool1: 12x12x8, pool2: 6x6x16, pool3: 3x3x32
-        out = maps[0].reshape(len(x), -1)  # 288
+        out = ops.nhwc(maps[0]).reshape(len(x), -1)  # 288
         if self.dense_width:
             (out,) = layers.Dense(
                 self.dense_width, 1, None, 0.0, squash, dtype=self.dtype, name="dense"
@@ -85,7 +86,7 @@ class ConvNet(nn.Module):
             self.num_classes, self.output_std, 0.0, dtype=self.dtype, name="output"
         )(dropped)
 
-    def _pool(self, n: int, maps: Towers) -> Towers:
+    def _pool(self, n: int, maps: TowerMaps) -> TowerMaps:
         if self.pooling == "average":
             return AveragePool(name=f"pool{n}")(maps)
         return layers.MaxPool(int(self.pooling[0]), 2, ceil=True, name=f"pool{n}")(maps)

@@ -17,11 +17,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lenet_alexnet import ops
+from lenet_alexnet.ops import Maps
 
 Initializer = Callable[..., Array]
 Activation = Callable[[Array], Array]
 Shape = tuple[int, ...]
-Maps = Float[Array, "b h w c"] | ops.Folded  # in the usual order, or in the one that is fast here
 
 
 def identity(x: Array) -> Array:
@@ -92,12 +92,7 @@ class AveragePool(nn.Module):
     @nn.compact
     def __call__(self, x: Maps) -> Maps:
         """Averages; height and width must be multiples of `size`."""
-        if isinstance(x, ops.Folded) and x.side % self.size == 0:
-            return x.average(self.size)
-        x = ops.unfold(x)
-        b, h, w, c = x.shape
-        windows = x.reshape(b, h // self.size, self.size, w // self.size, self.size, c)
-        return windows.mean((2, 4))
+        return ops.average_pool(x, self.size)
 
     def connections(self, output_shape: Shape) -> int:
         """The inputs of every unit; there is no bias."""

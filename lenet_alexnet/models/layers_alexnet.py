@@ -16,8 +16,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lenet_alexnet import ops
-from lenet_alexnet.models.axes import Axes, Towers
+from lenet_alexnet.models.axes import Axes, TowerMaps, Towers
 from lenet_alexnet.models.layers import Activation, Shape, identity
+from lenet_alexnet.ops import ChannelsLast, Maps
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -37,24 +38,29 @@ class Conv(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Towers | Array) -> Towers:
+    def __call__(self, x: TowerMaps | Maps) -> TowerMaps:
         """Convolves, adds the bias, squashes."""
-        local, size, each = self.axes.local(self.towers), self.kernel_size, self.features
-        each //= self.towers
-        inputs = x if isinstance(x, list) else [x] * local
-        shape = (local, size, size, inputs[0].shape[-1], each)
-        kernel = self.param("kernel", normal(self.std), shape, jnp.float32)
-        out = [
-            ops.conv2d(
-                inputs[t].astype(self.dtype), kernel[t].astype(self.dtype), stride=self.stride,
-                padding=self.padding,
-            )
-            for t in range(local)
-        ]  # fmt: skip
+        local, size = self.axes.local(self.towers), self.kernel_size
+        own = x if isinstance(x, list) else None
+        shape = (size, size, (own[0] if own else x).shape[-1], self.features // self.towers)
+        kernel = self.param("kernel", normal(self.std), (local, *shape), jnp.float32)
+        bias = None
         if self.bias is not None:
-            bias = self.param("bias", nn.initializers.constant(self.bias), (local, each))
-            out = [y + bias[t].astype(self.dtype) for t, y in enumerate(out)]
-        return [self.activation(y) for y in out]
+            bias = self.param("bias", nn.initializers.constant(self.bias), (local, shape[-1]))
+        if own:
+            return [self._convolve(y, kernel[t], None if bias is None else bias[t])
+                    for t, y in enumerate(own)]  # fmt: skip
+        # All towers see the same maps: one convolution, its maps handed out afterwards.
+        filters = jnp.moveaxis(kernel, 0, -2).reshape(*shape[:-1], -1)
+        return split(self._convolve(x, filters, None if bias is None else bias.reshape(-1)), local)
+
+    def _convolve(self, x: Maps, kernel: Array, bias: Array | None) -> ChannelsLast:
+        x, kernel, bias = jax.tree.map(lambda a: a.astype(self.dtype), (x, kernel, bias))
+        return ops.channels_last(
+            ops.conv_bias(
+                x, kernel, bias, self.activation, stride=self.stride, padding=self.padding
+            )
+        )
 
     def connections(self, output_shape: Shape) -> int:
         """Inputs of every unit and its bias."""
@@ -88,7 +94,8 @@ class Dense(nn.Module):
         kernel = self.param("kernel", normal(self.std), shape, jnp.float32)
         bias = self.param("bias", nn.initializers.constant(self.bias), (local, each))
         x, kernel, bias = (a.astype(self.dtype) for a in (x, kernel, bias))
-        return [self.activation(x @ kernel[t] + bias[t]) for t in range(local)]
+        out = ops.dense(x, kernel)
+        return [self.activation(out[t] + bias[t]) for t in range(local)]
 
     def connections(self, output_shape: Shape) -> int:
         """Inputs of every unit and its bias."""
@@ -127,6 +134,16 @@ class Output(nn.Module):
         return math.prod(self.variables["params"]["kernel"].shape)
 
 
+def split(maps: ChannelsLast, towers: int) -> TowerMaps:
+    """Each tower's part of the channels."""
+    width = maps.shape[-1] // towers
+
+    def part(t: int) -> ChannelsLast:
+        return jax.tree.map(lambda a: a[..., t * width : (t + 1) * width], maps)
+
+    return [part(t) for t in range(towers)]
+
+
 def normal(std: float | None, fan_in: int = 0) -> Callable[..., Array]:
     """Weights of mean 0: of this standard deviation, or sqrt(2 / fan-in) (He et al. 2015)."""
 
@@ -141,12 +158,12 @@ def normal(std: float | None, fan_in: int = 0) -> Callable[..., Array]:
 class Plain(nn.Module):
     """A layer without parameters that does the same to every tower."""
 
-    def apply_to(self, x: Array) -> Array:
+    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
         """What it does."""
         raise NotImplementedError
 
     @nn.compact
-    def __call__(self, x: Towers) -> Towers:
+    def __call__(self, x: TowerMaps) -> TowerMaps:
         """Each tower by itself."""
         return [self.apply_to(y) for y in x]
 
@@ -166,7 +183,7 @@ class MaxPool(Plain):
     stride: int = 2
     ceil: bool = False
 
-    def apply_to(self, x: Array) -> Array:
+    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
         """Pools."""
         return ops.max_pool(x, size=self.size, stride=self.stride, ceil=self.ceil)
 
@@ -179,7 +196,7 @@ class ResponseNorm(Plain):
     alpha: float = 1e-4  # times the sum of squares, not their mean
     beta: float = 0.75
 
-    def apply_to(self, x: Array) -> Array:
+    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
         """Divides."""
         return ops.response_norm(x, size=self.size, k=self.k, alpha=self.alpha, beta=self.beta)
 
@@ -188,16 +205,16 @@ class CrossTowerNorm(ResponseNorm):
     """The same over the maps of all towers in a row, as in Caffe."""
 
     @nn.compact
-    def __call__(self, x: Towers) -> Towers:
+    def __call__(self, x: TowerMaps) -> TowerMaps:
         """Divides; the last map of one tower and the first of the next are neighbours."""
-        together = self.apply_to(jnp.concatenate(x, axis=-1))
-        return jnp.split(together, len(x), axis=-1)
+        together = self.apply_to(jax.tree.map(lambda *maps: jnp.concatenate(maps, axis=-1), *x))
+        return split(together, len(x))
 
 
 class SpatialNorm(Plain):
     """Response normalisation over 5x5 neighbours in a map: "cnorm2" of layers-145.cfg."""
 
-    def apply_to(self, x: Array) -> Array:
+    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
         """Divides; the scale .001 is over the 25 squares (layer.py, NormLayerParser)."""
         return ops.spatial_response_norm(x, size=5, k=1.0, alpha=0.001 / 25, beta=0.75)
 
@@ -210,7 +227,7 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-4
 
     @nn.compact
-    def __call__(self, x: Towers) -> Towers:
+    def __call__(self, x: TowerMaps) -> TowerMaps:
         """By the batch's own statistics in training, else by their moving averages."""
         shape = (len(x), x[0].shape[-1])
         scale = self.param("scale", nn.initializers.ones, shape)
@@ -218,10 +235,9 @@ class BatchNorm(nn.Module):
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         var = self.variable("batch_stats", "var", jnp.ones, shape)
         training = self.has_rng("dropout") and not self.is_initializing()
-        out = []
         means, variances = mean.value, var.value
         if training:
-            floats = [y.astype(jnp.float32) for y in x]
+            floats = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(x)]
             means = self._mean([y.mean((0, 1, 2)) for y in floats])
             squares = self._mean([(y * y).mean((0, 1, 2)) for y in floats])
             variances = jnp.maximum(squares - means**2, 0.0)  # Rounding may go below.
@@ -229,11 +245,13 @@ class BatchNorm(nn.Module):
             var.value = self.momentum * var.value + (1 - self.momentum) * variances
         factor = scale * jax.lax.rsqrt(variances + self.epsilon)
         shift = bias - means * factor
-        for t, y in enumerate(x):
-            out.append(y * factor[t].astype(y.dtype) + shift[t].astype(y.dtype))
-        return out
 
-    def _mean(self, each: Towers) -> Array:
+        def normalise(y: ChannelsLast, factor: Array, shift: Array) -> ChannelsLast:
+            return jax.tree.map(lambda a: a * factor.astype(a.dtype) + shift.astype(a.dtype), y)
+
+        return [normalise(y, factor[t], shift[t]) for t, y in enumerate(x)]
+
+    def _mean(self, each: list[Array]) -> Array:
         stacked = jnp.stack(each)
         return jax.lax.pmean(stacked, self.axes.data) if self.axes.data else stacked
 

@@ -1,16 +1,25 @@
 """Operations with more than one form: the plain XLA form and one that is fast on a backend."""
 
 from lenet_alexnet.ops.conv import conv2d, conv_bias
-from lenet_alexnet.ops.folded import Folded, unfold
+from lenet_alexnet.ops.dense import dense
+from lenet_alexnet.ops.folded import Folded
 from lenet_alexnet.ops.norm import response_norm, spatial_response_norm
-from lenet_alexnet.ops.pool import max_pool
+from lenet_alexnet.ops.orders import ChannelsLast, Maps, channels_last, nhwc
+from lenet_alexnet.ops.pool import average_pool, max_pool
+from lenet_alexnet.ops.winograd import HWNC
 
 __all__ = [
+    "HWNC",
+    "ChannelsLast",
     "Folded",
+    "Maps",
+    "average_pool",
+    "channels_last",
     "conv2d",
     "conv_bias",
+    "dense",
     "max_pool",
+    "nhwc",
     "response_norm",
     "spatial_response_norm",
-    "unfold",
 ]

@@ -27,11 +27,16 @@ class Folded(flax.struct.PyTreeNode):
         channels, rows, columns, batch = self.data.shape
         return batch, rows * self.side, columns * self.side, channels // self.side**2
 
-    def unfold(self) -> Array:
+    def nhwc(self) -> Array:
         """The maps as an array [b, h, w, c]."""
         s, (batch, height, width, channels) = self.side, self.shape
         blocks = self.data.reshape(s, s, channels, height // s, width // s, batch)
         return blocks.transpose(5, 3, 0, 4, 1, 2).reshape(batch, height, width, channels)
+
+    def add(self, bias: Float[Array, " c"]) -> "Folded":
+        """The maps with each its own number added."""
+        blocks = self.data.reshape(self.side**2, -1, *self.data.shape[1:])
+        return Folded((blocks + bias[:, None, None, None]).reshape(self.data.shape), self.side)
 
     def average(self, size: int) -> "Folded":
         """The means of size x size neighbours; `size` divides `side`."""
@@ -40,17 +45,8 @@ class Folded(flax.struct.PyTreeNode):
         return Folded(windows.mean((1, 3)).reshape(-1, *rest), s)
 
 
-def unfold(x: Array | Folded) -> Array:
-    """Maps in the usual order, whichever they were in; other arrays as they are."""
-    return x.unfold() if isinstance(x, Folded) else x
-
-
-def conv_folded(
-    x: Float[Array, "b h w c"] | Folded,
-    kernel: Float[Array, "k k c f"],
-    bias: Float[Array, " f"] | None = None,
-) -> Folded:
-    """A convolution with stride 1 and no padding, from one matrix product, and the bias.
+def conv_folded(x: Float[Array, "b h w c"] | Folded, kernel: Float[Array, "k k c f"]) -> Folded:
+    """A convolution with stride 1 and no padding, from one matrix product.
 
     Each block of outputs is computed at once from the n x n blocks of inputs that it sees, with the
     kernel written at each place of one large kernel (zero elsewhere). It does up to 2.6 times the
@@ -59,13 +55,11 @@ def conv_folded(
     size, _, _, filters = kernel.shape
     height, width = (side - size + 1 for side in x.shape[1:3])
     if not (isinstance(x, Folded) and height % x.side == width % x.side == 0):
-        x = _fold(unfold(x), size, _block_size(height, width))
+        x = x.nhwc() if isinstance(x, Folded) else x
+        x = _fold(x, size, _block_size(height, width))
     s = x.side
     rows, columns, n = height // s, width // s, -(-(s + size - 1) // s)
     out = _large_kernel(kernel, s, n).T @ _seen(x.data, n, rows, columns)
-    out = out.reshape(s * s, filters, rows, columns, -1)
-    if bias is not None:
-        out = out + bias[:, None, None, None]
     return Folded(out.reshape(s * s * filters, rows, columns, -1), s)
 
 

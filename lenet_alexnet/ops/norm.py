@@ -4,34 +4,37 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
+
+from lenet_alexnet.ops.orders import ChannelsLast, Maps, channels_last
+from lenet_alexnet.ops.winograd import HWNC
 
 Window = tuple[int, int, int, int]
 
 
-def response_norm(
-    x: Float[Array, "b h w c"], *, size: int, k: float, alpha: float, beta: float
-) -> Float[Array, "b h w c"]:
+def response_norm(x: Maps, *, size: int, k: float, alpha: float, beta: float) -> ChannelsLast:
     """Across maps: x / (k + alpha * sum of x^2 over `size` neighbours)^beta (2012, sec. 3.3).
 
     The window of map i is i - size//2 .. i - size//2 + size - 1, cut off at the first and last map.
     """
-    return _normalise(x, (1, 1, 1, size), k, alpha, beta)
+    window = (1, 1, 1, size)
+    return jax.tree.map(lambda a: _normalise(a, window, k, alpha, beta), channels_last(x))
 
 
 def spatial_response_norm(
-    x: Float[Array, "b h w c"], *, size: int, k: float, alpha: float, beta: float
-) -> Float[Array, "b h w c"]:
+    x: Maps, *, size: int, k: float, alpha: float, beta: float
+) -> ChannelsLast:
     """The same over size x size neighbours within a map ("rnorm" of layers-145.cfg)."""
-    return _normalise(x, (1, size, size, 1), k, alpha, beta)
+    x = channels_last(x)
+    window = (size, size, 1, 1) if isinstance(x, HWNC) else (1, size, size, 1)
+    return jax.tree.map(lambda a: _normalise(a, window, k, alpha, beta), x)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
 def _normalise(x: Array, window: Window, k: float, alpha: float, beta: float) -> Array:
     wide = x.astype(jnp.float32)  # Squares of bfloat16 would lose their small neighbours.
     divisor = k + alpha * _window_sums(wide * wide, window)
-    return (wide * _power(divisor, beta)).astype(x.dtype)
+    return (wide / _power(divisor, beta)).astype(x.dtype)
 
 
 def _forward(x: Array, window: Window, k: float, alpha: float, beta: float) -> tuple[Array, Array]:
@@ -44,20 +47,21 @@ def _backward(
     """Everything but x is computed again: memory is what AlexNet's first layers lack."""
     wide, g = x.astype(jnp.float32), g.astype(jnp.float32)
     divisor = k + alpha * _window_sums(wide * wide, window)
-    scale = _power(divisor, beta)
-    inner = _window_sums(g * wide * scale / divisor, window, transposed=True)
-    return ((g * scale - 2 * alpha * beta * wide * inner).astype(x.dtype),)
+    scaled = g / _power(divisor, beta)
+    inner = _window_sums(scaled * wide / divisor, window, transposed=True)
+    return ((scaled - 2 * alpha * beta * wide * inner).astype(x.dtype),)
 
 
 _normalise.defvjp(_forward, _backward)
 
 
 def _power(divisor: Array, beta: float) -> Array:
-    """divisor^-beta; two square roots for the beta of 0.75 are far cheaper than a power."""
-    if beta == 0.75:
-        root = jax.lax.rsqrt(divisor)
-        return root * jnp.sqrt(root)
-    return divisor**-beta
+    """divisor^beta; two square roots for the beta of 0.75 are far cheaper than a power.
+
+    Dividing by it, rather than multiplying by its inverse, makes XLA compute the result once: a
+    product it computes again for each slice that pooling takes of it.
+    """
+    return jnp.sqrt(divisor * jnp.sqrt(divisor)) if beta == 0.75 else divisor**beta
 
 
 def _window_sums(x: Array, window: Window, transposed: bool = False) -> Array:
@@ -70,14 +74,8 @@ def _window_sums(x: Array, window: Window, transposed: bool = False) -> Array:
 
 
 def _line_sums(x: Array, axis: int, size: int, before: int) -> Array:
-    length = x.shape[axis]
-    if axis == x.ndim - 1:
-        # Neighbouring maps lie side by side in memory: a product with a band of ones.
-        offset = np.arange(length)[:, None] - np.arange(length)  # input - output
-        band = (offset >= -before) & (offset < size - before)
-        return x @ jnp.asarray(band, x.dtype)
     padding = [(0, 0)] * x.ndim
     padding[axis] = (before, size - 1 - before)
-    padded = jnp.pad(x, padding)
+    padded, length = jnp.pad(x, padding), x.shape[axis]
     parts = [jax.lax.slice_in_dim(padded, i, i + length, axis=axis) for i in range(size)]
     return sum(parts[1:], parts[0])

@@ -1,70 +1,101 @@
-"""Max pooling."""
+"""Average and max pooling."""
 
-from functools import partial, reduce
+from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
+
+from lenet_alexnet.ops.folded import Folded
+from lenet_alexnet.ops.orders import ChannelsLast, Maps, channels_last
+from lenet_alexnet.ops.winograd import HWNC
 
 
-def max_pool(
-    x: Float[Array, "b h w c"], *, size: int, stride: int, ceil: bool = False
-) -> Float[Array, "b h2 w2 c"]:
+def average_pool(x: Maps, size: int) -> Maps:
+    """The means of non-overlapping windows; height and width are multiples of `size`."""
+    if isinstance(x, Folded) and x.side % size == 0:
+        return x.average(size)
+    x = channels_last(x)
+    first = _first_axis(x)
+
+    def pool(data: Array) -> Array:
+        sides = [(n // size, size) for n in data.shape[first : first + 2]]
+        windows = data.reshape(*data.shape[:first], *sides[0], *sides[1], *data.shape[first + 2 :])
+        return windows.mean((first + 1, first + 3))
+
+    return jax.tree.map(pool, x)
+
+
+def max_pool(x: Maps, *, size: int, stride: int, ceil: bool = False) -> ChannelsLast:
     """The largest of each size x size window, `stride` apart.
 
     With `ceil` a last window that reaches over the edge counts too, as in the source of 2012
     (layer.py, PoolLayerParser); else it is left out. The gradient goes to the first of equal
     maxima, by rows.
     """
-    over = [(size - n) % stride if ceil else 0 for n in x.shape[1:3]]
-    if any(over):
-        padding = ((0, 0), (0, over[0]), (0, over[1]), (0, 0))
-        x = jnp.pad(x, padding, constant_values=-jnp.inf)
-    return _max_pool(x, size, stride)
+    x = channels_last(x)
+    rows = _first_axis(x)
+
+    def pool(data: Array) -> Array:
+        # Columns first: of equal maxima the rows then choose the first, and it its first column.
+        for axis in (rows + 1, rows):
+            data = _line_max(_whole(data, axis, size, stride) if ceil else data, axis, size, stride)
+        return data
+
+    return jax.tree.map(pool, x)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _max_pool(x: Array, size: int, stride: int) -> Array:
-    """The maximum of size * size strided slices: XLA's own form has a slow, atomic gradient."""
-    return reduce(jnp.maximum, _slices(x, size, stride))
+def _first_axis(x: ChannelsLast) -> int:
+    """Of the rows; the columns' is the next."""
+    return 0 if isinstance(x, HWNC) else 1
 
 
-def _slices(x: Array, size: int, stride: int) -> list[Array]:
-    """Entry (i, j) of every window, for each i and j."""
-    height, width = ((n - size) // stride * stride + 1 for n in x.shape[1:3])
-    return [
-        x[:, i : i + height : stride, j : j + width : stride]
-        for i in range(size)
-        for j in range(size)
-    ]
+def _whole(x: Array, axis: int, size: int, stride: int) -> Array:
+    """Made so long that no window reaches over the edge."""
+    over = (size - x.shape[axis]) % stride
+    padding = [(0, over if i == axis else 0) for i in range(x.ndim)]
+    return jnp.pad(x, padding, constant_values=-jnp.inf) if over else x
 
 
-def _forward(x: Array, size: int, stride: int) -> tuple[Array, tuple[Array, Array]]:
-    y = _max_pool(x, size, stride)
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _line_max(x: Array, axis: int, size: int, stride: int) -> Array:
+    """The largest of `size` neighbours along an axis: XLA's own gradient is slow, and atomic."""
+    first, *others = _slices(x, axis, size, stride)
+    for part in others:
+        first = jnp.maximum(first, part)
+    return first
+
+
+def _slices(x: Array, axis: int, size: int, stride: int) -> list[Array]:
+    """Entry i of every window, for each i."""
+    end = (x.shape[axis] - size) // stride * stride + 1
+    return [jax.lax.slice_in_dim(x, i, i + end, stride, axis) for i in range(size)]
+
+
+def _forward(x: Array, axis: int, size: int, stride: int) -> tuple[Array, tuple[Array, Array]]:
+    y = _line_max(x, axis, size, stride)
     return y, (x, y)
 
 
-def _backward(size: int, stride: int, saved: tuple[Array, Array], g: Array) -> tuple[Array]:
+def _backward(
+    axis: int, size: int, stride: int, saved: tuple[Array, Array], g: Array
+) -> tuple[Array]:
     x, y = saved
+    windows, length = y.shape[axis], x.shape[axis]
     free = jnp.ones_like(y, bool)
-    total = jnp.zeros_like(x)
-    for n, part in enumerate(_slices(x, size, stride)):
+    # Entry i of window n lies in x at stride * (n + i // stride) + i % stride.
+    shifts = -(-size // stride)
+    blocks = max(windows + shifts - 1, -(-length // stride))
+    sums = [jnp.zeros((*y.shape[:axis], blocks, *y.shape[axis + 1 :]), g.dtype)] * stride
+    for i, part in enumerate(_slices(x, axis, size, stride)):
         hit = free & (part == y)
         free &= ~hit
-        total += _spread(jnp.where(hit, g, 0), n // size, n % size, stride, x.shape)
-    return (total,)
+        shift = i // stride
+        padding = [(0, 0)] * x.ndim
+        padding[axis] = (shift, blocks - windows - shift)
+        sums[i % stride] += jnp.pad(jnp.where(hit, g, 0), padding)
+    total = jnp.stack(sums, axis + 1).reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
+    return (jax.lax.slice_in_dim(total, 0, length, axis=axis),)
 
 
-def _spread(g: Array, i: int, j: int, stride: int, shape: tuple[int, ...]) -> Array:
-    """The transpose of a strided slice from (i, j)."""
-    height, width = ((n - 1) * stride + 1 for n in g.shape[1:3])
-    padding = [
-        (0, 0, 0),
-        (i, shape[1] - i - height, stride - 1),
-        (j, shape[2] - j - width, stride - 1),
-        (0, 0, 0),
-    ]
-    return jax.lax.pad(g, jnp.zeros((), g.dtype), padding)
-
-
-_max_pool.defvjp(_forward, _backward)
+_line_max.defvjp(_forward, _backward)

@@ -1,0 +1,167 @@
+"""Convolution with fewer multiplications (Winograd 1980; Lavin and Gray, arXiv:1509.09308).
+
+A tile of m x m outputs comes of n x n inputs, n = m + k - 1, and a k x k kernel as a product of
+polynomials does: both are taken at n points in each direction, multiplied there (n^2 products
+instead of m^2 k^2), and the outputs are read off: Y = A^T [(G g G^T) * (B^T d B)] A. Over the
+channels that is a matrix product for each pair of points. Tiles, padding and the cut at the edge
+are in B here, so that both steps of B^T d B are matrix products too.
+"""
+
+from fractions import Fraction
+from functools import cache
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+
+# The largest tile by kernel size: one more and float32 is off by 1e-5 of the largest output.
+LARGEST_TILE = {1: 1, 2: 4, 3: 4, 4: 3, 5: 4}
+# 0, infinity (always the last) and these, small and balanced: what keeps the rounding small.
+POINTS = tuple(Fraction(p) for p in ("0", "1", "-1", "1/2", "-2", "2", "-1/2"))
+
+
+class HWNC(flax.struct.PyTreeNode):
+    """Maps [b, h, w, c] as [h, w, b, c].
+
+    Neighbours in a map are then whole blocks of memory apart, so that tiles, windows and their
+    gradients are sums of blocks.
+    """
+
+    data: Any
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of the maps: b, h, w, c."""
+        height, width, batch, channels = self.data.shape
+        return batch, height, width, channels
+
+    def nhwc(self) -> Array:
+        """The maps as an array [b, h, w, c]."""
+        return self.data.transpose(2, 0, 1, 3)
+
+
+def conv_winograd(
+    x: Float[Array, "b h w c"] | HWNC,
+    kernel: Float[Array, "k k c f"],
+    stride: int,
+    padding: Padding,
+) -> HWNC:
+    """A convolution (cross-correlation), computed in float32.
+
+    A stride becomes 1 by folding stride x stride blocks into channels; then the kernel's side must
+    be at most 5.
+    """
+    if stride > 1:
+        x, kernel, padding = (*_fold(x, kernel, stride, padding), ((0, 0), (0, 0)))
+    data = x.data if isinstance(x, HWNC) else x.transpose(1, 2, 0, 3)
+    dtype, batch = data.dtype, data.shape[2]
+    size, _, channels, filters = kernel.shape
+    outputs = [n + sum(more) - size + 1 for n, more in zip(data.shape[:2], padding, strict=True)]
+    rows, columns = (
+        _transform(n, size, before, out)
+        for n, (before, _), out in zip(data.shape[:2], padding, outputs, strict=True)
+    )
+    data, kernel = data.astype(jnp.float32), kernel.astype(jnp.float32)
+    at_points = jnp.dot(rows.inputs, data.reshape(len(data), -1))
+    # One small product for each row: as a single product XLA would transpose the whole twice.
+    each = jnp.broadcast_to(columns.inputs, (len(at_points), *columns.inputs.shape))
+    at_points = each @ at_points.reshape(len(at_points), data.shape[1], -1)
+    at_points = at_points.reshape(rows.n, rows.tiles, columns.n, columns.tiles, batch, channels)
+    at_points = at_points.transpose(0, 2, 1, 3, 4, 5).reshape(rows.n * columns.n, -1, channels)
+    weights = jnp.dot(np.kron(rows.kernel, columns.kernel), kernel.reshape(size * size, -1))
+    out = at_points @ weights.reshape(-1, channels, filters)
+    out = jnp.dot(np.kron(rows.outputs, columns.outputs), out.reshape(len(out), -1))
+    out = out.reshape(rows.m, columns.m, rows.tiles, columns.tiles, batch, filters)
+    out = out.transpose(2, 0, 3, 1, 4, 5)
+    out = out.reshape(rows.tiles * rows.m, columns.tiles * columns.m, batch, filters)
+    return HWNC(out[: outputs[0], : outputs[1]].astype(dtype))
+
+
+class _Transform(NamedTuple):
+    """The three matrices for one direction."""
+
+    m: int
+    n: int
+    tiles: int
+    inputs: np.ndarray  # [n * tiles, side]: B^T at every tile
+    kernel: np.ndarray  # [n, k]: G
+    outputs: np.ndarray  # [m, n]: A^T
+
+
+@cache
+def _transform(side: int, size: int, before: int, outputs: int) -> _Transform:
+    """The tile with the fewest products for a side, and `before` zeros before it."""
+    m = min(range(1, LARGEST_TILE[size] + 1), key=lambda m: (-(-outputs // m) * (m + size - 1), m))
+    n, tiles = m + size - 1, -(-outputs // m)
+    out, kernel, tile = _toom_cook(m, size)
+    inputs = np.zeros((n, tiles, side))
+    for t in range(tiles):
+        for i in range(n):
+            if 0 <= (at := t * m + i - before) < side:
+                inputs[:, t, at] = tile[:, i]
+    matrices = (inputs.reshape(n * tiles, side), kernel, out)
+    return _Transform(m, n, tiles, *(a.astype(np.float32) for a in matrices))
+
+
+def _toom_cook(m: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A^T [m, n], G [n, k] and B^T [n, n].
+
+    The product of polynomials with m and k coefficients is found from its values at n points, by
+    the inverse of their Vandermonde matrix; its transpose is the correlation of n numbers with k.
+    """
+    n = m + k - 1
+    inverse = _inverse(_vandermonde(n, n))
+    outputs, kernel = _vandermonde(n, m).T, _vandermonde(n, k)
+    # A row of B^T may be divided by what a row of G is multiplied by.
+    scale = abs(inverse).max(0)
+    kernel, tile = kernel * scale[:, None], (inverse / scale).T
+    return outputs.astype(float), kernel.astype(float), tile.astype(float)
+
+
+def _vandermonde(n: int, terms: int) -> np.ndarray:
+    """Powers of the points; the last point, infinity, sees the highest power alone."""
+    finite = [[point**i for i in range(terms)] for point in POINTS[: n - 1]]
+    return np.array([*finite, [Fraction(i == terms - 1) for i in range(terms)]])
+
+
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+    """Of a matrix of fractions, exactly."""
+    n = len(matrix)
+    both = np.concatenate([matrix, [[Fraction(i == j) for j in range(n)] for i in range(n)]], 1)
+    for i in range(n):
+        pivot = next(j for j in range(i, n) if both[j, i] != 0)
+        both[[i, pivot]] = both[[pivot, i]]
+        both[i] /= both[i, i]
+        for j in range(n):
+            if j != i:
+                both[j] -= both[j, i] * both[i]
+    return both[:, n:]
+
+
+def _fold(
+    x: Float[Array, "b h w c"] | HWNC, kernel: Array, stride: int, padding: Padding
+) -> tuple[HWNC, Array]:
+    """Image and kernel with stride x stride blocks as channels: the same convolution, stride 1."""
+    x = x.nhwc() if isinstance(x, HWNC) else x
+    size, _, channels, filters = kernel.shape
+    steps = -(-size // stride)  # the kernel's side in blocks
+    blocks = [
+        (n + sum(more) - size) // stride + steps
+        for n, more in zip(x.shape[1:3], padding, strict=True)
+    ]
+    ends = [
+        (before, max(n * stride - side - before, 0))
+        for n, side, (before, _) in zip(blocks, x.shape[1:3], padding, strict=True)
+    ]
+    x = jnp.pad(x, ((0, 0), *ends, (0, 0)))[:, : blocks[0] * stride, : blocks[1] * stride]
+    x = x.reshape(len(x), blocks[0], stride, blocks[1], stride, channels)
+    x = x.transpose(1, 3, 0, 2, 4, 5).reshape(*blocks, len(x), stride * stride * channels)
+    free = steps * stride - size
+    kernel = jnp.pad(kernel, ((0, free), (0, free), (0, 0), (0, 0)))
+    kernel = kernel.reshape(steps, stride, steps, stride, channels, filters)
+    kernel = kernel.transpose(0, 2, 1, 3, 4, 5)
+    return HWNC(x), kernel.reshape(steps, steps, stride * stride * channels, filters)
