@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lenet_alexnet import ops
 from lenet_alexnet.models import create_model, features
 from lenet_alexnet.models.layers_alexnet import Dropout
 from tests.naive_alexnet import naive_conv, naive_net, random_params
@@ -152,7 +153,7 @@ def test_batch_norm_takes_the_batch_in_training_and_the_averages_in_testing(rng)
         return state
 
     state = train(start)
-    normed = np.concatenate(state["intermediates"]["bn1"]["__call__"][0], -1)
+    normed = np.concatenate([ops.nhwc(y) for y in state["intermediates"]["bn1"]["__call__"][0]], -1)
     np.testing.assert_allclose(normed.mean((0, 1, 2)), 0, atol=1e-4)
     np.testing.assert_allclose(normed.std((0, 1, 2)), 1, rtol=0.02)
 

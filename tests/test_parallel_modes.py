@@ -55,9 +55,9 @@ def test_alexnet_gives_the_parameters_of_one_device_in_every_mode(
         tuple(s) for kind, many in exchanges if kind == "reduce-scatter" for s in many
     )
     if mode == "tower":
-        # conv3's input, fc6's and fc7's, and their gradients; fc8's sums.
-        assert gathered == [(batch, 1, 1, 256), (batch, 3, 3, 256), (batch, 64)]
-        assert scattered == [(batch, 1, 1, 128), (batch, 3, 3, 128), (batch, 32)]
+        # conv3's input, fc6's and fc7's, and their gradients; fc8's sums. Maps are [h, w, b, c].
+        assert gathered == [(1, 1, batch, 256), (3, 3, batch, 256), (batch, 64)]
+        assert scattered == [(1, 1, batch, 128), (3, 3, batch, 128), (batch, 32)]
         assert report["param_bytes_here"] < 0.51 * report["param_bytes"]
         assert [(batch, 8)] in [[tuple(s) for s in many] for _, many in exchanges]
         if devices == 2:

@@ -16,6 +16,7 @@ from lenet_alexnet.models.cifar import ConvNet
 from lenet_alexnet.models.lenet import ACTIVATIONS, LeNet5
 from lenet_alexnet.models.lenet_1998 import LeNet1, LeNet5_1998, Network1998
 from lenet_alexnet.models.mlp import MLP1998
+from lenet_alexnet.ops import CONV_FORMS
 
 __all__ = ["MODELS", "Network1998", "create_model", "features", "published"]
 
@@ -34,6 +35,7 @@ CHOICES: dict[str, Collection[str]] = {
     "lrn_place": ("after_relu", "first_before_relu", "after_pool"),
     "pool": ("3/2", "2/2"),
     "pooling": ("average", "2/2", "3/2"),
+    "conv_form": CONV_FORMS,
     "dropout_form": ("mask", "inverted"),
     "dropout_place": ("after", "before"),
 }
@@ -125,7 +127,7 @@ def features(
     return {name: _together(value) for name, value in outputs.items()}
 
 
-def _together(value: ops.Maps | list[ops.Maps]) -> jax.Array:
-    """The towers' maps in one array, in the usual order."""
+def _together(value: Any) -> jax.Array:
+    """The towers' maps or units in one array, maps in the usual order."""
     towers = value if isinstance(value, list) else [value]
     return jnp.concatenate([ops.nhwc(x) for x in towers], axis=-1)

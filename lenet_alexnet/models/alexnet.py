@@ -13,7 +13,7 @@ from lenet_alexnet.errors import UsageError
 from lenet_alexnet.models import layers_alexnet as layers
 from lenet_alexnet.models.axes import Axes, TowerMaps, Towers
 from lenet_alexnet.models.lenet import ACTIVATIONS, Activation
-from lenet_alexnet.ops import Maps
+from lenet_alexnet.ops import ConvForm, Maps
 
 Part = Literal["all", "convolutions", "dense"]
 LRN = {  # k, alpha on the sum of squares, beta (size 5 in all of them)
@@ -28,6 +28,7 @@ class AlexNet(nn.Module):
 
     The defaults are the paper's net; `alexnet_variants.py` has the others. Widths are those of all
     towers together; `stds` and `biases` are the initial values of conv1 .. conv5, fc6, fc7, fc8.
+    `conv_form` forces a form of the convolutions (`ops.conv2d`).
     """
 
     num_classes: int = 1000
@@ -49,6 +50,7 @@ class AlexNet(nn.Module):
     dropout_place: Literal["after", "before"] = "after"
     stds: tuple[float | None, ...] = (0.01,) * 8
     biases: tuple[float, ...] = (0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0)
+    conv_form: ConvForm = "auto"
     axes: Axes = Axes()
     dtype: Any = jnp.float32
 
@@ -177,7 +179,7 @@ class AlexNet(nn.Module):
         maps = layers.Conv(
             width, kernel, self.towers, std, None if self.batch_norm else bias,
             act if relu and not self.batch_norm else layers.identity, stride,
-            ((before, after), (before, after)), self.axes, self.dtype, name=f"conv{n}",
+            ((before, after), (before, after)), self.conv_form, self.axes, self.dtype, name=f"conv{n}",
         )(x)  # fmt: skip
         if self.batch_norm:
             maps = jax.tree.map(act, layers.BatchNorm(self.axes, name=f"bn{n}")(maps))

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from lenet_alexnet.ops import ChannelsLast
 
-Towers = list[Float[Array, "b n"]]  # units
+Towers = list[Float[Array, "_ _"]]  # units
 TowerMaps = list[ChannelsLast]
 Held = TypeVar("Held", Array, ChannelsLast)
 

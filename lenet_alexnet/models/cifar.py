@@ -14,7 +14,7 @@ from lenet_alexnet import ops
 from lenet_alexnet.models import layers_alexnet as layers
 from lenet_alexnet.models.axes import TowerMaps
 from lenet_alexnet.models.lenet import ACTIVATIONS, Activation
-from lenet_alexnet.ops import ChannelsLast
+from lenet_alexnet.ops import ChannelsLast, ConvForm
 
 
 class AveragePool(layers.Plain):
@@ -40,6 +40,7 @@ class ConvNet(nn.Module):
         k = 2, 5 maps, beta = 0.75, for inputs on the scale 0..255); 0: none.
       dropout: of the hidden layer's units, or without one of the softmax layer's inputs.
       output_std: of the softmax layer's initial weights; None: as in the other layers.
+      conv_form: forces a form of the convolutions (`ops.conv2d`).
     """
 
     num_classes: int = 10
@@ -53,6 +54,7 @@ class ConvNet(nn.Module):
     response_norm: float = 0.0
     dropout: float | Array = 0.0
     output_std: float | None = None
+    conv_form: ConvForm = "auto"
     dtype: Any = jnp.float32
 
     @property
@@ -68,7 +70,7 @@ class ConvNet(nn.Module):
         for n, width in enumerate(self.widths, 1):  # conv1: 24x24x8, conv2: 12x12x16, conv3: 6x6x32
             maps = layers.Conv(
                 width, self.kernel_size, 1, None, 0.0, squash, padding=((pad, pad), (pad, pad)),
-                dtype=self.dtype, name=f"conv{n}",
+                form=self.conv_form, dtype=self.dtype, name=f"conv{n}",
             )(maps)  # fmt: skip
             if n <= 2 and self.response_norm:
                 maps = layers.ResponseNorm(alpha=self.response_norm, name=f"norm{n}")(maps)

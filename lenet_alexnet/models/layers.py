@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lenet_alexnet import ops
-from lenet_alexnet.ops import Maps
+from lenet_alexnet.ops import ConvForm, Maps
 
 Initializer = Callable[..., Array]
 Activation = Callable[[Array], Array]
@@ -37,6 +37,7 @@ class Conv(nn.Module):
     activation: Activation = identity
     kernel_init: Initializer = nn.initializers.lecun_normal()
     bias_init: Initializer = nn.initializers.zeros
+    form: ConvForm = "auto"
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -46,7 +47,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
         x, kernel, bias = jax.tree.map(lambda a: a.astype(self.dtype), (x, kernel, bias))
-        return ops.conv_bias(x, kernel, bias, self.activation)
+        return ops.conv_bias(x, kernel, bias, self.activation, self.form)
 
     def connections(self, output_shape: Shape) -> int:
         """Inputs of every unit and its bias."""

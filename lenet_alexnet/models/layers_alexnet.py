@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from lenet_alexnet import ops
 from lenet_alexnet.models.axes import Axes, TowerMaps, Towers
 from lenet_alexnet.models.layers import Activation, Shape, identity
-from lenet_alexnet.ops import ChannelsLast, Maps
+from lenet_alexnet.ops import ChannelsLast, ConvForm, Maps
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -34,6 +34,7 @@ class Conv(nn.Module):
     activation: Activation = identity
     stride: int = 1
     padding: Padding = ((0, 0), (0, 0))
+    form: ConvForm = "auto"
     axes: Axes = Axes()
     dtype: Any = jnp.float32
 
@@ -41,15 +42,15 @@ class Conv(nn.Module):
     def __call__(self, x: TowerMaps | Maps) -> TowerMaps:
         """Convolves, adds the bias, squashes."""
         local, size = self.axes.local(self.towers), self.kernel_size
-        own = x if isinstance(x, list) else None
-        shape = (size, size, (own[0] if own else x).shape[-1], self.features // self.towers)
+        channels = x[0].shape[-1] if isinstance(x, list) else x.shape[-1]
+        shape = (size, size, channels, self.features // self.towers)
         kernel = self.param("kernel", normal(self.std), (local, *shape), jnp.float32)
         bias = None
         if self.bias is not None:
             bias = self.param("bias", nn.initializers.constant(self.bias), (local, shape[-1]))
-        if own:
+        if isinstance(x, list):
             return [self._convolve(y, kernel[t], None if bias is None else bias[t])
-                    for t, y in enumerate(own)]  # fmt: skip
+                    for t, y in enumerate(x)]  # fmt: skip
         # All towers see the same maps: one convolution, its maps handed out afterwards.
         filters = jnp.moveaxis(kernel, 0, -2).reshape(*shape[:-1], -1)
         return split(self._convolve(x, filters, None if bias is None else bias.reshape(-1)), local)
@@ -58,7 +59,13 @@ class Conv(nn.Module):
         x, kernel, bias = jax.tree.map(lambda a: a.astype(self.dtype), (x, kernel, bias))
         return ops.channels_last(
             ops.conv_bias(
-                x, kernel, bias, self.activation, stride=self.stride, padding=self.padding
+                x,
+                kernel,
+                bias,
+                self.activation,
+                self.form,
+                stride=self.stride,
+                padding=self.padding,
             )
         )
 

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from lenet_alexnet import ops
 from lenet_alexnet.models.layers import AveragePool, Conv, Dense, scaled_tanh
+from lenet_alexnet.ops import ConvForm
 
 Activation = Literal["sigmoid", "tanh", "scaled_tanh", "relu"]
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -25,10 +26,14 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 class LeNet5(nn.Module):
-    """C1 6@5x5, S2, C3 16@5x5, S4, C5 120, F6 84, output: 61,706 parameters for 10 classes."""
+    """C1 6@5x5, S2, C3 16@5x5, S4, C5 120, F6 84, output: 61,706 parameters for 10 classes.
+
+    `conv_form` forces a form of the convolutions (`ops.conv2d`).
+    """
 
     num_classes: int = 10
     activation: Activation = "tanh"
+    conv_form: ConvForm = "auto"
     dtype: Any = jnp.float32
 
     input_shape = (32, 32, 1)
@@ -37,9 +42,11 @@ class LeNet5(nn.Module):
     def __call__(self, x: Float[Array, "b 32 32 1"]) -> Float[Array, "b classes"]:
         """Logits of normalised images; the 28x28 digits are padded by 2 beforehand."""
         squash, dtype = ACTIVATIONS[self.activation], self.dtype
-        maps = Conv(6, 5, squash, dtype=dtype, name="C1")(x)  # C1: 28x28x6
+        maps = Conv(6, 5, squash, form=self.conv_form, dtype=dtype, name="C1")(x)  # C1: 28x28x6
         maps = AveragePool(name="S2")(maps)  # S2: 14x14x6
-        maps = Conv(16, 5, squash, dtype=dtype, name="C3")(maps)  # C3: 10x10x16
+        maps = Conv(16, 5, squash, form=self.conv_form, dtype=dtype, name="C3")(
+            maps
+        )  # C3: 10x10x16
         maps = AveragePool(name="S4")(maps)  # S4: 5x5x16
         x = ops.nhwc(maps).reshape(len(x), -1)
         x = Dense(120, squash, dtype=dtype, name="C5")(x)  # C5: 120

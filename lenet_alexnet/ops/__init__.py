@@ -1,6 +1,6 @@
 """Operations with more than one form: the plain XLA form and one that is fast on a backend."""
 
-from lenet_alexnet.ops.conv import conv2d, conv_bias
+from lenet_alexnet.ops.conv import CONV_FORMS, ConvForm, conv2d, conv_bias
 from lenet_alexnet.ops.dense import dense
 from lenet_alexnet.ops.folded import Folded
 from lenet_alexnet.ops.norm import response_norm, spatial_response_norm
@@ -9,8 +9,10 @@ from lenet_alexnet.ops.pool import average_pool, max_pool
 from lenet_alexnet.ops.winograd import HWNC
 
 __all__ = [
+    "CONV_FORMS",
     "HWNC",
     "ChannelsLast",
+    "ConvForm",
     "Folded",
     "Maps",
     "average_pool",

@@ -1,7 +1,7 @@
 """Convolution, in the forms that are fast somewhere."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 from jaxtyping import Array, Float
@@ -11,6 +11,7 @@ from lenet_alexnet.ops.orders import Maps, nhwc
 from lenet_alexnet.ops.winograd import HWNC, LARGEST_TILE, Padding, conv_winograd
 
 ConvForm = Literal["auto", "plain", "block", "winograd"]
+CONV_FORMS: tuple[ConvForm, ...] = get_args(ConvForm)
 NONE: Padding = ((0, 0), (0, 0))
 
 
@@ -27,10 +28,12 @@ def conv2d(
     `padding` is the zeros added at the (top, bottom) and (left, right). `auto` takes `plain`, but
     on CPU, where XLA's convolutions are slow inside a loop, matrix products: `block` for kernels
     with few channels, stride 1 and no padding, else `winograd` for sides up to 5 (times the
-    stride).
+    stride). A form that cannot have this convolution leaves it to `plain`.
     """
     if form == "auto":
         form = _fastest(kernel, stride, padding)
+    if not _fits(form, kernel, stride, padding):
+        form = "plain"
     if form == "block":
         return conv_folded(x if isinstance(x, Folded) else nhwc(x), kernel)
     if form == "winograd":
@@ -43,12 +46,13 @@ def conv_bias(
     kernel: Float[Array, "k k c f"],
     bias: Float[Array, " f"] | None,
     activation: Callable[[Array], Array],
+    form: ConvForm = "auto",
     *,
     stride: int = 1,
     padding: Padding = NONE,
 ) -> Maps:
     """A convolution, the bias and the squashing, as one layer."""
-    out = conv2d(x, kernel, stride=stride, padding=padding)
+    out = conv2d(x, kernel, form, stride=stride, padding=padding)
     if bias is not None:
         out = out.add(bias) if isinstance(out, Folded) else jax.tree.map(lambda a: a + bias, out)
     return jax.tree.map(activation, out)
@@ -57,10 +61,14 @@ def conv_bias(
 def _fastest(kernel: Array, stride: int, padding: Padding) -> ConvForm:
     if jax.default_backend() != "cpu":
         return "plain"
-    simple = stride == 1 and padding == NONE
-    if simple and kernel.shape[2] <= 16 and kernel.shape[3] <= 32:
-        return "block"
-    return "winograd" if -(-kernel.shape[0] // stride) in LARGEST_TILE else "plain"
+    few = kernel.shape[2] <= 16 and kernel.shape[3] <= 32
+    return "block" if few and _fits("block", kernel, stride, padding) else "winograd"
+
+
+def _fits(form: ConvForm, kernel: Array, stride: int, padding: Padding) -> bool:
+    if form == "block":
+        return stride == 1 and padding == NONE
+    return form == "plain" or -(-kernel.shape[0] // stride) in LARGEST_TILE
 
 
 def _conv_plain(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
