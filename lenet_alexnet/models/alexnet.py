@@ -179,7 +179,8 @@ class AlexNet(nn.Module):
         maps = layers.Conv(
             width, kernel, self.towers, std, None if self.batch_norm else bias,
             act if relu and not self.batch_norm else layers.identity, stride,
-            ((before, after), (before, after)), self.conv_form, self.axes, self.dtype, name=f"conv{n}",
+            ((before, after), (before, after)), self.conv_form, self.axes, self.dtype,
+            name=f"conv{n}",
         )(x)  # fmt: skip
         if self.batch_norm:
             maps = jax.tree.map(act, layers.BatchNorm(self.axes, name=f"bn{n}")(maps))
