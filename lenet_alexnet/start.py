@@ -141,6 +141,13 @@ def imagine(devices: int) -> None:
     os.environ["XLA_FLAGS"] = flags.strip()
 
 
+def own_cores() -> list[int]:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 def quieten() -> None:
     """Keeps XLA's own log off the screen; must come before JAX is imported."""
     # A program from the cache makes XLA complain on CPU of features that are its own tuning flags,
@@ -167,7 +174,8 @@ def set_up(*, deterministic: bool = False) -> None:
             raise UsageError(f"too late for --deterministic: set XLA_FLAGS={DETERMINISTIC} before")
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    folder = Path(cache).expanduser() / "lenet_alexnet" / "xla"
+    # A program compiled for one core runs on one, and JAX does not tell the two apart.
+    folder = Path(cache).expanduser() / "lenet_alexnet" / f"xla_{len(own_cores())}_cores"
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

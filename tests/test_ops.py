@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -138,27 +140,88 @@ ALEXNET = [
     (67, 3, 8, 11, 4, ((0, 0), (0, 0))),
     (64, 3, 8, 11, 4, ((0, 3), (0, 3))),
     (30, 3, 4, 11, 4, ((2, 2), (2, 2))),
-    (9, 6, 8, 5, 1, ((2, 2), (2, 2))),
+    (27, 48, 128, 5, 1, ((2, 2), (2, 2))),
+    (13, 256, 192, 3, 1, ((1, 1), (1, 1))),
     (7, 20, 33, 3, 1, ((1, 1), (1, 1))),
+    (10, 5, 7, 4, 1, ((0, 2), (1, 1))),
     (6, 2, 3, 2, 3, ((0, 0), (1, 0))),
+    (6, 2, 3, 1, 1, ((0, 0), (0, 0))),
 ]
 
 
 @pytest.mark.parametrize(("side", "channels", "filters", "size", "stride", "padding"), ALEXNET)
 def test_winograd_form_equals_plain_form(rng, side, channels, filters, size, stride, padding):
+    """Within 1e-5 of the largest, values and gradients."""
     x, kernel = numbers(rng, 2, side, side, channels), numbers(rng, size, size, channels, filters)
 
     def value_and_gradients(form):
-        def value(x, kernel):
-            out = ops.nhwc(ops.conv2d(x, kernel, form, stride=stride, padding=padding))
-            return jnp.mean(jnp.sin(out / size)), out
+        def conv(x, kernel):
+            return ops.nhwc(ops.conv2d(x, kernel, form, stride=stride, padding=padding))
 
-        (_, out), gradients = jax.value_and_grad(value, (0, 1), has_aux=True)(x, kernel)
-        return out, gradients
+        out, gradients = jax.vjp(conv, x, kernel)
+        return out, gradients(jax.random.normal(jax.random.key(0), out.shape))
 
     run = jax.jit(value_and_gradients, static_argnums=0)
     for a, b in zip(jax.tree.leaves(run("winograd")), jax.tree.leaves(run("plain")), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * float(jnp.abs(b).max()))
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * float(jnp.abs(b).max()))
+
+
+def test_winograd_form_under_vmap(rng):
+    x, kernels = numbers(rng, 3, 2, 9, 9, 4), numbers(rng, 3, 3, 3, 4, 5)
+    together = jax.jit(jax.vmap(lambda x, k: ops.nhwc(ops.conv2d(x, k, "winograd"))))(x, kernels)
+    alone = jnp.stack([ops.conv2d(a, k, "plain") for a, k in zip(x, kernels, strict=True)])
+    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_a_form_that_cannot_have_a_convolution_leaves_it_to_the_plain_one(rng):
+    x, kernel = numbers(rng, 1, 9, 9, 2), numbers(rng, 6, 6, 2, 3)
+    padding = ((1, 0), (0, 0))
+    plain = ops.conv2d(x, kernel, "plain", padding=padding)
+    for form in ("block", "winograd"):
+        found = ops.conv2d(x, kernel, form, padding=padding)
+        np.testing.assert_array_equal(ops.nhwc(found), plain)
+
+
+def in_both_orders(layer, x):
+    """Its value and gradient for maps as [b, h, w, c] and as [h, w, b, c]."""
+    weight = jnp.cos(jnp.arange(x.size, dtype=jnp.float32)).reshape(x.shape)
+
+    def value(x, order):
+        out = layer(order(x))
+        assert type(out) is type(order(x)) or not isinstance(out, ops.HWNC)
+        out = ops.nhwc(out)
+        return jnp.vdot(out, weight[tuple(slice(n) for n in out.shape)]), out
+
+    orders = (lambda x: x), (lambda x: ops.HWNC(x.transpose(1, 2, 0, 3)))
+    return [jax.jit(jax.grad(partial(value, order=o), has_aux=True))(x) for o in orders]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        partial(ops.max_pool, size=3, stride=2),
+        partial(ops.max_pool, size=3, stride=2, ceil=True),
+        partial(ops.average_pool, size=2),
+        partial(ops.response_norm, size=5, k=2.0, alpha=0.1, beta=0.75),
+        partial(ops.spatial_response_norm, size=5, k=1.0, alpha=0.1, beta=0.75),
+    ],
+)
+def test_layers_are_the_same_in_both_orders_of_maps(rng, layer):
+    usual, inside = in_both_orders(layer, numbers(rng, 3, 8, 8, 6))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), usual, inside)
+
+
+def test_dense_towers_against_one_product_each(rng):
+    x, kernels, weight = numbers(rng, 3, 20), numbers(rng, 2, 20, 7), numbers(rng, 2, 3, 7)
+
+    def found(x, kernels):
+        return jnp.vdot(ops.dense(x, kernels), weight)
+
+    def expected(x, kernels):
+        return sum(jnp.vdot(x @ k, w) for k, w in zip(kernels, weight, strict=True))
+
+    a, b = (jax.jit(jax.value_and_grad(f, (0, 1)))(x, kernels) for f in (found, expected))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), a, b)
 
 
 def test_folded_maps_keep_the_order_of_a_plain_layer(rng):

@@ -101,7 +101,7 @@ def _set_up(wanted: Sequence[str], peer: str | None) -> None:
     if "sweep" in wanted:
         import jax
 
-        from lenet_alexnet.sweep.local import own_cores
+        from lenet_alexnet.start import own_cores
 
         with contextlib.suppress(RuntimeError):  # It has started: with the devices that it has.
             jax.config.update("jax_num_cpu_devices", len(own_cores()))

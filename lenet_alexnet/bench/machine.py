@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from lenet_alexnet import __version__, record
 from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.models import DTYPES
-from lenet_alexnet.sweep.local import own_cores
+from lenet_alexnet.start import own_cores
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
 

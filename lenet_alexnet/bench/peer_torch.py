@@ -14,7 +14,7 @@ from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.models.alexnet import LRN, AlexNet, sides
 from lenet_alexnet.models.lenet import LeNet5
-from lenet_alexnet.sweep.local import own_cores
+from lenet_alexnet.start import own_cores
 
 
 def create(model: LeNet5 | AlexNet) -> nn.Module:

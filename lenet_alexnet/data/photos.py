@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
 import sys
@@ -23,6 +22,7 @@ from lenet_alexnet.data import class_folders, photo_sources, shards, statistics
 from lenet_alexnet.data.photo_sources import Source
 from lenet_alexnet.data.records import PARTIAL
 from lenet_alexnet.errors import DataError, UsageError, nearest
+from lenet_alexnet.start import own_cores
 
 KINDS: dict[str, Callable[[str], Source]] = {
     "imagenet2012": photo_sources.imagenet2012,
@@ -81,7 +81,7 @@ def prepare(
         aside.write_text(json.dumps(plan))
         aside.replace(partial / PLAN)
         everything = [shard for split in work.values() for shard in split]
-        shards.write_all(everything, jobs or len(os.sched_getaffinity(0)))
+        shards.write_all(everything, jobs or len(own_cores()))
         _finish(partial, name, version, found, plan, work)
         partial.replace(folder)
         shutil.rmtree(folder / shards.PARTS)

@@ -5,7 +5,6 @@ Position is the step alone: batch s is what `data/order.py` says it is, as for d
 
 import bisect
 import itertools
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from jaxtyping import Int32, UInt8
 from lenet_alexnet.data import example, pixels, records
 from lenet_alexnet.data.order import Order
 from lenet_alexnet.errors import DataError, UsageError, nearest
+from lenet_alexnet.start import own_cores
 
 # Measured: neither reading ahead nor larger buffers help reading at random.
 OPTIONS, BUFFER = "readahead_buffer_size:0,max_parallelism:0", 32768
@@ -141,6 +141,6 @@ def batches(
         return photos.read(index)
 
     steps = grain.MapDataset.range(start_step, start_step + count).map(read)
-    threads = threads or (2 if photos.raw else len(os.sched_getaffinity(0)))
+    threads = threads or (2 if photos.raw else len(own_cores()))
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(threads, prefetch))
     return iter(steps.to_iter_dataset(options))

@@ -5,6 +5,7 @@ Departure: C3 sees all six maps of S2, S2 and S4 are plain averages, and the out
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -42,11 +43,10 @@ class LeNet5(nn.Module):
     def __call__(self, x: Float[Array, "b 32 32 1"]) -> Float[Array, "b classes"]:
         """Logits of normalised images; the 28x28 digits are padded by 2 beforehand."""
         squash, dtype = ACTIVATIONS[self.activation], self.dtype
-        maps = Conv(6, 5, squash, form=self.conv_form, dtype=dtype, name="C1")(x)  # C1: 28x28x6
+        conv = partial(Conv, kernel_size=5, activation=squash, form=self.conv_form, dtype=dtype)
+        maps = conv(6, name="C1")(x)  # C1: 28x28x6
         maps = AveragePool(name="S2")(maps)  # S2: 14x14x6
-        maps = Conv(16, 5, squash, form=self.conv_form, dtype=dtype, name="C3")(
-            maps
-        )  # C3: 10x10x16
+        maps = conv(16, name="C3")(maps)  # C3: 10x10x16
         maps = AveragePool(name="S4")(maps)  # S4: 5x5x16
         x = ops.nhwc(maps).reshape(len(x), -1)
         x = Dense(120, squash, dtype=dtype, name="C5")(x)  # C5: 120

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from lenet_alexnet.errors import Interrupted
+from lenet_alexnet.start import own_cores
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.trials import Sweep
 
@@ -20,13 +21,6 @@ class Share(NamedTuple):
 
     cores: frozenset[int]
     environment: dict[str, str]
-
-
-def own_cores() -> list[int]:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def shares(jobs: int) -> list[Share]:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lenet_alexnet.errors import Diverged, Interrupted, LenetAlexnetError
+from lenet_alexnet.start import own_cores
 from lenet_alexnet.sweep import trials as states
-from lenet_alexnet.sweep.local import own_cores
 from lenet_alexnet.sweep.trials import Sweep
 
 
