@@ -194,10 +194,12 @@ def test_the_first_signal_is_answered_and_the_second_exits_amid_a_long_call():
         assert process.wait(20) == 128 + INT
 
 
+# One write a line: unbuffered (PYTHONUNBUFFERED), print writes a line's end by
+# itself, and two processes' lines would mix.
 HOLD = (
     "import os, pathlib, sys, time; from lenet_alexnet import lock\n"
     "with lock.hold(pathlib.Path(sys.argv[1])):\n"
-    "    {}print(os.getpid(), flush=True)\n"
+    "    {}os.write(1, b'%d\\n' % os.getpid())\n"
     "    time.sleep(60)"
 )
 
