@@ -62,7 +62,7 @@ def conv_winograd(
     size, _, channels, filters = kernel.shape
     outputs = [n + sum(more) - size + 1 for n, more in zip(data.shape[:2], padding, strict=True)]
     rows, columns = (
-        _transform(n, size, before, out)
+        transform(n, size, before, out, LARGEST_TILE[size])
         for n, (before, _), out in zip(data.shape[:2], padding, outputs, strict=True)
     )
     data, kernel = data.astype(jnp.float32), kernel.astype(jnp.float32)
@@ -81,7 +81,7 @@ def conv_winograd(
     return HWNC(out[: outputs[0], : outputs[1]].astype(dtype))
 
 
-class _Transform(NamedTuple):
+class Transform(NamedTuple):
     """The three matrices for one direction."""
 
     m: int
@@ -93,9 +93,9 @@ class _Transform(NamedTuple):
 
 
 @cache
-def _transform(side: int, size: int, before: int, outputs: int) -> _Transform:
+def transform(side: int, size: int, before: int, outputs: int, largest: int) -> Transform:
     """The tile with the fewest products for a side, and `before` zeros before it."""
-    m = min(range(1, LARGEST_TILE[size] + 1), key=lambda m: (-(-outputs // m) * (m + size - 1), m))
+    m = min(range(1, largest + 1), key=lambda m: (-(-outputs // m) * (m + size - 1), m))
     n, tiles = m + size - 1, -(-outputs // m)
     out, kernel, tile = _toom_cook(m, size)
     inputs = np.zeros((n, tiles, side))
@@ -104,7 +104,7 @@ def _transform(side: int, size: int, before: int, outputs: int) -> _Transform:
             if 0 <= (at := t * m + i - before) < side:
                 inputs[:, t, at] = tile[:, i]
     matrices = (inputs.reshape(n * tiles, side), kernel, out)
-    return _Transform(m, n, tiles, *(a.astype(np.float32) for a in matrices))
+    return Transform(m, n, tiles, *(a.astype(np.float32) for a in matrices))
 
 
 def _toom_cook(m: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
