@@ -12,10 +12,13 @@ models/axes.py). Three modes:
   (`turns`) in as many parts as there are devices; `update_each_turn` moves fc6 to fc8 after each.
 """
 
-from typing import Any, cast
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding
@@ -30,6 +33,18 @@ from lenet_alexnet.models.axes import Axes
 MODES = ("dp", "tower", "owt")
 DENSE = ("fc6", "fc7")
 HEAD = (*DENSE, "fc8")
+SMALL = 1_000_000  # numbers
+
+
+ForwardTrain = Callable[..., tuple[Array, Any]]  # of variables, inputs, key: `step.forward_train`
+
+
+class Gradients(NamedTuple):
+    """Of some rows' losses, with the sums over them and new batch statistics."""
+
+    of_params: Any
+    seen: Any  # state.Seen
+    batch_stats: Any
 
 
 class Layout:
@@ -175,6 +190,36 @@ class Layout:
         )
         return run(variables, x)
 
+    def gradients(
+        self, compute: Callable[..., Gradients], model: nn.Module, variables: Any, x: Array,
+        labels: Int[Array, " b"], key: Key[Array, ""],
+    ) -> Gradients:  # fmt: skip
+        """What `compute` (forward_train, variables, x, labels, key) finds, of all rows.
+
+        Where only the batch is cut, each device computes that of its own rows, and all sums are
+        exchanged at once; else the network itself exchanges what it must.
+        """
+        if self.mesh.size == 1:
+            forward_train: ForwardTrain = partial(steps.forward_train, model)
+            return compute(forward_train, variables, x, labels, key)
+        if self.mode != "dp":
+            return compute(partial(self.forward_train, model), variables, x, labels, key)
+        inside, specs = self._inside(model, self.axes), self._variables(variables)
+
+        def local(variables: Any, x: Array, labels: Array, key: Array) -> Gradients:
+            forward_train = partial(steps.forward_train, inside)
+            found = compute(forward_train, _vary(variables, specs), x, labels, key)
+            of_params, seen = sum_at_once((found.of_params, found.seen), "data")
+            return Gradients(of_params, seen, found.batch_stats)
+
+        run = jax.shard_map(
+            local,
+            mesh=self.mesh,
+            in_specs=(specs, P("data"), P("data"), P()),
+            out_specs=Gradients(P(), P(), specs.get("batch_stats", {})),
+        )
+        return run(variables, x, labels, key)
+
     def forward_train(
         self, model: nn.Module, variables: Any, x: Array, key: Key[Array, ""], **options: Any
     ) -> tuple[Float[Array, "b k"], Any]:
@@ -235,6 +280,25 @@ def _check_mode(mode: str, model: nn.Module | None, devices: int) -> None:
     width = model.dense_width // model.towers
     if mode == "owt" and width % devices:
         raise UsageError(f"parallel.mode 'owt': {width} units are not cut evenly by {devices}")
+
+
+def sum_at_once(tree: Any, axis: str) -> Any:
+    """The sums over a mesh axis of what each device has, a small tree in a single exchange.
+
+    An exchange costs much the same for one number and for many thousands, and XLA for CPUs has one
+    for each array: for LeNet-5 they took longer than the rest of the step. Large arrays travel as
+    they are: they need not be copied.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    if sum(leaf.size for leaf in leaves) > SMALL:
+        return jax.lax.psum(tree, axis)
+    flat = jnp.concatenate([leaf.astype(jnp.float32).ravel() for leaf in leaves])
+    parts = jnp.split(jax.lax.psum(flat, axis), np.cumsum([leaf.size for leaf in leaves])[:-1])
+    shaped = [
+        part.reshape(leaf.shape).astype(leaf.dtype)
+        for part, leaf in zip(parts, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, shaped)
 
 
 def _vary(variables: Any, specs: Any) -> Any:

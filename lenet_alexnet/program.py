@@ -45,10 +45,7 @@ class Program:
         if optimizer.dense_tx is not None:
             update = make_turn_update(model, tx, optimizer.dense_tx, loss, layout)
         else:
-            update = make_update(
-                model, tx, loss,
-                accumulate=config.train.accumulate, forward_train=layout.forward_train,
-            )  # fmt: skip
+            update = make_update(model, tx, loss, accumulate=config.train.accumulate, layout=layout)
         train_step = steps.make_train_step(
             update, preprocess, variants=config.data.variants, average=average
         )

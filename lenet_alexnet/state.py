@@ -1,17 +1,43 @@
 """What a step changes: sums for the log, parameters, optimizer state."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from lenet_alexnet.data.augment import Preprocess
 
 NEVER = jnp.iinfo(jnp.int32).max
+
+
+class Seen(NamedTuple):
+    """Sums over some examples."""
+
+    loss: Float[Array, ""]
+    errors: Int[Array, ""]
+    top5_errors: Int[Array, ""]
+    examples: Int[Array, ""]
+
+    @classmethod
+    def of(
+        cls, losses: Float[Array, " b"], logits: Float[Array, "b k"], labels: Int[Array, " b"],
+        mask: Bool[Array, " b"] | None = None,
+    ) -> "Seen":  # fmt: skip
+        """Of a batch; `mask` says which rows are examples, by default all."""
+        mask = jnp.ones(len(losses), bool) if mask is None else mask
+        rank = jnp.sum(logits > jnp.take_along_axis(logits, labels[:, None], axis=-1), axis=-1)
+        # NaN compares as false everywhere: a broken output must not count as a hit.
+        rank = jnp.where(jnp.isfinite(logits).all(-1), rank, logits.shape[-1])
+        return cls(
+            loss=jnp.sum(losses, where=mask),
+            errors=jnp.sum((rank >= 1) & mask, dtype=jnp.int32),
+            top5_errors=jnp.sum((rank >= 5) & mask, dtype=jnp.int32),
+            examples=jnp.sum(mask, dtype=jnp.int32),
+        )
 
 
 class Metrics(flax.struct.PyTreeNode):
@@ -31,16 +57,13 @@ class Metrics(flax.struct.PyTreeNode):
         count = jnp.zeros((), jnp.int32)
         return cls(jnp.zeros(()), count, count, count, jnp.full((), NEVER, jnp.int32))
 
-    def add(self, losses: Array, logits: Array, labels: Array, mask: Array) -> "Metrics":
-        """With a batch added, of which `mask` says which rows are examples."""
-        rank = jnp.sum(logits > jnp.take_along_axis(logits, labels[:, None], axis=-1), axis=-1)
-        # NaN compares as false everywhere: a broken output must not count as a hit.
-        rank = jnp.where(jnp.isfinite(logits).all(-1), rank, logits.shape[-1])
+    def add(self, seen: Seen) -> "Metrics":
+        """With more examples."""
         return self.replace(
-            loss=self.loss + jnp.sum(losses, where=mask),
-            errors=self.errors + jnp.sum((rank >= 1) & mask, dtype=jnp.int32),
-            top5_errors=self.top5_errors + jnp.sum((rank >= 5) & mask, dtype=jnp.int32),
-            examples=self.examples + jnp.sum(mask, dtype=jnp.int32),
+            loss=self.loss + seen.loss,
+            errors=self.errors + seen.errors,
+            top5_errors=self.top5_errors + seen.top5_errors,
+            examples=self.examples + seen.examples,
         )
 
     def check(self, finite: Array, step: Array) -> "Metrics":

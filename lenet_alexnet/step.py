@@ -16,7 +16,7 @@ from lenet_alexnet.data.augment import Preprocess
 from lenet_alexnet.losses import Loss
 from lenet_alexnet.models.lenet_1998 import Network1998
 from lenet_alexnet.optimizers.sdlm import curvature, set_curvature
-from lenet_alexnet.state import Metrics, TrainState
+from lenet_alexnet.state import Metrics, Seen, TrainState
 
 
 def forward(model: nn.Module, variables: Any, x: Array) -> Float[Array, "b k"]:
@@ -65,8 +65,7 @@ class Moved(NamedTuple):
     params: Any
     opt_state: Any
     batch_stats: Any
-    losses: Float[Array, " b"]
-    logits: Float[Array, "b k"]
+    seen: Seen
 
 
 Update = Callable[[TrainState, Array, Array, Array], Moved]  # of state, inputs, labels, dropout key
@@ -104,14 +103,14 @@ def make_train_step(
             preprocess, images, index, key if size else distort_key, step=state.step, size=size
         )
         new = update(state, x, labels, dropout_key)
-        metrics = state.metrics.add(new.losses, new.logits, labels, jnp.ones(len(index), bool))
         return TrainState(
             step=state.step + 1,
             params=new.params,
             batch_stats=new.batch_stats,
             average=_move(state.average, new.params, average),
             opt_state=new.opt_state,
-            metrics=metrics.check(jnp.isfinite(new.losses).all(), state.step + 1),
+            # A sum is finite if all of it is.
+            metrics=state.metrics.add(new.seen).check(jnp.isfinite(new.seen.loss), state.step + 1),
         )
 
     return train_step
@@ -257,8 +256,8 @@ def make_evaluate(scores: Scores, loss: Loss, batch_size: int) -> Callable[..., 
         def body(i: Array, metrics: Metrics) -> Metrics:
             index = i * batch_size + jnp.arange(batch_size)
             batch = jnp.minimum(index, count - 1)
-            outputs = scores(variables, images[batch])
-            return metrics.add(loss(outputs, labels[batch]), outputs, labels[batch], index < count)
+            outputs, classes = scores(variables, images[batch]), labels[batch]
+            return metrics.add(Seen.of(loss(outputs, classes), outputs, classes, index < count))
 
         return jax.lax.fori_loop(0, -(-count // batch_size), body, metrics)
 

@@ -1,6 +1,7 @@
 """How a batch moves the parameters: at once, in parts, or the dense layers in turns."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -9,10 +10,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from lenet_alexnet import step as steps
 from lenet_alexnet.losses import Loss
-from lenet_alexnet.parallel import HEAD, Layout
-from lenet_alexnet.state import TrainState
+from lenet_alexnet.parallel import HEAD, ForwardTrain, Gradients, Layout
+from lenet_alexnet.state import Seen, TrainState
 from lenet_alexnet.step import Moved, Update
 
 
@@ -22,62 +22,66 @@ def make_update(
     loss: Loss,
     *,
     accumulate: int = 1,
-    forward_train: Callable[..., tuple[Array, Any]] = steps.forward_train,
+    layout: Layout | None = None,
 ) -> Update:
     """One step of the optimizer on the gradient of the batch's mean loss.
 
     Args:
       model, tx, loss: what is trained, and how.
       accumulate: parts that a batch is cut into, one after another, to save memory.
-      forward_train: the network's outputs; `Layout` has them over many devices.
+      layout: of the devices that share the batch; None: there is one.
     """
 
-    def gradients(state: TrainState, x: Array, target: Array, key: Array) -> tuple[Any, ...]:
-        def mean_loss(params: Any) -> tuple[Array, tuple[Array, Array, Any]]:
-            variables = {"params": params}
-            if state.batch_stats:
-                variables["batch_stats"] = state.batch_stats
-            logits, batch_stats = forward_train(model, variables, x, key)
-            losses = loss(logits, target)
-            return losses.mean(), (losses, logits, batch_stats)
-
-        return jax.grad(mean_loss, has_aux=True)(state.params)
+    layout = layout or Layout(devices=1)
 
     def update(state: TrainState, x: Array, labels: Array, key: Array) -> Moved:
-        if accumulate == 1:
-            grads, (losses, logits, batch_stats) = gradients(state, x, labels, key)
-        else:
-            grads, losses, logits, batch_stats = _in_parts(
-                gradients, state, x, labels, key, accumulate
-            )
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        def gradients(forward_train: ForwardTrain, variables: Any, *batch: Array) -> Gradients:
+            total = partial(_total, forward_train, loss, len(x))
+            return _in_parts(total, accumulate, variables, *batch)
+
+        variables = {"params": state.params}
+        if state.batch_stats:
+            variables["batch_stats"] = state.batch_stats
+        found = layout.gradients(gradients, model, variables, x, labels, key)
+        updates, opt_state = tx.update(found.of_params, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return Moved(params, opt_state, batch_stats, losses, logits)
+        return Moved(params, opt_state, found.batch_stats, found.seen)
 
     return update
 
 
+def _total(
+    forward_train: ForwardTrain, loss: Loss, batch_size: int, params: Any, rest: Any, x: Array,
+    labels: Array, key: Array,
+) -> tuple[Array, tuple[Seen, Any]]:  # fmt: skip
+    """The sum of the losses over `batch_size`: rows may be a part of a batch."""
+    logits, batch_stats = forward_train({"params": params, **rest}, x, key)
+    losses = loss(logits, labels)
+    return losses.sum() / batch_size, (Seen.of(losses, logits, labels), batch_stats)
+
+
 def _in_parts(
-    gradients: Callable[..., tuple[Any, ...]], state: TrainState, x: Array, labels: Array,
-    key: Array, count: int,
-) -> tuple[Any, Array, Array, Any]:  # fmt: skip
-    """The mean gradient of a batch from `count` parts of it, rows j, j + count, j + 2 count ..."""
+    total: Callable[..., Any], count: int, variables: Any, x: Array, labels: Array, key: Array
+) -> Gradients:
+    """From `count` parts of the rows, one after another: j, j + count, j + 2 count ..."""
+    gradient = jax.grad(total, has_aux=True)
+    params = variables["params"]
+    rest = {name: tree for name, tree in variables.items() if name != "params"}
+    if count == 1:
+        grads, (seen, batch_stats) = gradient(params, rest, x, labels, key)
+        return Gradients(grads, seen, batch_stats)
 
-    def part(carry: tuple[Any, Any], j: Array) -> tuple[tuple[Any, Any], tuple[Array, Array]]:
-        total, batch_stats = carry
-        here = state.replace(batch_stats=batch_stats)
-        found, (losses, logits, batch_stats) = gradients(
-            here, _every(x, count)[j], _every(labels, count)[j], jax.random.fold_in(key, j)
-        )
-        return (jax.tree.map(jnp.add, total, found), batch_stats), (losses, logits)
+    def part(carry: tuple[Any, Any], j: Array) -> tuple[tuple[Any, Any], None]:
+        sums, rest = carry
+        rows = _every(x, count)[j], _every(labels, count)[j]
+        grads, (seen, batch_stats) = gradient(params, rest, *rows, jax.random.fold_in(key, j))
+        rest = {"batch_stats": batch_stats} if batch_stats else {}
+        return (jax.tree.map(jnp.add, sums, (grads, seen)), rest), None
 
-    zero = jax.tree.map(jnp.zeros_like, state.params)
-    (total, batch_stats), (losses, logits) = jax.lax.scan(
-        part, (zero, state.batch_stats), jnp.arange(count)
-    )
-    mean = jax.tree.map(lambda g: g / count, total)
-    together = logits.swapaxes(0, 1).reshape(len(x), -1)
-    return mean, losses.T.reshape(-1), together, batch_stats
+    none = jnp.zeros_like(labels[0])
+    zero = jax.tree.map(jnp.zeros_like, params), Seen(none.astype(jnp.float32), none, none, none)
+    (sums, rest), _ = jax.lax.scan(part, (zero, rest), jnp.arange(count))
+    return Gradients(*sums, rest.get("batch_stats", {}))
 
 
 def _every(x: Array, count: int) -> Array:
@@ -144,7 +148,8 @@ def make_turn_update(
         updates, moved = tx.update(still | grads, turned, params)
         below = optax.apply_updates(below, {name: updates[name] for name in below})
         losses, logits = join_turns(losses, layout.shards), join_turns(logits, layout.shards)
-        return Moved(below | head, _of_head(turned, moved), batch_stats, losses, logits)
+        seen = Seen.of(losses, logits, labels)
+        return Moved(below | head, _of_head(turned, moved), batch_stats, seen)
 
     return update
 

@@ -22,7 +22,7 @@ from lenet_alexnet.losses import create_loss
 from lenet_alexnet.models import create_model
 from lenet_alexnet.optimizers.sgd2012 import SgdState, sgd2012
 from lenet_alexnet.parallel import Layout
-from lenet_alexnet.state import init_state
+from lenet_alexnet.state import Metrics, Seen, init_state
 from lenet_alexnet.step import Moved
 from lenet_alexnet.update import make_turn_update, make_update
 from tests.conftest import ROOT
@@ -65,7 +65,7 @@ def main(mode: str, variant: str, precision: str, file: str) -> None:
     labels = layout.put(rng.integers(0, 8, 40).astype(np.int32))
     order = rng.integers(0, 40, (STEPS, BATCH)).astype(np.int32)
     tail = (layout.put(order, layout.batches), *layout.put((np.int32(STEPS), np.True_)), key)
-    update = make_update(model, tx, loss, forward_train=layout.forward_train)
+    update = make_update(model, tx, loss, layout=layout)
     if mode == "each_turn":
         update = make_turn_update(model, tx, dense_tx, loss, layout)
     if naive:
@@ -95,7 +95,7 @@ def naive_update(model, loss, devices):
         start, steps_done = state.params, state.opt_state.steps
         params, velocity, total = start, state.opt_state.velocity, None
         blocks = np.arange(len(x)).reshape(devices, devices, -1)
-        all_losses, all_logits = jnp.zeros(len(x)), jnp.zeros((len(x), model.num_classes))
+        seen = Metrics.zero()
         for t in range(devices):
             rows = blocks[:, t].reshape(-1)
 
@@ -105,8 +105,7 @@ def naive_update(model, loss, devices):
                 return loss(logits, labels[rows]).mean(), logits
 
             grads, logits = jax.grad(mean_loss, has_aux=True)(params)
-            all_losses = all_losses.at[rows].set(loss(logits, labels[rows]))
-            all_logits = all_logits.at[rows].set(logits)
+            seen = seen.add(Seen.of(loss(logits, labels[rows]), logits, labels[rows]))
             total = grads if total is None else jax.tree.map(jnp.add, total, grads)
             for name in dense:
                 v, w, g = velocity[name], params[name], grads[name]
@@ -121,7 +120,8 @@ def naive_update(model, loss, devices):
             velocity = velocity | {name: v}
             params = params | {name: jax.tree.map(jnp.add, w, v)}
         opt_state = SgdState(steps_done + 1, velocity)
-        return Moved(params, opt_state, state.batch_stats, all_losses, all_logits)
+        seen = Seen(seen.loss, seen.errors, seen.top5_errors, seen.examples)
+        return Moved(params, opt_state, state.batch_stats, seen)
 
     return update
 

@@ -11,7 +11,7 @@ from lenet_alexnet.data.augment import create_preprocess
 from lenet_alexnet.evaluate import summarize
 from lenet_alexnet.losses import create_loss, softmax_cross_entropy
 from lenet_alexnet.models import create_model
-from lenet_alexnet.state import NEVER, Metrics, init_state
+from lenet_alexnet.state import NEVER, Metrics, Seen, init_state
 from lenet_alexnet.update import make_update
 
 LOSS = create_loss(name="softmax")
@@ -204,7 +204,7 @@ def test_metrics_count_ranks_and_never_take_nan_for_a_hit():
     )
     labels = jnp.array([0, 1, 0, 0])
     mask = jnp.array([True, True, True, False])
-    sums = Metrics.zero().add(jnp.ones(4), logits, labels, mask)
+    sums = Metrics.zero().add(Seen.of(jnp.ones(4), logits, labels, mask))
     # Row 0 hits, row 1's label is sixth, row 2 is NaN, row 3 is padding.
     assert (int(sums.errors), int(sums.top5_errors), int(sums.examples)) == (2, 2, 3)
     assert float(sums.loss) == 3.0
