@@ -26,7 +26,8 @@ def get_config():
         "init_power": 0.5,
         "bias_init": "weights",
         "bias_in_fan_in": False,
-        "coefficient_init": (0.25, 0.25),
+        "coefficient_init": (0.35, 0.35),
+        "subsampling_bias": 0.5,
     }
     config.optimizer = {
         "name": "sdlm",

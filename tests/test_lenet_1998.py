@@ -200,7 +200,7 @@ def test_initial_ranges():
     # A uniform distribution's deviation is its bound over sqrt(3).
     np.testing.assert_allclose(np.std(ours["C5"]["kernel"]), 1.5 / 20 / math.sqrt(3), rtol=0.02)
     assert 0.9 * 1.5 / 20 < np.abs(ours["C5"]["bias"]).max() <= 1.5 / 20
-    other = create(LeNet5_1998(bias_init="zero", bias_in_fan_in=True))
+    other = create(LeNet5_1998(bias_init="zero", subsampling_bias=0.0, bias_in_fan_in=True))
     np.testing.assert_allclose(np.std(other["C1"]["kernel"]), 1.5 / math.sqrt(3 * 26), rtol=0.15)
     assert np.abs(other["C1"]["kernel"]).max() <= 1.5 / math.sqrt(26)
     assert all(not np.any(leaves["bias"]) for leaves in other.values())
@@ -208,8 +208,8 @@ def test_initial_ranges():
 
 def test_initial_defaults_are_the_documented_ones():
     params = create(LeNet5_1998())
-    np.testing.assert_array_equal(params["S2"]["coefficient"], np.full(6, 0.25, np.float32))
-    assert np.abs(params["S4"]["bias"]).max() <= 1.5 / 2
+    np.testing.assert_array_equal(params["S2"]["coefficient"], np.full(6, 0.35, np.float32))
+    assert 0.3 < np.abs(params["S4"]["bias"]).max() <= 0.5
     assert len(np.unique(params["S4"]["bias"])) == 16
 
 

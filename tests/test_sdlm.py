@@ -217,16 +217,15 @@ def test_curvature_averages_patterns():
 
 
 def test_step_range_of_the_first_pass():
-    # The paper: 7e-5 .. 0.016, on MNIST; ours on 100 of the embedded digits. The smallest step, of
-    # a bias or coefficient, is 2 to 3 times smaller than the paper's, the largest about the same.
+    # The paper: 7e-5 .. 0.016, on MNIST; ours on 100 of the embedded digits, within twice that.
     images = normalise(jnp.asarray(embedded.read("train").images[:100]))
     model = LeNet5_1998()
-    for seed in range(2):
+    for seed in range(6):
         params = create(model, seed, images[:1])
         sizes = optimizer.step_sizes(second_pass(model, params, images), 5e-4, 0.02)
         report = optimizer.step_report(sizes)
         assert set(report) == {*params, "all"}
-        assert 7e-5 / 3 < report["all"]["min"] < 7e-5 * 2
+        assert 7e-5 / 2 < report["all"]["min"] < 7e-5 * 2
         assert 0.016 / 2 < report["all"]["max"] < 0.016 * 2
         assert report["all"]["max"] < 0.025  # eta / mu: nothing is dead
         assert report["all"]["max"] == max(report[layer]["max"] for layer in params)

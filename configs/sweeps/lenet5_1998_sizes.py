@@ -20,8 +20,10 @@ def get_config():
 
 def sweep():
     sizes = grid({"data.train": ["train[:15000]", "train[:30000]", "train"]})
-    data = lenet5_1998_distorted.get_config().data
+    config = lenet5_1998_distorted.get_config()
+    data = config.data
     distorted = {
+        "train.loss.j": config.train.loss.j,
         "data.variants": data.variants,
         "data.interpolation": data.interpolation,
         **{f"data.distort.{name}": value for name, value in data.distort.items()},

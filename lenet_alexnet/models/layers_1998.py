@@ -46,6 +46,7 @@ class Initialisation:
     bias: Literal["weights", "zero"]
     bias_in_fan_in: bool
     coefficient: tuple[float, float]
+    subsampling_bias: float | Float[Array, ""]
 
     def bound(self, fan_in: Int[np.ndarray, "..."] | int) -> Bound:
         """Weights of a unit with `fan_in` inputs are uniform in +-bound."""
@@ -156,7 +157,7 @@ class Subsample(nn.Module):
     def linear(self, x: Float[Array, "B C H W"]) -> Float[Array, "B C H2 W2"]:
         """Weighted sums a. Sec. II.B adds the four inputs (sec. II.A speaks of their average)."""
         coefficient = self.param("coefficient", uniform(*self.initial.coefficient), (self.maps,))
-        bound = self.initial.bias_bound(4)
+        bound = self.initial.subsampling_bias
         bias = self.param("bias", uniform(-bound, bound), (self.maps,)).astype(x.dtype)
 
         batch, maps, height, width = x.shape
