@@ -99,12 +99,7 @@ def _set_up(wanted: Sequence[str], peer: str | None) -> None:
             raise UsageError(f"--peer=torch needs PyTorch: {hint}") from error
     start.set_up()
     if "sweep" in wanted:
-        import jax
-
-        from lenet_alexnet.start import own_cores
-
-        with contextlib.suppress(RuntimeError):  # It has started: with the devices that it has.
-            jax.config.update("jax_num_cpu_devices", len(own_cores()))
+        start.each_core_a_device()
 
 
 def _batches(text: str) -> list[int]:

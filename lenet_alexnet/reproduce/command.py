@@ -65,6 +65,7 @@ def _run(claim: Claim, values: Any) -> int:
     say(f"the rule: {scale.rule_text or ROWS}")
     with signals.catch() as stop_requested:
         start.set_up()
+        start.each_core_a_device()
         results: records.Records = []
         curves: records.Records = []
         if scale.compute:

@@ -13,15 +13,15 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from lenet_alexnet import start
 from lenet_alexnet.errors import Diverged, Interrupted, LenetAlexnetError
-from lenet_alexnet.start import own_cores
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.trials import Sweep
 
 
 def main(arguments: list[str]) -> int:
     """Trains; whatever goes wrong with a single trial is recorded with it."""
-    from lenet_alexnet import signals, start
+    from lenet_alexnet import signals
 
     root, until, ids = Path(arguments[0]), float(arguments[1]), arguments[2:]
     sweep = Sweep(root)
@@ -87,10 +87,7 @@ def _one(sweep: Sweep, name: str, until: float, stop_requested: Callable[[], boo
 def _several(
     sweep: Sweep, ids: list[str], until: float, stop_requested: Callable[[], bool]
 ) -> None:
-    import jax
-
-    # Each core is a device, and a lane's work is done by one; accelerators are as they are.
-    jax.config.update("jax_num_cpu_devices", len(own_cores()))
+    start.each_core_a_device()
     from lenet_alexnet.sweep.vmap import train_lanes
 
     lane_configs = [sweep.read(name)[1] for name in ids]
