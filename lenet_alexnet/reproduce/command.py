@@ -59,13 +59,13 @@ def _run(claim: Claim, values: Any) -> int:
         if record.checkout()["git_dirty"]:
             raise UsageError("--record: the checkout is changed, so it would prove nothing")
         folders.append(ROOT / "experiments" / scale.experiment)
+    start.set_up()
+    start.each_core_a_device()  # Before the first word: who speaks is JAX's to say.
     say(f"{claim.source}: {claim.title}")
     if values.scale == "small":
         say("on a small scale, which is another claim than the paper's")
     say(f"the rule: {scale.rule_text or ROWS}")
     with signals.catch() as stop_requested:
-        start.set_up()
-        start.each_core_a_device()
         results: records.Records = []
         curves: records.Records = []
         if scale.compute:
