@@ -4,6 +4,9 @@
     lenet-alexnet train --config=configs/lenet5_1998_subset.py --workdir=runs/lenet5_1998_15k
 
 For the figure's other point: --config.data.train="train[:30000]"
+
+Result: test error 1.452 +- 0.069 % on 15,000 (6 seeds, commit 39561c3,
+experiments/002_lenet5_1998); the paper: 1.68, and 1.14 on 30,000.
 """
 
 import lenet5_1998

@@ -18,12 +18,21 @@ def test_plain_form_is_a_cross_correlation(rng):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_block_form_under_vmap(rng):
-    x = jnp.asarray(rng.normal(size=(4, 2, 12, 12, 1)), jnp.float32)
-    kernels = jnp.asarray(rng.normal(size=(4, 5, 5, 1, 3)), jnp.float32)
+@pytest.mark.parametrize("channels", [1, 6])
+def test_block_form_under_vmap(rng, channels):
+    x, kernels = numbers(rng, 4, 2, 12, 12, channels), numbers(rng, 4, 5, 5, channels, 3)
     together = jax.jit(jax.vmap(lambda x, k: ops.nhwc(ops.conv2d(x, k, "block"))))(x, kernels)
     alone = jnp.stack([ops.conv2d(a, k, "plain") for a, k in zip(x, kernels, strict=True)])
-    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
+    assert_close(together, alone)
+
+
+@pytest.mark.parametrize("channels", [1, 6])
+def test_block_form_in_bfloat16(rng, channels):
+    x, kernel = numbers(rng, 2, 14, 14, channels), numbers(rng, 5, 5, channels, 4)
+    halves = jax.jit(partial(ops.conv2d, form="block"))(*map(jnp.bfloat16, (x, kernel)))
+    found, expected = ops.nhwc(halves), ops.conv2d(x, kernel, "plain")
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.02 * float(jnp.abs(expected).max()))
 
 
 def numbers(rng, *shape):

@@ -1,0 +1,52 @@
+"""The range of the first pass's steps for many seeds, by the S2/S4 coefficients and biases.
+
+    python experiments/002_lenet5_1998/step_ranges.py [DATA_DIR]
+
+Writes step_ranges.csv: the smallest and the largest of eta / (mu + h) before the first pass, h from
+500 of the first 50,000 training images. The paper has 7e-5 and 0.016 (p. 10).
+"""
+
+import csv
+import sys
+from pathlib import Path
+
+import jax
+
+from lenet_alexnet import config as configs
+from lenet_alexnet.experiment import build
+from lenet_alexnet.optimizers.sdlm import curvature, step_report, step_sizes
+
+HERE = Path(__file__).parent
+SEEDS = 32
+CHOICES = [(0.25, 0.75), (0.35, 0.75), (0.35, 0.5)]  # coefficient, bound of the biases
+
+
+def main(data_dir: str) -> None:
+    """One line a choice and seed."""
+    config = configs.load(str(HERE.parents[1] / "configs" / "lenet5_1998.py")).get_config()
+    config.data.update(data_dir=data_dir, train="train[:50000]", test="")
+    with (HERE / "step_ranges.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["coefficient", "subsampling_bias", "seed", "smallest", "largest"])
+        for coefficient, bias in CHOICES:
+            config.model.coefficient_init = (coefficient, coefficient)
+            config.model.subsampling_bias = bias
+            e = build(config)
+            model, mu = e.model, e.optimizer.curvature.mu
+
+            @jax.jit
+            def h(key, images, model=model, preprocess=e.preprocess):
+                x = preprocess(images, None)
+                return curvature(model, model.init(key, x[:1])["params"], x)
+
+            for seed in range(SEEDS):
+                key = jax.random.split(jax.random.key(seed))[0]
+                index = e.curvature_index(e.order.with_seed(seed), 0)
+                sizes = step_sizes(h(key, e.train_data.images[index]), e.rate(0), mu)
+                found = step_report(sizes)["all"]
+                row = [f"{found['min']:.3g}", f"{found['max']:.3g}"]
+                writer.writerow([coefficient, bias, seed, *row])
+
+
+if __name__ == "__main__":
+    main(*(sys.argv[1:] or [""]))
