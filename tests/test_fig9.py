@@ -67,8 +67,9 @@ def test_the_claims_train_the_networks_that_they_name(name):
         config = runner.load(one)
         hidden = "-".join(map(str, config.model.hidden))
         assert label == (f"{hidden}, distorted" if hidden else "linear")
-    if hidden:  # The distortions are those of LeNet-5.
+    if hidden:  # The distortions are those that LeNet-5 had when these networks were measured.
         other = configs.load(str(ROOT / "configs" / "lenet5_1998_distorted.py")).get_config().data
+        other.distort.squeeze = 0.15
         assert config.data.distort == other.distort
         assert (config.data.variants, config.data.interpolation) == (
             other.variants,

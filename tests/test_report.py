@@ -116,12 +116,8 @@ def test_ties_are_judged_as_in_evaluation(rng):
     scores = rng.integers(0, 4, (200, 5)).astype(np.float32)
     labels = rng.integers(0, 5, 200).astype(np.int32)
     answers = judge(scores, labels)
-    add = jax.jit(state.Metrics.add)
-    metrics = add(
-        state.Metrics.zero(), jnp.zeros(200), jnp.asarray(scores), jnp.asarray(labels),
-        jnp.ones(200, bool),
-    )  # fmt: skip
-    assert answers.wrong.sum() == int(metrics.errors) < (scores.argmax(1) != labels).sum()
+    seen = jax.jit(state.Seen.of)(jnp.zeros(200), jnp.asarray(scores), jnp.asarray(labels))
+    assert answers.wrong.sum() == int(seen.errors) < (scores.argmax(1) != labels).sum()
     assert answers.probabilities == pytest.approx(np.asarray(jax.nn.softmax(scores)), abs=1e-6)
     scores[3, 1] = np.nan
     with pytest.raises(DataError, match="finite"):

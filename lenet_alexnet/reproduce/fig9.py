@@ -25,7 +25,7 @@ NETWORKS = {
     "300-100": ((300, 100), 3.05, 2.5),
     "500-150": ((500, 150), 2.95, 2.45),
 }
-DISTORTED: dict[str, Any] = {  # as configs/lenet5_1998_distorted.py
+DISTORTED: dict[str, Any] = {  # LeNet-5's first ranges: now it is squeezed less
     "data.variants": 10, "data.interpolation": "cubic", "data.distort.shift": 1.0,
     "data.distort.scale": 0.15, "data.distort.squeeze": 0.15, "data.distort.shear": 0.2,
 }  # fmt: skip
