@@ -33,7 +33,7 @@ from lenet_alexnet.models.axes import Axes
 MODES = ("dp", "tower", "owt")
 DENSE = ("fc6", "fc7")
 HEAD = (*DENSE, "fc8")
-SMALL = 1_000_000  # numbers
+SMALL = 1_000_000  # numbers that travel as one array
 
 
 ForwardTrain = Callable[..., tuple[Array, Any]]  # of variables, inputs, key: `step.forward_train`
@@ -286,8 +286,7 @@ def sum_at_once(tree: Any, axis: str) -> Any:
     """The sums over a mesh axis of what each device has, a small tree in a single exchange.
 
     An exchange costs much the same for one number and for many thousands, and XLA for CPUs has one
-    for each array: for LeNet-5 they took longer than the rest of the step. Large arrays travel as
-    they are: they need not be copied.
+    for each array. Large arrays travel as they are: they need not be copied.
     """
     leaves, structure = jax.tree.flatten(tree)
     if sum(leaf.size for leaf in leaves) > SMALL:
