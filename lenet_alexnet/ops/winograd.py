@@ -66,10 +66,7 @@ def conv_winograd(
         for n, (before, _), out in zip(data.shape[:2], padding, outputs, strict=True)
     )
     data, kernel = data.astype(jnp.float32), kernel.astype(jnp.float32)
-    at_points = jnp.dot(rows.inputs, data.reshape(len(data), -1))
-    # One small product for each row: as a single product XLA would transpose the whole twice.
-    each = jnp.broadcast_to(columns.inputs, (len(at_points), *columns.inputs.shape))
-    at_points = each @ at_points.reshape(len(at_points), data.shape[1], -1)
+    at_points = transformed(data, rows.inputs, columns.inputs)
     at_points = at_points.reshape(rows.n, rows.tiles, columns.n, columns.tiles, batch, channels)
     at_points = at_points.transpose(0, 2, 1, 3, 4, 5).reshape(rows.n * columns.n, -1, channels)
     weights = jnp.dot(np.kron(rows.kernel, columns.kernel), kernel.reshape(size * size, -1))
@@ -79,6 +76,17 @@ def conv_winograd(
     out = out.transpose(2, 0, 3, 1, 4, 5)
     out = out.reshape(rows.tiles * rows.m, columns.tiles * columns.m, batch, filters)
     return HWNC(out[: outputs[0], : outputs[1]].astype(dtype))
+
+
+def transformed(
+    maps: Float[Array, "h w *rest"], rows: np.ndarray, columns: np.ndarray
+) -> Float[Array, "h2 w2 n"]:
+    """A matrix times every column of the maps, and one times every row."""
+    height, width = maps.shape[:2]
+    maps = jnp.dot(rows, maps.reshape(height, -1))
+    # One small product for each row: as a single product XLA would transpose the whole twice.
+    each = jnp.broadcast_to(columns, (len(maps), *columns.shape))
+    return each @ maps.reshape(len(maps), width, -1)
 
 
 class Transform(NamedTuple):
