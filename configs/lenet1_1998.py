@@ -15,6 +15,7 @@ import lenet5_1998
 def get_config():
     config = lenet5_1998.get_config().unlock()
     config.model.name = "lenet1"
-    config.model.update(coefficient_init=(0.25, 0.25), subsampling_bias=0.75)
+    config.model.update(init_scale=1.5, coefficient_init=(0.25, 0.25), subsampling_bias=0.75)
+    config.optimizer.energy = 1.0
     config.data.pad = 0
     return config.lock()

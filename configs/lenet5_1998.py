@@ -23,7 +23,7 @@ def get_config():
     )
     config.model = {
         "name": "lenet5_1998",
-        "init_scale": 1.5,
+        "init_scale": 1.7,
         "init_power": 0.5,
         "bias_init": "weights",
         "bias_in_fan_in": False,
@@ -34,6 +34,7 @@ def get_config():
         "name": "sdlm",
         "learning_rate": 0.0005,
         "mu": 0.02,
+        "energy": 0.5,  # E is half of eq. 9
         "curvature": {"every": "1 epoch", "examples": 500},
         "schedule": {  # eta by pass: 0.0005 x2, 0.0002 x3, 0.0001 x3, 0.00005 x4, then 0.00001
             "name": "piecewise",

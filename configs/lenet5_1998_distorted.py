@@ -18,6 +18,5 @@ def get_config():
     config = lenet5_1998.get_config().unlock()
     config.data.variants = 10
     config.data.distort.update(shift=1.0, scale=0.15, squeeze=0.08, shear=0.2)
-    config.train.loss.j = 20.0
     config.data.interpolation = "cubic"
     return config.lock()

@@ -241,9 +241,8 @@ class _Loop:
         index = e.layout.put(e.curvature_index(e.order, self.step))
         self.state = self.refresh(self.state, self.images, index, self.key)
         h = jax.device_get(get_curvature(self.state.opt_state))
-        report = step_report(
-            step_sizes(h, self.share * e.rate(self.step), e.optimizer.curvature.mu)
-        )
+        eta, numbers = self.share * e.rate(self.step), e.optimizer.curvature
+        report = step_report(step_sizes(h, eta, numbers.mu, numbers.energy))
         with MetricsLog(self.out.folder / "step_sizes.jsonl", writes=first_process()) as log:
             log.write({"step": self.step, "split": "step sizes", **report})
 

@@ -198,11 +198,11 @@ def test_initial_ranges():
 
     ours = create(LeNet5_1998())
     # A uniform distribution's deviation is its bound over sqrt(3).
-    np.testing.assert_allclose(np.std(ours["C5"]["kernel"]), 1.5 / 20 / math.sqrt(3), rtol=0.02)
-    assert 0.9 * 1.5 / 20 < np.abs(ours["C5"]["bias"]).max() <= 1.5 / 20
+    np.testing.assert_allclose(np.std(ours["C5"]["kernel"]), 1.7 / 20 / math.sqrt(3), rtol=0.02)
+    assert 0.9 * 1.7 / 20 < np.abs(ours["C5"]["bias"]).max() <= 1.7 / 20
     other = create(LeNet5_1998(bias_init="zero", subsampling_bias=0.0, bias_in_fan_in=True))
-    np.testing.assert_allclose(np.std(other["C1"]["kernel"]), 1.5 / math.sqrt(3 * 26), rtol=0.15)
-    assert np.abs(other["C1"]["kernel"]).max() <= 1.5 / math.sqrt(26)
+    np.testing.assert_allclose(np.std(other["C1"]["kernel"]), 1.7 / math.sqrt(3 * 26), rtol=0.15)
+    assert np.abs(other["C1"]["kernel"]).max() <= 1.7 / math.sqrt(26)
     assert all(not np.any(leaves["bias"]) for leaves in other.values())
 
 

@@ -28,7 +28,7 @@ def finished(tmp_path_factory):
 
 
 def test_updates_are_the_papers_one_pattern_at_a_time():
-    """Three steps against eq. 18 written out: w <- w - eta / (mu + h) dE/dw."""
+    """Three steps against eq. 18 written out: w <- w - eta / (mu + h) dE/dw, E half of eq. 9."""
     e = build(make_tiny_1998_config())
     images, labels = jnp.asarray(e.train_data.images), jnp.asarray(e.train_data.labels)
     key = jax.random.key(3)
@@ -47,12 +47,12 @@ def test_updates_are_the_papers_one_pattern_at_a_time():
     @jax.jit
     @jax.value_and_grad
     def energy(p, x, label):
-        return penalty_eq9(-e.model.apply({"params": p}, x), label, 10.0)[0]
+        return penalty_eq9(-e.model.apply({"params": p}, x), label, 10.0)[0] / 2
 
     for i in (7, 0, 7):
         value, g = energy(params, x[i][None], labels[i][None])
-        params = jax.tree.map(lambda w, c, d: w - 0.0005 / (0.02 + c) * d, params, h, g)
-        losses.append(float(value))
+        params = jax.tree.map(lambda w, c, d: w - 0.0005 / (0.02 + c / 2) * d, params, h, g)
+        losses.append(2 * float(value))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), new.params, params
     )

@@ -18,11 +18,12 @@ Number = float | jax.Array  # a sweep carries numbers as traced ones
 
 
 class CurvatureOptions(NamedTuple):
-    """When the curvature is estimated anew (in steps), on how many examples, and its mu."""
+    """When the curvature is estimated anew (in steps), on how many examples; mu, and E's factor."""
 
     every: int
     examples: int
     mu: Number
+    energy: Number
 
 
 class Optimizer(NamedTuple):
@@ -111,8 +112,8 @@ def create_optimizer(
     if curvature is None:
         return optimizer
     every = to_steps(curvature["every"])
-    options_of_curvature = CurvatureOptions(every, curvature["examples"], options["mu"])
-    return optimizer._replace(curvature=options_of_curvature)
+    numbers = options["mu"], options.get("energy", 1.0)
+    return optimizer._replace(curvature=CurvatureOptions(every, curvature["examples"], *numbers))
 
 
 def _check(

@@ -33,17 +33,23 @@ def step_sizes(
     curvature: PyTree[Numbers],
     eta: float | Float[Array, ""],
     mu: float | Float[Array, ""],
+    energy: float | Float[Array, ""] = 1.0,
 ) -> PyTree[Numbers]:
-    """Eps = eta / (mu + h), eq. 19 with the regularisation of eq. 21."""
-    return jax.tree.map(lambda h: eta / (mu + h), curvature)
+    """Eps = eta / (mu + h), eq. 19 with the regularisation of eq. 21; h of `energy` times E."""
+    return jax.tree.map(lambda h: eta / (mu + energy * h), curvature)
 
 
 def sdlm(
-    learning_rate: float | Schedule, *, mu: float | Float[Array, ""] = 0.02
+    learning_rate: float | Schedule,
+    *,
+    mu: float | Float[Array, ""] = 0.02,
+    energy: float | Float[Array, ""] = 1.0,
 ) -> optax.GradientTransformation:
     """Update -eta / (mu + h) * gradient; `learning_rate` is eta, or a function of the step count.
 
     The state starts with h infinite, so nothing moves until `set_curvature` has been called.
+    `energy` is a factor on E, so on the gradient and on h: it only changes the weight of mu. 1 is
+    eqs. 7 to 9 as printed; EBLearn, by the paper's first author and others, halves the distance.
     """
 
     def init(params: PyTree) -> SdlmState:
@@ -55,8 +61,8 @@ def sdlm(
     ) -> tuple[PyTree, SdlmState]:
         del params
         eta = learning_rate(state.step) if callable(learning_rate) else learning_rate
-        sizes = step_sizes(state.curvature, eta, mu)
-        updates = jax.tree.map(lambda size, g: -size * g, sizes, updates)
+        sizes = step_sizes(state.curvature, eta, mu, energy)
+        updates = jax.tree.map(lambda size, g: -size * (energy * g), sizes, updates)
         return updates, SdlmState(state.step + 1, state.curvature)
 
     return optax.GradientTransformation(init, update)

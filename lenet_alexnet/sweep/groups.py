@@ -13,6 +13,7 @@ CARRIED = (
     "optimizer.momentum",
     "optimizer.weight_decay",
     "optimizer.mu",
+    "optimizer.energy",
     "optimizer.schedule.final",
     "optimizer.schedule.factor",
     "optimizer.schedule.values",

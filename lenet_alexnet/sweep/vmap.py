@@ -106,7 +106,8 @@ class _Lane:
     def write_step_sizes(self, step: int, h: Any) -> None:
         """The range of the steps of 1998 in each layer."""
         assert self.e.optimizer.curvature is not None
-        report = step_report(step_sizes(h, self.e.rate(step), self.e.optimizer.curvature.mu))
+        numbers = self.e.optimizer.curvature
+        report = step_report(step_sizes(h, self.e.rate(step), numbers.mu, numbers.energy))
         with MetricsLog(self.out.folder / "step_sizes.jsonl") as log:
             log.write({"step": step, "split": "step sizes", **report})
 
