@@ -1,4 +1,4 @@
-"""The range of the first pass's steps for many seeds, by the S2/S4 coefficients and biases.
+"""The range of the first pass's steps for many seeds, by what the weights begin with and E.
 
     python experiments/002_lenet5_1998/step_ranges.py [DATA_DIR]
 
@@ -18,7 +18,11 @@ from lenet_alexnet.optimizers.sdlm import curvature, step_report, step_sizes
 
 HERE = Path(__file__).parent
 SEEDS = 32
-CHOICES = [(0.25, 0.75), (0.35, 0.75), (0.35, 0.5)]  # coefficient, bound of the biases
+# init_scale, S2/S4 coefficient, bound of S2/S4's biases, factor on E: the first settings, others.
+CHOICES = [
+    (1.5, 0.25, 0.75, 1.0), (1.5, 0.35, 0.75, 1.0), (1.5, 0.35, 0.5, 1.0),
+    (1.5, 0.35, 0.5, 0.5), (1.7, 0.35, 0.5, 0.5),
+]  # fmt: skip
 
 
 def main(data_dir: str) -> None:
@@ -27,10 +31,24 @@ def main(data_dir: str) -> None:
     config.data.update(data_dir=data_dir, train="train[:50000]", test="")
     with (HERE / "step_ranges.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["coefficient", "subsampling_bias", "seed", "smallest", "largest"])
-        for coefficient, bias in CHOICES:
-            config.model.coefficient_init = (coefficient, coefficient)
-            config.model.subsampling_bias = bias
+        writer.writerow(
+            [
+                "init_scale",
+                "coefficient",
+                "subsampling_bias",
+                "energy",
+                "seed",
+                "smallest",
+                "largest",
+            ]
+        )
+        for scale, coefficient, bias, energy in CHOICES:
+            config.model.update(
+                init_scale=scale,
+                coefficient_init=(coefficient, coefficient),
+                subsampling_bias=bias,
+            )
+            config.optimizer.energy = energy
             e = build(config)
             model, mu = e.model, e.optimizer.curvature.mu
 
@@ -42,10 +60,10 @@ def main(data_dir: str) -> None:
             for seed in range(SEEDS):
                 key = jax.random.split(jax.random.key(seed))[0]
                 index = e.curvature_index(e.order.with_seed(seed), 0)
-                sizes = step_sizes(h(key, e.train_data.images[index]), e.rate(0), mu)
+                sizes = step_sizes(h(key, e.train_data.images[index]), e.rate(0), mu, energy)
                 found = step_report(sizes)["all"]
                 row = [f"{found['min']:.3g}", f"{found['max']:.3g}"]
-                writer.writerow([coefficient, bias, seed, *row])
+                writer.writerow([scale, coefficient, bias, energy, seed, *row])
 
 
 if __name__ == "__main__":
