@@ -29,5 +29,5 @@ def get_config():
     config.data.pad = 0
     config.train.loss = {"name": "eq8"}
     config.train.update(batch_size=10, duration="10 epochs", steps_per_dispatch=500)
-    config.optimizer.learning_rate = 0.002
+    config.optimizer.update(learning_rate=0.002, energy=1.0)
     return config.lock()

@@ -20,10 +20,8 @@ def get_config():
 
 def sweep():
     sizes = grid({"data.train": ["train[:15000]", "train[:30000]", "train"]})
-    config = lenet5_1998_distorted.get_config()
-    data = config.data
+    data = lenet5_1998_distorted.get_config().data
     distorted = {
-        "train.loss.j": config.train.loss.j,
         "data.variants": data.variants,
         "data.interpolation": data.interpolation,
         **{f"data.distort.{name}": value for name, value in data.distort.items()},
