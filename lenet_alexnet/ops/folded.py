@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lenet_alexnet.ops.winograd import transform, transformed
+from lenet_alexnet.ops.winograd import each_row, transform
 
 ENOUGH_CHANNELS = 16  # of a block: with fewer the products are too thin to gain by fewer of them
 # The largest tile by the kernel's side in blocks. With sums over so few channels it may be one more
@@ -92,18 +92,34 @@ def _conv_at_points(x: Float[Array, "k _ _ b"], weights: Float[Array, "n _ f"]) 
     (n, _, filters), (channels, *sides, batch) = weights.shape, x.shape
     rows, columns = (transform(side, n, 0, side - n + 1, LARGEST_TILE[n]) for side in sides)
     maps = x.astype(jnp.float32).transpose(1, 2, 0, 3)
-    maps = transformed(maps, rows.inputs, columns.inputs)
+    maps = _transformed(maps, rows.inputs, columns.inputs)
     maps = maps.reshape(rows.n, rows.tiles, columns.n, columns.tiles, channels, batch)
     maps = maps.transpose(0, 2, 4, 1, 3, 5).reshape(rows.n * columns.n, channels, -1)
     weights = weights.astype(jnp.float32).reshape(n * n, -1)
     weights = jnp.dot(np.kron(rows.kernel, columns.kernel), weights)
     out = _product(weights.reshape(len(maps), channels, filters), maps)
     out = out.reshape(rows.n, columns.n, filters, -1)
-    out = transformed(out, rows.outputs, columns.outputs)
+    out = _transformed(out, rows.outputs, columns.outputs)
     out = out.reshape(rows.m, columns.m, filters, rows.tiles, columns.tiles, batch)
     out = out.transpose(2, 3, 0, 4, 1, 5)
     out = out.reshape(filters, rows.tiles * rows.m, columns.tiles * columns.m, batch)
     return out[:, : sides[0] - n + 1, : sides[1] - n + 1].astype(x.dtype)
+
+
+def _transformed(
+    maps: Float[Array, "h w *rest"], rows: np.ndarray, columns: np.ndarray
+) -> Float[Array, "h2 w2 n"]:
+    """A matrix times every column of the maps, and one times every row."""
+    height, width = maps.shape[:2]
+    combine = jax.custom_vjp(lambda x: _combined(rows, x))
+    combine.defvjp(lambda x: (_combined(rows, x), None), lambda _, g: (_combined(rows.T, g),))
+    return each_row(columns, combine(maps.reshape(height, width, -1)))
+
+
+def _combined(matrix: np.ndarray, x: Array) -> Array:
+    """The product as sums of whole lines, as the matrix is small and a fifth of it is zeros."""
+    lines = [[x[i] * weight for i, weight in enumerate(row) if weight] for row in matrix]
+    return jnp.stack([sum(line[1:], line[0]) for line in lines])
 
 
 def _in_blocks(x: Float[Array, "b h w c"] | Folded, size: int, s: int) -> Array:

@@ -66,7 +66,8 @@ def conv_winograd(
         for n, (before, _), out in zip(data.shape[:2], padding, outputs, strict=True)
     )
     data, kernel = data.astype(jnp.float32), kernel.astype(jnp.float32)
-    at_points = transformed(data, rows.inputs, columns.inputs)
+    at_points = jnp.dot(rows.inputs, data.reshape(len(data), -1))
+    at_points = each_row(columns.inputs, at_points.reshape(len(at_points), data.shape[1], -1))
     at_points = at_points.reshape(rows.n, rows.tiles, columns.n, columns.tiles, batch, channels)
     at_points = at_points.transpose(0, 2, 1, 3, 4, 5).reshape(rows.n * columns.n, -1, channels)
     weights = jnp.dot(np.kron(rows.kernel, columns.kernel), kernel.reshape(size * size, -1))
@@ -78,15 +79,12 @@ def conv_winograd(
     return HWNC(out[: outputs[0], : outputs[1]].astype(dtype))
 
 
-def transformed(
-    maps: Float[Array, "h w *rest"], rows: np.ndarray, columns: np.ndarray
-) -> Float[Array, "h2 w2 n"]:
-    """A matrix times every column of the maps, and one times every row."""
-    height, width = maps.shape[:2]
-    maps = jnp.dot(rows, maps.reshape(height, -1))
-    # One small product for each row: as a single product XLA would transpose the whole twice.
-    each = jnp.broadcast_to(columns, (len(maps), *columns.shape))
-    return each @ maps.reshape(len(maps), width, -1)
+def each_row(matrix: np.ndarray, maps: Float[Array, "h w n"]) -> Float[Array, "h w2 n"]:
+    """A matrix times every row.
+
+    One small product for each: as a single product XLA would transpose the whole twice.
+    """
+    return jnp.broadcast_to(matrix, (len(maps), *matrix.shape)) @ maps
 
 
 class Transform(NamedTuple):
