@@ -4,6 +4,7 @@ Krizhevsky et al. 2012, secs. 2 and 4.1, and where the source of 2012 differs (c
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -58,42 +59,46 @@ def create_photo_preprocess(
     Raises:
       UsageError: the crop is larger than the images, or the statistics are of another size.
     """
-    if colour_form not in COLOUR_FORMS:
-        wrong = f"unknown data.photo.colour_form '{colour_form}'"
-        raise UsageError(f"{wrong}: {nearest(colour_form, COLOUR_FORMS)}")
-    if place not in PLACES:
-        raise UsageError(f"unknown data.photo.place '{place}': {nearest(place, PLACES)}")
+    _check_choice("colour_form", colour_form, COLOUR_FORMS)
+    _check_choice("place", place, PLACES)
     _check(image_size, crop, statistics, mean, needs=mean != "none" or bool_or_traced(colour_noise))
     means = _mean(statistics, mean, crop)
-    noisy = statistics is not None and bool_or_traced(colour_noise)
+    add_noise = _create_noise(statistics, colour_noise, colour_form, colour_until)
 
     def preprocess(images: Array, keys: Array | None = None, step: Array | None = None) -> Array:
         free = images.shape[1] - crop
+        places = jnp.full((len(images), 2), free // 2)
         if keys is None:
-            places = jnp.full((len(images), 2), free // 2)
             x = _cut(images, places, crop).astype(jnp.float32)
             return (x - means(places)) / std
-        place_key, flip_key, noise_key = jax.vmap(lambda k: jax.random.split(k, 3), out_axes=1)(
+        place_key, flip_key, noise_key = jax.vmap(partial(jax.random.split, num=3), out_axes=1)(
             keys
         )
-        draw = jax.vmap(lambda k: jax.random.randint(k, (2,), 0, free + 1))
-        places = jnp.full((len(images), 2), free // 2)
         if place == "random":
-            places = draw(_first(place_key, share))
+            draw = partial(jax.random.randint, shape=(2,), minval=0, maxval=free + 1)
+            places = jax.vmap(draw)(_first(place_key, share))
         x = _cut(images, places, crop).astype(jnp.float32) - means(places)
         if flip:
             turned = jax.vmap(jax.random.bernoulli)(_first(flip_key, share))
             x = jnp.where(turned[:, None, None, None], x[:, :, ::-1], x)
-        if noisy:
-            assert statistics is not None
-            on = 1.0 if not colour_until or step is None else (step < colour_until).astype(x.dtype)
-            shift = colour_shift(noise_key, statistics) * colour_noise * on
-            x = x + shift[:, None, None]
-            if colour_form == "source":
-                x = x / (1 + colour_noise * on)
-        return x / std
+        return add_noise(x, noise_key, step) / std
 
     return preprocess
+
+
+def _create_noise(
+    statistics: Statistics | None, amount: Number, form: str, until: int
+) -> Callable[[Array, Array, Array | None], Array]:
+    """(images, keys, step) -> the images with colour noise, see `create_photo_preprocess`."""
+    if statistics is None or not bool_or_traced(amount):
+        return lambda x, keys, step: x
+
+    def add_noise(x: Array, keys: Array, step: Array | None) -> Array:
+        on = 1.0 if not until or step is None else (step < until).astype(x.dtype)
+        x = x + (colour_shift(keys, statistics) * amount * on)[:, None, None]
+        return x / (1 + amount * on) if form == "source" else x
+
+    return add_noise
 
 
 def bool_or_traced(number: Number) -> bool:
@@ -176,11 +181,15 @@ def _mean(
     return own
 
 
+def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(f"unknown data.photo.{name} '{value}': {nearest(value, known)}")
+
+
 def _check(
     image_size: int, crop: int, statistics: Statistics | None, mean: str, *, needs: bool
 ) -> None:
-    if mean not in MEANS:
-        raise UsageError(f"unknown data.photo.mean '{mean}': {nearest(mean, MEANS)}")
+    _check_choice("mean", mean, MEANS)
     if crop > image_size:
         raise UsageError(f"a crop of {crop} pixels does not fit images stored at {image_size}")
     if needs and statistics is None:

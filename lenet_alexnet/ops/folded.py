@@ -88,7 +88,7 @@ def _conv_blocks(x: Float[Array, "k _ _ b"], weights: Float[Array, "n _ f"]) -> 
 
 
 def _conv_at_points(x: Float[Array, "k _ _ b"], weights: Float[Array, "n _ f"]) -> Array:
-    """The same as a product at each of n x n points (see winograd.py)."""
+    """The same as a product at each pair of a few points of both directions (see winograd.py)."""
     (n, _, filters), (channels, *sides, batch) = weights.shape, x.shape
     rows, columns = (transform(side, n, 0, side - n + 1, LARGEST_TILE[n]) for side in sides)
     maps = x.astype(jnp.float32).transpose(1, 2, 0, 3)
@@ -117,7 +117,7 @@ def _transformed(
 
 
 def _combined(matrix: np.ndarray, x: Array) -> Array:
-    """The product as sums of whole lines, as the matrix is small and a fifth of it is zeros."""
+    """The product as sums of whole lines, as the matrix is small and a quarter of it is zeros."""
     lines = [[x[i] * weight for i, weight in enumerate(row) if weight] for row in matrix]
     return jnp.stack([sum(line[1:], line[0]) for line in lines])
 

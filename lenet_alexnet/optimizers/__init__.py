@@ -106,14 +106,22 @@ def create_optimizer(
 
     optimizer = create(batch_size)
     if turns > 1:
-        dense = create(batch_size // turns)
-        note = f"{optimizer.note}; fc6 to fc8: {dense.note}" if optimizer.note else ""
-        optimizer = optimizer._replace(dense_tx=dense.tx, note=note)
+        optimizer = _with_turns(optimizer, create(batch_size // turns))
     if curvature is None:
         return optimizer
-    every = to_steps(curvature["every"])
-    numbers = options["mu"], options.get("energy", 1.0)
-    return optimizer._replace(curvature=CurvatureOptions(every, curvature["examples"], *numbers))
+    return optimizer._replace(curvature=_curvature_options(curvature, options, to_steps))
+
+
+def _with_turns(optimizer: Optimizer, dense: Optimizer) -> Optimizer:
+    note = f"{optimizer.note}; fc6 to fc8: {dense.note}" if optimizer.note else ""
+    return optimizer._replace(dense_tx=dense.tx, note=note)
+
+
+def _curvature_options(
+    curvature: Mapping[str, Any], options: Mapping[str, Any], to_steps: Callable[[str], int]
+) -> CurvatureOptions:
+    every, examples = to_steps(curvature["every"]), curvature["examples"]
+    return CurvatureOptions(every, examples, options["mu"], options.get("energy", 1.0))
 
 
 def _check(
