@@ -6,11 +6,13 @@ from typing import Literal, get_args
 import jax
 from jaxtyping import Array, Float
 
+from lenet_alexnet.ops import native
 from lenet_alexnet.ops.folded import Folded, conv_folded
+from lenet_alexnet.ops.lanes import LANES, Lanes, conv_lanes
 from lenet_alexnet.ops.orders import Maps, nhwc
 from lenet_alexnet.ops.winograd import HWNC, LARGEST_TILE, Padding, conv_winograd
 
-ConvForm = Literal["auto", "plain", "block", "winograd"]
+ConvForm = Literal["auto", "plain", "native", "block", "winograd"]
 CONV_FORMS: tuple[ConvForm, ...] = get_args(ConvForm)
 NONE: Padding = ((0, 0), (0, 0))
 
@@ -31,9 +33,13 @@ def conv2d(
     stride). A form that cannot have this convolution leaves it to `plain`.
     """
     if form == "auto":
-        form = _fastest(kernel, stride, padding)
+        form = _fastest(x.shape[0], kernel, stride, padding)
+    elif form == "native":
+        native.require()
     if not _fits(form, kernel, stride, padding):
         form = "plain"
+    if form == "native":
+        return conv_lanes(x if isinstance(x, Lanes) else nhwc(x), kernel)
     if form == "block":
         return conv_folded(x if isinstance(x, Folded) else nhwc(x), kernel)
     if form == "winograd":
@@ -54,19 +60,21 @@ def conv_bias(
     """A convolution, the bias and the squashing, as one layer."""
     out = conv2d(x, kernel, form, stride=stride, padding=padding)
     if bias is not None:
-        out = out.add(bias) if isinstance(out, Folded) else jax.tree.map(lambda a: a + bias, out)
+        out = out.add(bias) if isinstance(out, Folded | Lanes) else jax.tree.map(lambda a: a + bias, out)
     return jax.tree.map(activation, out)
 
 
-def _fastest(kernel: Array, stride: int, padding: Padding) -> ConvForm:
+def _fastest(batch: int, kernel: Array, stride: int, padding: Padding) -> ConvForm:
     if jax.default_backend() != "cpu":
         return "plain"
     few = kernel.shape[2] <= 16 and kernel.shape[3] <= 32
-    return "block" if few and _fits("block", kernel, stride, padding) else "winograd"
+    if not few or not _fits("block", kernel, stride, padding):
+        return "winograd"
+    return "native" if batch >= LANES and native.problem() is None else "block"
 
 
 def _fits(form: ConvForm, kernel: Array, stride: int, padding: Padding) -> bool:
-    if form == "block":
+    if form in ("native", "block"):
         return stride == 1 and padding == NONE
     return form == "plain" or -(-kernel.shape[0] // stride) in LARGEST_TILE
 

@@ -3,17 +3,18 @@
 from jaxtyping import Array, Float
 
 from lenet_alexnet.ops.folded import Folded
+from lenet_alexnet.ops.lanes import Lanes
 from lenet_alexnet.ops.winograd import HWNC
 
 ChannelsLast = Float[Array, "_ _ _ _"] | HWNC
-Maps = ChannelsLast | Folded
+Maps = ChannelsLast | Folded | Lanes
 
 
-def nhwc(x: Float[Array, "..."] | HWNC | Folded) -> Array:
+def nhwc(x: Float[Array, "..."] | HWNC | Folded | Lanes) -> Array:
     """Maps in the usual order, whichever they were in; other arrays as they are."""
-    return x.nhwc() if isinstance(x, HWNC | Folded) else x
+    return x.nhwc() if isinstance(x, HWNC | Folded | Lanes) else x
 
 
 def channels_last(x: Maps) -> ChannelsLast:
     """Maps with the channels as the last axis of their one array (a leaf of `jax.tree`)."""
-    return x.nhwc() if isinstance(x, Folded) else x
+    return x.nhwc() if isinstance(x, Folded | Lanes) else x

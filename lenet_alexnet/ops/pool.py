@@ -7,13 +7,14 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from lenet_alexnet.ops.folded import Folded
+from lenet_alexnet.ops.lanes import Lanes
 from lenet_alexnet.ops.orders import ChannelsLast, Maps, channels_last
 from lenet_alexnet.ops.winograd import HWNC
 
 
 def average_pool(x: Maps, size: int) -> Maps:
     """The means of non-overlapping windows; height and width are multiples of `size`."""
-    if isinstance(x, Folded) and x.side % size == 0:
+    if isinstance(x, Lanes) or (isinstance(x, Folded) and x.side % size == 0):
         return x.average(size)
     x = channels_last(x)
     first = _first_axis(x)

@@ -1,0 +1,248 @@
+// Convolution with stride 1 on CPU, and the gradient of its weights, for maps [b / 16, c, h, w, 16]:
+// the same place of 16 images is one or more whole vectors, a tile of filters x images stays in
+// registers while all taps are added, and what one thread has in hand fits its cache.
+//
+// Compiled by __init__.py on the machine that runs it; called by XLA.
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "xla/ffi/api/ffi.h"
+
+namespace ffi = xla::ffi;
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kWidth = 16, kGroup = 12;  // floats in a vector; filters in a tile
+#elif defined(__AVX__)
+constexpr int kWidth = 8, kGroup = 6;
+#elif defined(__aarch64__)
+constexpr int kWidth = 4, kGroup = 6;  // of 32 registers
+#else
+constexpr int kWidth = 4, kGroup = 3;
+#endif
+constexpr int kLanes = 16, kVectors = kLanes / kWidth;
+constexpr int kTaps = 5;      // neighbours of a row whose weights' gradients are summed at once
+constexpr int kMostParts = 16;  // of a sum over images: fixed, so that any machine adds in one order
+
+typedef float Vector __attribute__((vector_size(kWidth * sizeof(float)), aligned(4), may_alias));
+
+inline Vector Load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
+inline void Store(float* to, Vector value) { *reinterpret_cast<Vector*>(to) = value; }
+
+struct Shape {
+  int64_t blocks, channels, height, width, filters, size, padding;
+  int64_t rows() const { return height + 2 * padding - size + 1; }
+  int64_t columns() const { return width + 2 * padding - size + 1; }
+  int64_t inputs() const { return channels * height * width * kLanes; }  // of a block
+  int64_t outputs() const { return filters * rows() * columns() * kLanes; }
+};
+
+// The number of filters in the next of the nearly equal groups that are left.
+int64_t NextGroup(int64_t filters) {
+  const int64_t groups = (filters + kGroup - 1) / kGroup;
+  return (filters + groups - 1) / groups;
+}
+
+// Does work(i) for all i < count on the pool's threads and this one. Whoever is free takes the next:
+// this thread waits only for what another has begun, never for a thread.
+template <typename Work>
+void Parallel(ffi::ThreadPool& pool, int64_t count, const Work& work) {
+  struct Progress {
+    std::atomic<int64_t> next{0}, done{0};
+  };
+  auto progress = std::make_shared<Progress>();
+  auto take = [progress, count, &work] {
+    for (int64_t i; (i = progress->next.fetch_add(1)) < count;) {
+      work(i);
+      progress->done.fetch_add(1, std::memory_order_release);
+    }
+  };
+  const int64_t helpers = std::min(pool.num_threads(), count) - 1;
+  for (int64_t i = 0; i < helpers; ++i) pool.Schedule([take] { take(); });
+  take();
+  while (progress->done.load(std::memory_order_acquire) < count) std::this_thread::yield();
+}
+
+// Calls run(std::integral_constant<int, n>) for 1 <= n <= most.
+template <int most, typename Run>
+void WithConstant(int64_t n, const Run& run) {
+  if constexpr (most > 1) {
+    if (n < most) return WithConstant<most - 1>(n, run);
+  }
+  run(std::integral_constant<int, most>());
+}
+
+// All outputs of n filters for a block; weights [c, k, k, n].
+template <int n>
+void ConvGroup(const Shape& s, const float* x, const float* weights, float* out) {
+  for (int64_t row = 0; row < s.rows(); ++row) {
+    const int64_t top = std::max<int64_t>(0, s.padding - row);
+    const int64_t bottom = std::min(s.size, s.height + s.padding - row);
+    for (int64_t column = 0; column < s.columns(); ++column) {
+      const int64_t left = std::max<int64_t>(0, s.padding - column);
+      const int64_t right = std::min(s.size, s.width + s.padding - column);
+      Vector sums[n][kVectors] = {};
+      for (int64_t c = 0; c < s.channels; ++c) {
+        for (int64_t i = top; i < bottom; ++i) {
+          const int64_t line = (c * s.height + row + i - s.padding) * s.width + column - s.padding;
+          const float* seen = x + line * kLanes;
+          const float* weight = weights + (c * s.size + i) * s.size * n;
+          for (int64_t j = left; j < right; ++j) {
+            Vector inputs[kVectors];
+            for (int v = 0; v < kVectors; ++v) inputs[v] = Load(seen + j * kLanes + v * kWidth);
+            for (int f = 0; f < n; ++f) {
+              for (int v = 0; v < kVectors; ++v) sums[f][v] += inputs[v] * weight[j * n + f];
+            }
+          }
+        }
+      }
+      for (int f = 0; f < n; ++f) {
+        float* to = out + ((f * s.rows() + row) * s.columns() + column) * kLanes;
+        for (int v = 0; v < kVectors; ++v) Store(to + v * kWidth, sums[f][v]);
+      }
+    }
+  }
+}
+
+// The weights [k, k, c, f] (turned: [k, k, f, c], each map upside down) as ConvGroup reads them.
+std::vector<float> Arrange(const Shape& s, const float* weights, bool turned) {
+  std::vector<float> arranged;
+  arranged.reserve(s.size * s.size * s.channels * s.filters);
+  for (int64_t first = 0; first < s.filters;) {
+    const int64_t end = first + NextGroup(s.filters - first);
+    for (int64_t c = 0; c < s.channels; ++c) {
+      for (int64_t tap = 0; tap < s.size * s.size; ++tap) {
+        for (int64_t f = first; f < end; ++f) {
+          const int64_t opposite = s.size * s.size - 1 - tap;
+          arranged.push_back(turned ? weights[(opposite * s.filters + f) * s.channels + c]
+                                    : weights[(tap * s.channels + c) * s.filters + f]);
+        }
+      }
+    }
+    first = end;
+  }
+  return arranged;
+}
+
+// Adds, for n filters and `taps` neighbours of a row, the products of what these see and the
+// gradients of the outputs, summed over a block's places and every kWidth-th image.
+template <int n, int taps>
+void AddProducts(const Shape& s, const float* x, const float* gradients, float* sums) {
+  const int64_t map = s.rows() * s.columns() * kLanes;
+  Vector products[n][taps] = {};
+  for (int64_t row = 0; row < s.rows(); ++row) {
+    const float* seen = x + row * s.width * kLanes;
+    const float* gradient = gradients + row * s.columns() * kLanes;
+    for (int64_t i = 0; i < s.columns() * kLanes; i += kWidth) {
+      Vector of_filter[n];
+      for (int f = 0; f < n; ++f) of_filter[f] = Load(gradient + f * map + i);
+      for (int tap = 0; tap < taps; ++tap) {
+        const Vector inputs = Load(seen + tap * kLanes + i);
+        for (int f = 0; f < n; ++f) products[f][tap] += inputs * of_filter[f];
+      }
+    }
+  }
+  for (int tap = 0; tap < taps; ++tap) {
+    for (int f = 0; f < n; ++f) {
+      float* to = sums + (tap * s.filters + f) * kWidth;
+      Store(to, Load(to) + products[f][tap]);
+    }
+  }
+}
+
+// Adds a block's part of the weights' gradient to sums [c, k, k, f, kWidth].
+void AddBlock(const Shape& s, const float* x, const float* gradients, float* sums) {
+  constexpr int kFilters = 2;
+  for (int64_t c = 0; c < s.channels; ++c) {
+    for (int64_t i = 0; i < s.size; ++i) {
+      for (int64_t j = 0; j < s.size; j += kTaps) {
+        const float* seen = x + ((c * s.height + i) * s.width + j) * kLanes;
+        float* to = sums + ((c * s.size + i) * s.size + j) * s.filters * kWidth;
+        for (int64_t f = 0; f < s.filters; f += kFilters) {
+          const float* gradient = gradients + f * s.rows() * s.columns() * kLanes;
+          WithConstant<kTaps>(s.size - j, [&](auto taps) {
+            WithConstant<kFilters>(s.filters - f, [&](auto n) {
+              AddProducts<n, taps>(s, seen, gradient, to + f * kWidth);
+            });
+          });
+        }
+      }
+    }
+  }
+}
+
+// x: [b / 16, c, h, w, 16], weights: [k, k, c, f], out: [b / 16, f, h', w', 16]. Turned, it is the
+// gradient of the inputs: x has the outputs' gradient, and c and f have changed places.
+ffi::Error Conv(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> x, ffi::Buffer<ffi::F32> weights,
+                ffi::ResultBuffer<ffi::F32> out, bool turned) {
+  const auto from = x.dimensions(), kernel = weights.dimensions();
+  const Shape s{from[0], from[1], from[2], from[3], out->dimensions()[1], kernel[0],
+                turned ? kernel[0] - 1 : 0};
+  const std::vector<float> arranged = Arrange(s, weights.typed_data(), turned);
+  Parallel(pool, s.blocks, [&](int64_t block) {
+    const float* inputs = x.typed_data() + block * s.inputs();
+    float* outputs = out->typed_data() + block * s.outputs();
+    for (int64_t first = 0; first < s.filters;) {
+      const int64_t group = NextGroup(s.filters - first);
+      const float* weight = arranged.data() + first * s.channels * s.size * s.size;
+      float* to = outputs + first * s.rows() * s.columns() * kLanes;
+      WithConstant<kGroup>(group, [&](auto n) { ConvGroup<n>(s, inputs, weight, to); });
+      first += group;
+    }
+  });
+  return ffi::Error::Success();
+}
+
+// x: [b / 16, c, h, w, 16], gradients: [b / 16, f, h', w', 16], out: [k, k, c, f].
+ffi::Error ConvWeights(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> x,
+                       ffi::Buffer<ffi::F32> gradients, ffi::ResultBuffer<ffi::F32> out) {
+  const auto from = x.dimensions(), kernel = out->dimensions();
+  const Shape s{from[0], from[1], from[2], from[3], kernel[3], kernel[0], 0};
+  const int64_t parts = std::min<int64_t>(s.blocks, kMostParts);
+  const int64_t weights = s.size * s.size * s.channels * s.filters;
+  std::vector<float> found(parts * weights);  // [c, k, k, f] of each part
+  Parallel(pool, parts, [&](int64_t part) {
+    std::vector<float> sums(weights * kWidth);
+    for (int64_t block = part; block < s.blocks; block += parts) {
+      AddBlock(s, x.typed_data() + block * s.inputs(),
+               gradients.typed_data() + block * s.outputs(), sums.data());
+    }
+    for (int64_t i = 0; i < weights; ++i) {
+      for (int lane = 0; lane < kWidth; ++lane) found[part * weights + i] += sums[i * kWidth + lane];
+    }
+  });
+  for (int64_t c = 0; c < s.channels; ++c) {
+    for (int64_t tap = 0; tap < s.size * s.size; ++tap) {
+      for (int64_t f = 0; f < s.filters; ++f) {
+        float sum = 0;
+        for (int64_t part = 0; part < parts; ++part) {
+          sum += found[part * weights + (c * s.size * s.size + tap) * s.filters + f];
+        }
+        out->typed_data()[(tap * s.channels + c) * s.filters + f] = sum;
+      }
+    }
+  }
+  return ffi::Error::Success();
+}
+
+}  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(LenetAlexnetConv, Conv,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Ret<ffi::Buffer<ffi::F32>>()
+                                  .Attr<bool>("turned"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(LenetAlexnetConvWeights, ConvWeights,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Ret<ffi::Buffer<ffi::F32>>());
