@@ -22,15 +22,20 @@ def conv2d(
     kernel: Float[Array, "k k c f"],
     form: ConvForm = "auto",
     *,
+    bias: Float[Array, " f"] | None = None,
     stride: int = 1,
     padding: Padding = NONE,
 ) -> Maps:
     """A convolution (cross-correlation), its maps in the order in which its form leaves them.
 
     `padding` is the zeros added at the (top, bottom) and (left, right). `auto` takes `plain`, but
-    on CPU, where XLA's convolutions are slow inside a loop, matrix products: `block` for kernels
-    with few channels, stride 1 and no padding, else `winograd` for sides up to 5 (times the
+    on CPU, where XLA's convolutions are slow inside a loop, for kernels with few channels, stride 1
+    and no padding `native` (our own loops, where a C++ compiler is at hand and the batch fills
+    their vectors) or `block` (matrix products), else `winograd` for sides up to 5 (times the
     stride). A form that cannot have this convolution leaves it to `plain`.
+
+    Raises:
+      UsageError: `native` is asked for where it cannot be had.
     """
     if form == "auto":
         form = _fastest(x.shape[0], kernel, stride, padding)
@@ -39,12 +44,15 @@ def conv2d(
     if not _fits(form, kernel, stride, padding):
         form = "plain"
     if form == "native":
-        return conv_lanes(x if isinstance(x, Lanes) else nhwc(x), kernel)
+        return conv_lanes(x if isinstance(x, Lanes) else nhwc(x), kernel, bias)
     if form == "block":
-        return conv_folded(x if isinstance(x, Folded) else nhwc(x), kernel)
+        blocks = conv_folded(x if isinstance(x, Folded) else nhwc(x), kernel)
+        return blocks if bias is None else blocks.add(bias)
     if form == "winograd":
-        return conv_winograd(x if isinstance(x, HWNC) else nhwc(x), kernel, stride, padding)
-    return _conv_plain(nhwc(x), kernel, stride, padding)
+        out = conv_winograd(x if isinstance(x, HWNC) else nhwc(x), kernel, stride, padding)
+    else:
+        out = _conv_plain(nhwc(x), kernel, stride, padding)
+    return out if bias is None else jax.tree.map(lambda a: a + bias, out)
 
 
 def conv_bias(
@@ -58,9 +66,7 @@ def conv_bias(
     padding: Padding = NONE,
 ) -> Maps:
     """A convolution, the bias and the squashing, as one layer."""
-    out = conv2d(x, kernel, form, stride=stride, padding=padding)
-    if bias is not None:
-        out = out.add(bias) if isinstance(out, Folded | Lanes) else jax.tree.map(lambda a: a + bias, out)
+    out = conv2d(x, kernel, form, bias=bias, stride=stride, padding=padding)
     return jax.tree.map(activation, out)
 
 

@@ -1,11 +1,15 @@
 """Maps with 16 images as the innermost axis, and convolutions of them in C++ (`native/conv.cc`)."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from lenet_alexnet.ops import native
 
 LANES = 16  # kLanes of conv.cc
 
@@ -35,50 +39,74 @@ class Lanes(flax.struct.PyTreeNode):
         maps = self.data.transpose(0, 4, 2, 3, 1).reshape(-1, height, width, channels)
         return maps[: self.batch]
 
-    def add(self, bias: Float[Array, " c"]) -> "Lanes":
-        """The maps with each its own number added."""
-        return self.replace(data=self.data + bias[:, None, None, None])
-
     def average(self, size: int) -> "Lanes":
         """The means of size x size neighbours; `size` divides height and width."""
-        blocks, channels, height, width, _ = self.data.shape
-        sides = (height // size, size, width // size, size)
-        return self.replace(data=self.data.reshape(blocks, channels, *sides, LANES).mean((3, 5)))
+        return self.replace(data=_average(self.data, size))
 
 
-def conv_lanes(x: Float[Array, "b h w c"] | Lanes, kernel: Float[Array, "k k c f"]) -> Lanes:
-    """A convolution with stride 1 and no padding, computed in float32."""
+def conv_lanes(
+    x: Float[Array, "b h w c"] | Lanes,
+    kernel: Float[Array, "k k c f"],
+    bias: Float[Array, " f"] | None = None,
+) -> Lanes:
+    """A convolution with stride 1 and no padding, and the bias, computed in float32."""
     x = x if isinstance(x, Lanes) else Lanes.of(x)
-    data, kernel = x.data.astype(jnp.float32), kernel.astype(jnp.float32)
-    return x.replace(data=_conv(data, kernel).astype(x.data.dtype))
+    bias = jnp.zeros(kernel.shape[3]) if bias is None else bias
+    out = _conv(*(a.astype(jnp.float32) for a in (x.data, kernel, bias)))
+    return x.replace(data=out.astype(x.data.dtype))
 
 
 @jax.custom_vjp
-def _conv(x: Float[Array, "n c h w 16"], kernel: Float[Array, "k k c f"]) -> Array:
-    return _call(x, kernel, turned=False)
+def _conv(
+    x: Float[Array, "n c h w 16"], kernel: Float[Array, "k k c f"], bias: Float[Array, " f"]
+) -> Array:
+    blocks, _, height, width, _ = x.shape
+    size, filters = kernel.shape[0], kernel.shape[3]
+    out = (blocks, filters, height - size + 1, width - size + 1, LANES)
+    return _call("Conv", x, kernel, bias, shapes=[out])[0]
 
 
-def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _conv(x, kernel), (x, kernel)
+def _forward(x: Array, kernel: Array, bias: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _conv(x, kernel, bias), (x, kernel)
 
 
-def _backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+def _backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array, Array]:
     x, kernel = saved
-    out = jax.ShapeDtypeStruct(kernel.shape, jnp.float32)
-    weights = jax.ffi.ffi_call("LenetAlexnetConvWeights", out, vmap_method="sequential")
-    return _call(g, kernel, turned=True), weights(x, g)
+    (of_x,) = _call("ConvInputs", g, kernel, shapes=[x.shape])
+    of_kernel, of_bias = _call("ConvWeights", x, g, shapes=[kernel.shape, kernel.shape[3:]])
+    return of_x, of_kernel, of_bias
 
 
 _conv.defvjp(_forward, _backward)
 
 
-def _call(x: Array, kernel: Array, *, turned: bool) -> Array:
-    """The outputs; turned, the gradient of the inputs from that of the outputs."""
-    size, _, inputs, outputs = kernel.shape
-    more = size - 1 if turned else 1 - size
-    blocks, _, height, width, _ = x.shape
-    shape = (blocks, inputs if turned else outputs, height + more, width + more, LANES)
-    call = jax.ffi.ffi_call(
-        "LenetAlexnetConv", jax.ShapeDtypeStruct(shape, jnp.float32), vmap_method="sequential"
-    )
-    return call(x, kernel, turned=turned)
+def _call(name: str, *arguments: Array, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:
+    """A function of conv.cc, with results of these shapes."""
+    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    call = jax.ffi.ffi_call(native.PREFIX + name, results, vmap_method="sequential")
+    return call(*arguments)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _average(x: Float[Array, "n c h w 16"], size: int) -> Array:
+    """As sums of slices, which XLA computes together with what they are of; a sum over axes not."""
+    blocks, channels, height, width, _ = x.shape
+    sides = (height // size, size, width // size, size)
+    windows = x.reshape(blocks, channels, *sides, LANES)
+    parts = [windows[:, :, :, i, :, j] for i in range(size) for j in range(size)]
+    return sum(parts[1:], parts[0]) / size**2
+
+
+def _average_forward(x: Array, size: int) -> tuple[Array, None]:
+    return _average(x, size), None
+
+
+def _average_backward(size: int, _: None, g: Array) -> tuple[Array]:
+    blocks, channels, rows, columns, _ = g.shape
+    parts = (g / size**2)[:, :, :, None, :, None]
+    whole = jnp.broadcast_to(parts, (blocks, channels, rows, size, columns, size, LANES))
+    return (whole.reshape(blocks, channels, rows * size, columns * size, LANES),)
+
+
+_average.defvjp(_average_forward, _average_backward)
+

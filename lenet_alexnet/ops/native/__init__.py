@@ -22,7 +22,8 @@ from lenet_alexnet.errors import UsageError
 SOURCE = Path(__file__).with_name("conv.cc")
 # Without lines of ours to debug, JAX's headers warn of themselves.
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-w")
-TARGETS = ("LenetAlexnetConv", "LenetAlexnetConvWeights")
+PREFIX = "LenetAlexnet"
+NAMES = ("Conv", "ConvInputs", "ConvWeights")
 
 
 @functools.cache
@@ -41,8 +42,9 @@ def problem() -> str | None:
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or str(error)
         return f"{compiler[0]} failed: {' '.join(said.split())[:300]}"
-    for name in TARGETS:
-        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
+    for name in NAMES:
+        function = jax.ffi.pycapsule(getattr(library, PREFIX + name))
+        jax.ffi.register_ffi_target(PREFIX + name, function, platform="cpu")
     return None
 
 

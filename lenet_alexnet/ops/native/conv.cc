@@ -78,16 +78,20 @@ void WithConstant(int64_t n, const Run& run) {
   run(std::integral_constant<int, most>());
 }
 
-// All outputs of n filters for a block; weights [c, k, k, n].
+// All outputs of n filters for a block; weights [c, k, k, n], bias [n].
 template <int n>
-void ConvGroup(const Shape& s, const float* x, const float* weights, float* out) {
+void ConvGroup(const Shape& s, const float* x, const float* weights, const float* bias,
+               float* out) {
   for (int64_t row = 0; row < s.rows(); ++row) {
     const int64_t top = std::max<int64_t>(0, s.padding - row);
     const int64_t bottom = std::min(s.size, s.height + s.padding - row);
     for (int64_t column = 0; column < s.columns(); ++column) {
       const int64_t left = std::max<int64_t>(0, s.padding - column);
       const int64_t right = std::min(s.size, s.width + s.padding - column);
-      Vector sums[n][kVectors] = {};
+      Vector sums[n][kVectors];
+      for (int f = 0; f < n; ++f) {
+        for (int v = 0; v < kVectors; ++v) sums[f][v] = Vector{} + bias[f];
+      }
       for (int64_t c = 0; c < s.channels; ++c) {
         for (int64_t i = top; i < bottom; ++i) {
           const int64_t line = (c * s.height + row + i - s.padding) * s.width + column - s.padding;
@@ -177,72 +181,94 @@ void AddBlock(const Shape& s, const float* x, const float* gradients, float* sum
   }
 }
 
-// x: [b / 16, c, h, w, 16], weights: [k, k, c, f], out: [b / 16, f, h', w', 16]. Turned, it is the
-// gradient of the inputs: x has the outputs' gradient, and c and f have changed places.
-ffi::Error Conv(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> x, ffi::Buffer<ffi::F32> weights,
-                ffi::ResultBuffer<ffi::F32> out, bool turned) {
-  const auto from = x.dimensions(), kernel = weights.dimensions();
-  const Shape s{from[0], from[1], from[2], from[3], out->dimensions()[1], kernel[0],
-                turned ? kernel[0] - 1 : 0};
-  const std::vector<float> arranged = Arrange(s, weights.typed_data(), turned);
+// Adds a block's part of the bias's gradient to sums [f].
+void AddBias(const Shape& s, const float* gradients, float* sums) {
+  const int64_t map = s.rows() * s.columns() * kLanes;
+  for (int64_t f = 0; f < s.filters; ++f) {
+    Vector sum[kVectors] = {};
+    for (int64_t i = 0; i < map; i += kLanes) {
+      for (int v = 0; v < kVectors; ++v) sum[v] += Load(gradients + f * map + i + v * kWidth);
+    }
+    for (int v = 0; v < kVectors; ++v) {
+      for (int lane = 0; lane < kWidth; ++lane) sums[f] += sum[v][lane];
+    }
+  }
+}
+
+using Array = ffi::Buffer<ffi::F32>;
+using Result = ffi::ResultBuffer<ffi::F32>;
+
+void ConvBlocks(ffi::ThreadPool& pool, const Shape& s, const float* x,
+                const std::vector<float>& weights, const float* bias, float* out) {
   Parallel(pool, s.blocks, [&](int64_t block) {
-    const float* inputs = x.typed_data() + block * s.inputs();
-    float* outputs = out->typed_data() + block * s.outputs();
+    const float* inputs = x + block * s.inputs();
     for (int64_t first = 0; first < s.filters;) {
       const int64_t group = NextGroup(s.filters - first);
-      const float* weight = arranged.data() + first * s.channels * s.size * s.size;
-      float* to = outputs + first * s.rows() * s.columns() * kLanes;
-      WithConstant<kGroup>(group, [&](auto n) { ConvGroup<n>(s, inputs, weight, to); });
+      const float* weight = weights.data() + first * s.channels * s.size * s.size;
+      float* to = out + block * s.outputs() + first * s.rows() * s.columns() * kLanes;
+      WithConstant<kGroup>(
+          group, [&](auto n) { ConvGroup<n>(s, inputs, weight, bias + first, to); });
       first += group;
     }
   });
+}
+
+// x: [b / 16, c, h, w, 16], weights: [k, k, c, f], bias: [f], out: [b / 16, f, h', w', 16].
+ffi::Error Conv(ffi::ThreadPool pool, Array x, Array weights, Array bias, Result out) {
+  const auto from = x.dimensions(), kernel = weights.dimensions();
+  const Shape s{from[0], from[1], from[2], from[3], kernel[3], kernel[0], 0};
+  ConvBlocks(pool, s, x.typed_data(), Arrange(s, weights.typed_data(), false), bias.typed_data(),
+             out->typed_data());
   return ffi::Error::Success();
 }
 
-// x: [b / 16, c, h, w, 16], gradients: [b / 16, f, h', w', 16], out: [k, k, c, f].
-ffi::Error ConvWeights(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> x,
-                       ffi::Buffer<ffi::F32> gradients, ffi::ResultBuffer<ffi::F32> out) {
-  const auto from = x.dimensions(), kernel = out->dimensions();
+// gradients: [b / 16, f, h', w', 16], weights: [k, k, c, f], out: [b / 16, c, h, w, 16].
+ffi::Error ConvInputs(ffi::ThreadPool pool, Array gradients, Array weights, Result out) {
+  const auto from = gradients.dimensions(), kernel = weights.dimensions();
+  const Shape s{from[0], from[1], from[2], from[3], kernel[2], kernel[0], kernel[0] - 1};
+  const std::vector<float> bias(s.filters);
+  ConvBlocks(pool, s, gradients.typed_data(), Arrange(s, weights.typed_data(), true), bias.data(),
+             out->typed_data());
+  return ffi::Error::Success();
+}
+
+// x: [b / 16, c, h, w, 16], gradients: [b / 16, f, h', w', 16], weights: [k, k, c, f], bias: [f].
+ffi::Error ConvWeights(ffi::ThreadPool pool, Array x, Array gradients, Result weights,
+                       Result bias) {
+  const auto from = x.dimensions(), kernel = weights->dimensions();
   const Shape s{from[0], from[1], from[2], from[3], kernel[3], kernel[0], 0};
-  const int64_t parts = std::min<int64_t>(s.blocks, kMostParts);
-  const int64_t weights = s.size * s.size * s.channels * s.filters;
-  std::vector<float> found(parts * weights);  // [c, k, k, f] of each part
+  const int64_t parts = std::min<int64_t>(s.blocks, kMostParts), taps = s.size * s.size;
+  const int64_t count = (taps * s.channels + 1) * s.filters;
+  std::vector<float> found(parts * count);  // of each part [c, k, k, f] and [f]
   Parallel(pool, parts, [&](int64_t part) {
-    std::vector<float> sums(weights * kWidth);
+    std::vector<float> sums((count - s.filters) * kWidth);
+    float* to = found.data() + part * count;
     for (int64_t block = part; block < s.blocks; block += parts) {
-      AddBlock(s, x.typed_data() + block * s.inputs(),
-               gradients.typed_data() + block * s.outputs(), sums.data());
+      const float* gradient = gradients.typed_data() + block * s.outputs();
+      AddBlock(s, x.typed_data() + block * s.inputs(), gradient, sums.data());
+      AddBias(s, gradient, to + count - s.filters);
     }
-    for (int64_t i = 0; i < weights; ++i) {
-      for (int lane = 0; lane < kWidth; ++lane) found[part * weights + i] += sums[i * kWidth + lane];
-    }
+    for (size_t i = 0; i < sums.size(); ++i) to[i / kWidth] += sums[i];
   });
+  for (int64_t part = 1; part < parts; ++part) {
+    for (int64_t i = 0; i < count; ++i) found[i] += found[part * count + i];
+  }
   for (int64_t c = 0; c < s.channels; ++c) {
-    for (int64_t tap = 0; tap < s.size * s.size; ++tap) {
-      for (int64_t f = 0; f < s.filters; ++f) {
-        float sum = 0;
-        for (int64_t part = 0; part < parts; ++part) {
-          sum += found[part * weights + (c * s.size * s.size + tap) * s.filters + f];
-        }
-        out->typed_data()[(tap * s.channels + c) * s.filters + f] = sum;
-      }
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      std::copy_n(found.data() + (c * taps + tap) * s.filters, s.filters,
+                  weights->typed_data() + (tap * s.channels + c) * s.filters);
     }
   }
+  std::copy_n(found.data() + count - s.filters, s.filters, bias->typed_data());
   return ffi::Error::Success();
 }
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(LenetAlexnetConv, Conv,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Ret<ffi::Buffer<ffi::F32>>()
-                                  .Attr<bool>("turned"));
-XLA_FFI_DEFINE_HANDLER_SYMBOL(LenetAlexnetConvWeights, ConvWeights,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Ret<ffi::Buffer<ffi::F32>>());
+#define DEFINE(function, binding) \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(LenetAlexnet##function, function, binding)
+
+DEFINE(Conv, ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Array>().Arg<Array>().Arg<Array>().Ret<Array>());
+DEFINE(ConvInputs, ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Array>().Arg<Array>().Ret<Array>());
+DEFINE(ConvWeights,
+       ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Array>().Arg<Array>().Ret<Array>().Ret<Array>());
