@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from lenet_alexnet.ops import native
 from lenet_alexnet.ops.folded import Folded, conv_folded
 from lenet_alexnet.ops.lanes import LANES, Lanes, conv_lanes
-from lenet_alexnet.ops.orders import Maps, nhwc
+from lenet_alexnet.ops.orders import ChannelsLast, Maps, nhwc
 from lenet_alexnet.ops.winograd import HWNC, LARGEST_TILE, Padding, conv_winograd
 
 ConvForm = Literal["auto", "plain", "native", "block", "winograd"]
@@ -48,6 +48,7 @@ def conv2d(
     if form == "block":
         blocks = conv_folded(x if isinstance(x, Folded) else nhwc(x), kernel)
         return blocks if bias is None else blocks.add(bias)
+    out: ChannelsLast
     if form == "winograd":
         out = conv_winograd(x if isinstance(x, HWNC) else nhwc(x), kernel, stride, padding)
     else:

@@ -102,11 +102,10 @@ def _average_forward(x: Array, size: int) -> tuple[Array, None]:
 
 
 def _average_backward(size: int, _: None, g: Array) -> tuple[Array]:
-    blocks, channels, rows, columns, _ = g.shape
+    blocks, channels, rows, columns = g.shape[:4]
     parts = (g / size**2)[:, :, :, None, :, None]
     whole = jnp.broadcast_to(parts, (blocks, channels, rows, size, columns, size, LANES))
     return (whole.reshape(blocks, channels, rows * size, columns * size, LANES),)
 
 
 _average.defvjp(_average_forward, _average_backward)
-

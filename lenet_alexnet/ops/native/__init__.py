@@ -65,8 +65,7 @@ def _compiled(compiler: list[str]) -> Path:
     """The library for this source, compiler and kind of machine, as a home may serve many kinds."""
     parts = [SOURCE.read_text(), jax.__version__, shlex.join(compiler), *FLAGS, *_machine()]
     name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-    library = cache / "lenet_alexnet" / f"native_{name}.so"
+    library = _cache() / f"native_{name}.so"
     if not library.exists():
         library.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:
@@ -76,6 +75,12 @@ def _compiled(compiler: list[str]) -> Path:
             subprocess.run(command, check=True, capture_output=True, text=True)
             new.replace(library)  # At once: others may be compiling it, too.
     return library
+
+
+def _cache() -> Path:
+    """The folder of JAX's compiled programs."""
+    chosen = jax.config.read("jax_compilation_cache_dir")
+    return Path(chosen or "~/.cache/lenet_alexnet").expanduser()
 
 
 def _machine() -> list[str]:

@@ -1,0 +1,183 @@
+"""The loops in C++ and their maps, against the plain forms."""
+
+import os
+import subprocess
+import sys
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lenet_alexnet import ops
+from lenet_alexnet.errors import UsageError
+from lenet_alexnet.ops import native
+from lenet_alexnet.ops.lanes import Lanes, conv_lanes
+from tests.test_ops import assert_close, numbers
+
+needs_compiler = pytest.mark.skipif(native.problem() is not None, reason=str(native.problem()))
+SHAPES = [  # batch, height, width, channels, filters, size
+    (32, 32, 32, 1, 6, 5),  # C1
+    (37, 14, 14, 6, 16, 5),  # C3, a last block in part
+    (1, 5, 6, 2, 1, 5),
+    (16, 9, 7, 3, 13, 3),  # groups of filters of unlike sizes
+    (33, 12, 11, 7, 5, 7),  # more taps than are summed at once
+    (2, 6, 6, 1, 2, 1),
+]
+
+
+@needs_compiler
+@pytest.mark.parametrize(("batch", "height", "width", "channels", "filters", "size"), SHAPES)
+def test_equals_the_plain_form(rng, batch, height, width, channels, filters, size):
+    """Within 1e-5 of the largest, values and the gradients of images, kernel and bias."""
+    x = numbers(rng, batch, height, width, channels)
+    kernel, bias = numbers(rng, size, size, channels, filters), numbers(rng, filters)
+
+    def value_and_gradients(form):
+        def conv(x, kernel, bias):
+            return ops.nhwc(ops.conv2d(x, kernel, form, bias=bias))
+
+        out, gradients = jax.vjp(conv, x, kernel, bias)
+        return out, gradients(jax.random.normal(jax.random.key(0), out.shape))
+
+    run = jax.jit(value_and_gradients, static_argnums=0)
+    assert_close(run("native"), run("plain"))
+
+
+@needs_compiler
+@pytest.mark.parametrize("batch", [3, 32])
+def test_maps_keep_the_order_of_a_plain_layer(rng, batch):
+    """Convolution, squashing, pooling and convolution again, as in LeNet-5, in both orders."""
+    x, weight = numbers(rng, batch, 32, 32, 1), numbers(rng, batch, 10, 10, 4)
+    kernels = numbers(rng, 5, 5, 1, 6), numbers(rng, 5, 5, 6, 4)
+    biases = numbers(rng, 6), numbers(rng, 4)
+
+    def lanes(x, kernels, biases):
+        first = conv_lanes(x, kernels[0], biases[0])
+        assert first.shape == (batch, 28, 28, 6)
+        pooled = ops.average_pool(first.replace(data=jnp.tanh(first.data)), 2)
+        assert pooled.shape == (batch, 14, 14, 6)
+        return conv_lanes(pooled, kernels[1], biases[1]).nhwc()
+
+    def plain(x, kernels, biases):
+        first = jnp.tanh(ops.conv2d(x, kernels[0], "plain") + biases[0])
+        pooled = first.reshape(batch, 14, 2, 14, 2, 6).mean((2, 4))
+        return ops.conv2d(pooled, kernels[1], "plain") + biases[1]
+
+    def value_and_gradients(form):
+        out, gradients = jax.vjp(form, x, kernels, biases)
+        return out, gradients(weight)
+
+    run = jax.jit(value_and_gradients, static_argnums=0)
+    assert_close(run(lanes), run(plain))
+
+
+@pytest.mark.parametrize("batch", [1, 16, 21])
+def test_the_order_of_maps_and_back(rng, batch):
+    x = numbers(rng, batch, 4, 6, 3)
+    maps = Lanes.of(x)
+    assert maps.shape == x.shape
+    assert maps.data.shape == (-(-batch // 16), 3, 4, 6, 16)
+    np.testing.assert_array_equal(maps.nhwc(), x)
+    np.testing.assert_array_equal(maps.data[0, 2, 1, 5, 0], x[0, 1, 5, 2])
+
+
+@needs_compiler
+def test_under_vmap_and_scan(rng):
+    x, kernels = numbers(rng, 3, 20, 12, 12, 6), numbers(rng, 3, 5, 5, 6, 3)
+
+    def value_and_gradients(form, x, kernel):
+        out, gradients = jax.vjp(lambda x, k: ops.nhwc(ops.conv2d(x, k, form)), x, kernel)
+        return out, gradients(jnp.cos(out))
+
+    one = partial(value_and_gradients, "native")
+    together = jax.jit(jax.vmap(one))(x, kernels)
+    _, in_turn = jax.jit(lambda *a: jax.lax.scan(lambda c, a: (c, one(*a)), 0, a))(x, kernels)
+    alone = jax.jit(jax.vmap(partial(value_and_gradients, "plain")))(x, kernels)
+    assert_close(together, alone)
+    assert_close(in_turn, alone)
+
+
+@needs_compiler
+def test_in_bfloat16(rng):
+    x, kernel = numbers(rng, 17, 14, 14, 6), numbers(rng, 5, 5, 6, 4)
+    halves = jax.jit(partial(ops.conv2d, form="native"))(*map(jnp.bfloat16, (x, kernel)))
+    found, expected = ops.nhwc(halves), ops.conv2d(x, kernel, "plain")
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.02 * float(jnp.abs(expected).max()))
+
+
+BITS = """
+import os, sys
+if sys.argv[1] == "one": os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+import hashlib, jax, jax.numpy as jnp, numpy as np
+from lenet_alexnet import ops
+rng = np.random.default_rng(0)
+x, kernel, bias = (rng.normal(size=s).astype("f") for s in ((600, 14, 14, 6), (5, 5, 6, 16), (16,)))
+def conv(x, kernel, bias):
+    return ops.nhwc(ops.conv2d(x, kernel, "native", bias=bias))
+def gradients(*arguments):
+    out, back = jax.vjp(conv, *arguments)
+    return out, back(out)
+run = jax.jit(gradients)
+for _ in range(20 if sys.argv[1] == "all" else 1):
+    found = b"".join(np.asarray(a).tobytes() for a in jax.tree.leaves(run(x, kernel, bias)))
+    print(hashlib.sha256(found).hexdigest())
+"""
+
+
+@needs_compiler
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
+def test_the_same_bits_however_many_threads_share_the_work():
+    run = partial(subprocess.run, check=True, capture_output=True, text=True)
+    prints = [
+        line
+        for cores in ("one", "all")
+        for line in run([sys.executable, "-c", BITS, cores]).stdout.split()
+    ]
+    assert len(prints) == 21
+    assert len(set(prints)) == 1
+
+
+@needs_compiler
+def test_enough_images_in_a_batch_take_the_loops(rng):
+    kernel = numbers(rng, 5, 5, 1, 6)
+    assert isinstance(ops.conv2d(numbers(rng, 16, 9, 9, 1), kernel), Lanes)
+    assert isinstance(ops.conv2d(numbers(rng, 1, 9, 9, 1), kernel), ops.Folded)
+
+
+def test_without_a_compiler_there_is_another_form(rng, monkeypatch):
+    monkeypatch.setattr(native, "problem", lambda: "no C++ compiler was found")
+    x, kernel = numbers(rng, 16, 9, 9, 1), numbers(rng, 5, 5, 1, 6)
+    assert isinstance(ops.conv2d(x, kernel), ops.Folded)
+    with pytest.raises(UsageError, match="'native' cannot be had here: no C"):
+        ops.conv2d(x, kernel, "native")
+
+
+find = native.problem.__wrapped__  # Asked anew, not once a process.
+
+
+def test_why_the_loops_cannot_be_had(monkeypatch, tmp_path):
+    monkeypatch.setattr(native, "_cache", lambda: tmp_path)
+    monkeypatch.setenv("CXX", "false")
+    assert find().startswith("false failed: ")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert "no C++ compiler" in find()
+    monkeypatch.delenv("CXX")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "no C++ compiler" in find()
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_compiler
+def test_compiled_once_for_many_processes(monkeypatch, tmp_path):
+    """And not again; another compiler has a library of its own."""
+    monkeypatch.setattr(native, "_cache", lambda: tmp_path)
+    compiler = native._compiler()
+    first = native._compiled(compiler)
+    written = first.stat().st_mtime_ns
+    assert native._compiled(compiler) == first
+    assert first.stat().st_mtime_ns == written
+    assert native._compiled([*compiler, "-DANOTHER"]) != first
+    assert len(list(tmp_path.iterdir())) == 2
