@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from lenet_alexnet import __version__, record
 from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.models import DTYPES
+from lenet_alexnet.ops import native
 from lenet_alexnet.start import own_cores
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
@@ -27,6 +28,7 @@ def describe() -> dict[str, Any]:
             "cores": len(own_cores()),
             "device": jax.devices()[0].device_kind,
             "backend": jax.default_backend(),
+            "native": native.problem() or "compiled",
         },
         "versions": {"lenet-alexnet": __version__, "python": platform.python_version(), **_found()},
         **record.checkout(),

@@ -63,7 +63,8 @@ def heading(everything: dict[str, Any]) -> str:
     """The machine and the versions in two lines."""
     machine, versions = everything["machine"], everything["versions"]
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return f"{machine['cpu']}, {machine['cores']} cores, on {machine['device']}\n{named}"
+    where = f"{machine['cpu']}, {machine['cores']} cores, on {machine['device']}"
+    return f"{where}; loops in C++: {machine['native']}\n{named}"
 
 
 def as_table(found: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -79,8 +80,8 @@ def _compiled(compiler: list[str]) -> Path:
 
 def _cache() -> Path:
     """The folder of JAX's compiled programs."""
-    chosen = jax.config.read("jax_compilation_cache_dir")
-    return Path(chosen or "~/.cache/lenet_alexnet").expanduser()
+    config: Any = jax.config  # whose attributes the type checker does not see
+    return Path(config.jax_compilation_cache_dir or "~/.cache/lenet_alexnet").expanduser()
 
 
 def _machine() -> list[str]:

@@ -1,6 +1,6 @@
-// Convolution with stride 1 on CPU, and the gradient of its weights, for maps [b / 16, c, h, w, 16]:
-// the same place of 16 images is one or more whole vectors, a tile of filters x images stays in
-// registers while all taps are added, and what one thread has in hand fits its cache.
+// Convolution with stride 1 on CPU and its gradients, for maps [b / 16, c, h, w, 16]: the same place
+// of 16 images is one or more whole vectors, a tile of filters x images stays in registers while
+// all taps are added, and the 16 images that a thread has in hand fit its cache.
 //
 // Compiled by __init__.py on the machine that runs it; called by XLA.
 
@@ -27,8 +27,9 @@ constexpr int kWidth = 4, kGroup = 6;  // of 32 registers
 constexpr int kWidth = 4, kGroup = 3;
 #endif
 constexpr int kLanes = 16, kVectors = kLanes / kWidth;
-constexpr int kTaps = 5;      // neighbours of a row whose weights' gradients are summed at once
-constexpr int kMostParts = 16;  // of a sum over images: fixed, so that any machine adds in one order
+constexpr int kTaps = 5;  // neighbours of a row whose weights' gradients are summed at once
+// Parts of a sum over images: fixed, so that the order of adding does not depend on the threads.
+constexpr int kMostParts = 16;
 
 typedef float Vector __attribute__((vector_size(kWidth * sizeof(float)), aligned(4), may_alias));
 
@@ -49,8 +50,8 @@ int64_t NextGroup(int64_t filters) {
   return (filters + groups - 1) / groups;
 }
 
-// Does work(i) for all i < count on the pool's threads and this one. Whoever is free takes the next:
-// this thread waits only for what another has begun, never for a thread.
+// Does work(i) for all i < count on the pool's threads and this one. Whoever is free takes the
+// next: this thread waits only for what another has begun, never for a thread.
 template <typename Work>
 void Parallel(ffi::ThreadPool& pool, int64_t count, const Work& work) {
   struct Progress {
@@ -206,8 +207,8 @@ void ConvBlocks(ffi::ThreadPool& pool, const Shape& s, const float* x,
       const int64_t group = NextGroup(s.filters - first);
       const float* weight = weights.data() + first * s.channels * s.size * s.size;
       float* to = out + block * s.outputs() + first * s.rows() * s.columns() * kLanes;
-      WithConstant<kGroup>(
-          group, [&](auto n) { ConvGroup<n>(s, inputs, weight, bias + first, to); });
+      WithConstant<kGroup>(group,
+                           [&](auto n) { ConvGroup<n>(s, inputs, weight, bias + first, to); });
       first += group;
     }
   });
@@ -268,7 +269,8 @@ ffi::Error ConvWeights(ffi::ThreadPool pool, Array x, Array gradients, Result we
 #define DEFINE(function, binding) \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(LenetAlexnet##function, function, binding)
 
-DEFINE(Conv, ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Array>().Arg<Array>().Arg<Array>().Ret<Array>());
+DEFINE(Conv,
+       ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Array>().Arg<Array>().Arg<Array>().Ret<Array>());
 DEFINE(ConvInputs, ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Array>().Arg<Array>().Ret<Array>());
 DEFINE(ConvWeights,
        ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Array>().Arg<Array>().Ret<Array>().Ret<Array>());
