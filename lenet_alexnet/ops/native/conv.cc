@@ -1,6 +1,6 @@
-// Convolution with stride 1 on CPU and its gradients, for maps [b / 16, c, h, w, 16]: the same place
-// of 16 images is one or more whole vectors, a tile of filters x images stays in registers while
-// all taps are added, and the 16 images that a thread has in hand fit its cache.
+// Convolution with stride 1 on CPU and its gradients, for maps [b / 16, c, h, w, 16]: the same
+// place of 16 images is one or more whole vectors, a tile of filters x images stays in registers
+// while all taps are added, and the 16 images that a thread has in hand fit its cache.
 //
 // Compiled by __init__.py on the machine that runs it; called by XLA.
 
