@@ -14,6 +14,7 @@ from lenet_alexnet import ops
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.ops import native
 from lenet_alexnet.ops.lanes import Lanes, conv_lanes
+from tests.processes import start
 from tests.test_ops import assert_close, numbers
 
 needs_compiler = pytest.mark.skipif(native.problem() is not None, reason=str(native.problem()))
@@ -106,6 +107,38 @@ def test_in_bfloat16(rng):
     found, expected = ops.nhwc(halves), ops.conv2d(x, kernel, "plain")
     assert found.dtype == jnp.bfloat16
     np.testing.assert_allclose(found, expected, rtol=0, atol=0.02 * float(jnp.abs(expected).max()))
+
+
+SHARDED = """
+import jax, jax.numpy as jnp, numpy as np
+from functools import partial
+from jax.sharding import PartitionSpec as P
+from lenet_alexnet import ops
+rng = np.random.default_rng(0)
+x, kernel = rng.normal(size=(64, 12, 12, 6)).astype("f"), rng.normal(size=(5, 5, 6, 4)).astype("f")
+def conv(form, x, kernel):
+    return ops.nhwc(ops.conv2d(x, kernel, form))
+mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+specs = {"in_specs": (P("data"), P()), "out_specs": P("data")}
+own = jax.shard_map(partial(conv, "native"), mesh=mesh, **specs)
+def value_and_gradients(f):
+    out, gradients = jax.vjp(f, x, kernel)
+    return out, *gradients(jnp.cos(out))
+found = jax.jit(lambda: value_and_gradients(own))()
+expected = jax.jit(lambda: value_and_gradients(partial(conv, "plain")))()
+for a, b in zip(found, expected, strict=True):
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * float(jnp.abs(b).max()))
+print(found[0].sharding.spec)
+"""
+
+
+@needs_compiler
+def test_inside_shard_map(tmp_path):
+    """Each device its own images, with weights that all have."""
+    (tmp_path / "sharded.py").write_text(SHARDED)
+    process = start([str(tmp_path / "sharded.py")], 2)
+    out, err = process.communicate(timeout=100)
+    assert (process.returncode, out.split("\n")[0]) == (0, "P('data',)"), err
 
 
 BITS = """

@@ -52,8 +52,20 @@ def conv_lanes(
     """A convolution with stride 1 and no padding, and the bias, computed in float32."""
     x = x if isinstance(x, Lanes) else Lanes.of(x)
     bias = jnp.zeros(kernel.shape[3]) if bias is None else bias
-    out = _conv(*(a.astype(jnp.float32) for a in (x.data, kernel, bias)))
+    axes = _own(x.data, kernel, bias)
+    out = _conv(*(_mark(a.astype(jnp.float32), axes) for a in (x.data, kernel, bias)))
     return x.replace(data=out.astype(x.data.dtype))
+
+
+def _own(*arrays: Array) -> frozenset[Any]:
+    """The axes of a mesh along which, inside `shard_map`, any of these is a device's own."""
+    return frozenset[Any]().union(*(jax.typeof(a).manual_axis_type.varying for a in arrays))
+
+
+def _mark(x: Array, axes: frozenset[Any]) -> Array:
+    """Marked as a device's own, as JAX does by itself but for calls of other functions."""
+    missing = tuple(axes - _own(x))
+    return jax.lax.pcast(x, missing, to="varying") if missing else x
 
 
 @jax.custom_vjp
@@ -84,7 +96,7 @@ def _call(name: str, *arguments: Array, shapes: Sequence[tuple[int, ...]]) -> Se
     """A function of conv.cc, with results of these shapes."""
     results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     call = jax.ffi.ffi_call(native.PREFIX + name, results, vmap_method="sequential")
-    return call(*arguments)
+    return [_mark(found, _own(*arguments)) for found in call(*arguments)]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
