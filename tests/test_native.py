@@ -194,7 +194,15 @@ find = native.problem.__wrapped__  # Asked anew, not once a process.
 def test_why_the_loops_cannot_be_had(monkeypatch, tmp_path):
     monkeypatch.setattr(native, "_cache", lambda: tmp_path)
     monkeypatch.setenv("CXX", "false")
-    assert find().startswith("false failed: ")
+    assert find() == "false failed: exit status 1"
+    monkeypatch.setenv("CXX", "ls")  # which says why
+    assert find().startswith("ls failed: ls: ")
+    (tmp_path / "file").touch()
+    with monkeypatch.context() as full:
+        full.delenv("CXX")
+        full.setattr(native, "_cache", lambda: tmp_path / "file")
+        assert "could not be compiled" in find()
+    (tmp_path / "file").unlink()
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert "no C++ compiler" in find()
     monkeypatch.delenv("CXX")

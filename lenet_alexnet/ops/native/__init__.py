@@ -40,9 +40,11 @@ def problem() -> str | None:
         return "no C++ compiler was found (CXX, c++, g++ or clang++)"
     try:
         library = ctypes.CDLL(str(_compiled(compiler)))
-    except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None) or str(error)
-        return f"{compiler[0]} failed: {' '.join(said.split())[:300]}"
+    except subprocess.CalledProcessError as error:
+        said = " ".join(error.stderr.split())[:300]
+        return f"{compiler[0]} failed: {said or f'exit status {error.returncode}'}"
+    except OSError as error:
+        return f"they could not be compiled or loaded: {error}"
     for name in NAMES:
         function = jax.ffi.pycapsule(getattr(library, PREFIX + name))
         jax.ffi.register_ffi_target(PREFIX + name, function, platform="cpu")
