@@ -17,7 +17,7 @@ SEEDS = range(5)
 
 
 def seconds(seed: int, data_dir: str) -> tuple[float, list[dict], dict]:
-    """From the start of the process to the first epoch below ERROR; its line, the last; run.json."""
+    """From the process's start to the first epoch below ERROR; its line and the last; run.json."""
     with tempfile.TemporaryDirectory() as folder:
         workdir = Path(folder) / "run"
         command = [
