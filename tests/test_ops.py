@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from lenet_alexnet import ops
-from lenet_alexnet.ops.folded import conv_folded
+from lenet_alexnet.ops import native
+
+# Only there: where a compiler fails, so do these tests.
+needs_compiler = pytest.mark.skipif(native._compiler() is None, reason="there is no C++ compiler")
 
 
 def test_plain_form_is_a_cross_correlation(rng):
@@ -227,30 +230,35 @@ def test_dense_towers_against_one_product_each(rng):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), a, b)
 
 
-def test_folded_maps_keep_the_order_of_a_plain_layer(rng):
+@pytest.mark.parametrize(
+    ("form", "batch"),
+    [("block", 3), *(pytest.param("native", n, marks=needs_compiler) for n in (3, 32))],
+)
+def test_maps_in_a_forms_order_are_those_of_a_plain_layer(rng, form, batch):
     """Convolution, squashing, pooling and convolution again, as in LeNet-5, in both orders."""
-    x, weight = numbers(rng, 3, 32, 32, 1), numbers(rng, 3, 10, 10, 4)
+    x, weight = numbers(rng, batch, 32, 32, 1), numbers(rng, batch, 10, 10, 4)
     kernels = numbers(rng, 5, 5, 1, 6), numbers(rng, 5, 5, 6, 4)
     biases = numbers(rng, 6), numbers(rng, 4)
 
-    def folded(x, kernels, biases):
-        first = conv_folded(x, kernels[0]).add(biases[0])
-        assert first.shape == (3, 28, 28, 6)
-        pooled = first.replace(data=jnp.tanh(first.data)).average(2)
-        assert pooled.shape == (3, 14, 14, 6)
-        return conv_folded(pooled, kernels[1]).add(biases[1]).nhwc()
+    def in_its_order(x, kernels, biases):
+        first = ops.conv_bias(x, kernels[0], biases[0], jnp.tanh, form)
+        assert first.shape == (batch, 28, 28, 6)
+        pooled = ops.average_pool(first, 2)
+        assert type(pooled) is type(first)
+        assert pooled.shape == (batch, 14, 14, 6)
+        return ops.nhwc(ops.conv2d(pooled, kernels[1], form, bias=biases[1]))
 
     def plain(x, kernels, biases):
         first = jnp.tanh(ops.conv2d(x, kernels[0], "plain") + biases[0])
-        pooled = first.reshape(3, 14, 2, 14, 2, 6).mean((2, 4))
+        pooled = first.reshape(batch, 14, 2, 14, 2, 6).mean((2, 4))
         return ops.conv2d(pooled, kernels[1], "plain") + biases[1]
 
-    def value_and_gradients(form):
-        out, gradients = jax.vjp(form, x, kernels, biases)
+    def value_and_gradients(layers):
+        out, gradients = jax.vjp(layers, x, kernels, biases)
         return out, gradients(weight)
 
     run = jax.jit(value_and_gradients, static_argnums=0)
-    assert_close(run(folded), run(plain))
+    assert_close(run(in_its_order), run(plain))
 
 
 @pytest.mark.parametrize(("old", "new"), [(1, 2), (2, 1), (2, 4), (3, 2)])

@@ -13,6 +13,8 @@ from lenet_alexnet.errors import UsageError, nearest
 SUBJECTS = ("lenet5", "alexnet", "input", "sweep")
 PEERS = ("lenet5", "alexnet")
 BATCHES = {"lenet5": "32,128,512", "alexnet": "32", "input": "32", "sweep": "128"}
+# Of AlexNet several steps: a call of one pays for fresh memory each time, which training does not.
+SECONDS = {"lenet5": 0.5, "alexnet": 3.5, "input": 8.0, "sweep": 0.5}
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 NOTE = "FLOP/s: 3 passes x 2 x the multiply-adds of `info`, whatever the machine does for them"
 
@@ -21,7 +23,7 @@ class Options(NamedTuple):
     """The flags, as numbers."""
 
     repeats: int
-    seconds: float
+    seconds: float | None
     clock: str
     peer: str | None
     variant: str
@@ -39,7 +41,8 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_string("precision", "float32", kinds, flag_values=values)
     flags.DEFINE_enum("peer", None, ["torch"], "the same in PyTorch, in turns", flag_values=values)
     flags.DEFINE_integer("repeats", 7, "turns of each subject", 1, flag_values=values)
-    flags.DEFINE_float("seconds", 0.5, "about so long is a turn", 1e-3, flag_values=values)
+    length = "about so long is a turn (default: 0.5, alexnet 3.5, input 8)"
+    flags.DEFINE_float("seconds", None, length, 1e-3, flag_values=values)
     cpu = "wall, or cpu: processor seconds, for one core of a machine that others use"
     flags.DEFINE_enum("clock", "wall", list(CLOCKS), cpu, flag_values=values)
     flags.DEFINE_string("variant", "paper", "of AlexNet", flag_values=values)
@@ -140,7 +143,8 @@ def _measure(name: str, batch: int, precision: str, options: Options) -> dict[st
         load = machine.load()
         measured = measure.interleave(
             [*subjects, *machine.limits(precision)],
-            repeats=options.repeats, seconds=options.seconds, clock=CLOCKS[options.clock],
+            repeats=options.repeats, seconds=options.seconds or SECONDS[name],
+            clock=CLOCKS[options.clock],
         )  # fmt: skip
     group = Group(name, batch, precision, trainer.flops, touched, measured, ours)
     return group.as_dict() | {
