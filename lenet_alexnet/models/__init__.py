@@ -13,6 +13,7 @@ from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.models.alexnet import AlexNet
 from lenet_alexnet.models.alexnet_variants import TWO_TOWERS, VARIANTS
 from lenet_alexnet.models.cifar import ConvNet
+from lenet_alexnet.models.cuda_convnet import CUDA_CONVNETS, CudaConvNet
 from lenet_alexnet.models.lenet import ACTIVATIONS, LeNet5
 from lenet_alexnet.models.lenet_1998 import LeNet1, LeNet5_1998, Network1998
 from lenet_alexnet.models.mlp import MLP1998
@@ -27,6 +28,12 @@ MODELS: dict[str, type[nn.Module]] = {
     "mlp_1998": MLP1998,
     "alexnet": AlexNet,
     "convnet": ConvNet,
+    "cuda_convnet": CudaConvNet,
+}
+# Of the networks that come in several; the first is the default.
+VARIANTS_OF: dict[str, dict[str, dict[str, Any]]] = {
+    "alexnet": VARIANTS,
+    "cuda_convnet": CUDA_CONVNETS,
 }
 CHOICES: dict[str, Collection[str]] = {
     "activation": ACTIVATIONS,
@@ -46,8 +53,9 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 def create_model(*, name: str, precision: str = "float32", **options: Any) -> nn.Module:
     """Builds a network from its name and options (`activation`, `num_classes`, ...).
 
-    "alexnet" has a `variant` (paper, source2012, caffe ...: `alexnet_variants.py`), of which any
-    other option changes one switch.
+    "alexnet" and "cuda_convnet" have a `variant` (paper, source2012, caffe ...:
+    `alexnet_variants.py`; 19pct, 13pct ...: `cuda_convnet.py`), of which any other option changes
+    one switch.
 
     `precision` is the type of the activations; parameters and outputs stay float32.
 
@@ -58,11 +66,11 @@ def create_model(*, name: str, precision: str = "float32", **options: Any) -> nn
         raise UsageError(f"unknown model.name '{name}': {nearest(name, MODELS)}")
     if precision not in DTYPES:
         raise UsageError(f"unknown precision '{precision}': {nearest(precision, DTYPES)}")
-    if name == "alexnet":
-        variant = options.pop("variant", "paper")
-        if variant not in VARIANTS:
-            raise UsageError(f"unknown model.variant '{variant}': {nearest(variant, VARIANTS)}")
-        options = VARIANTS[variant] | options
+    if variants := VARIANTS_OF.get(name):
+        variant = options.pop("variant", next(iter(variants)))
+        if variant not in variants:
+            raise UsageError(f"unknown model.variant '{variant}': {nearest(variant, variants)}")
+        options = variants[variant] | options
     known = set(inspect.signature(MODELS[name]).parameters) - HIDDEN
     for option in options.keys() - known:
         raise UsageError(f"model '{name}' has no option '{option}': {nearest(option, known)}")
@@ -73,7 +81,7 @@ def create_model(*, name: str, precision: str = "float32", **options: Any) -> nn
     # A config that was written to a file has lists where it had tuples.
     options = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
     model = MODELS[name](dtype=DTYPES[precision], **options)
-    if isinstance(model, AlexNet):
+    if isinstance(model, AlexNet | CudaConvNet):
         model.check()
     return model
 
@@ -84,7 +92,7 @@ def defaults(name: str, variant: str = "") -> dict[str, Any]:
         return {}
     given = inspect.signature(MODELS[name]).parameters
     options = {key: value.default for key, value in given.items() if key not in HIDDEN}
-    return options | VARIANTS.get(variant, {})
+    return options | VARIANTS_OF.get(name, {}).get(variant, {})
 
 
 def published(model: nn.Module) -> dict[str, dict[str, int]]:

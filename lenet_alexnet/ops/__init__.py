@@ -3,9 +3,10 @@
 from lenet_alexnet.ops.conv import CONV_FORMS, ConvForm, conv2d, conv_bias
 from lenet_alexnet.ops.dense import dense
 from lenet_alexnet.ops.folded import Folded
+from lenet_alexnet.ops.local import local_conv2d
 from lenet_alexnet.ops.norm import response_norm, spatial_response_norm
 from lenet_alexnet.ops.orders import ChannelsLast, Maps, channels_last, nhwc
-from lenet_alexnet.ops.pool import average_pool, max_pool
+from lenet_alexnet.ops.pool import average_pool, max_pool, overlapping_average_pool
 from lenet_alexnet.ops.winograd import HWNC
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "conv2d",
     "conv_bias",
     "dense",
+    "local_conv2d",
     "max_pool",
     "nhwc",
+    "overlapping_average_pool",
     "response_norm",
     "spatial_response_norm",
 ]

@@ -27,6 +27,32 @@ def average_pool(x: Maps, size: int) -> Maps:
     return jax.tree.map(pool, x)
 
 
+def overlapping_average_pool(x: Maps, *, size: int, stride: int) -> ChannelsLast:
+    """The mean of each size x size window, `stride` apart.
+
+    A last window that reaches over the edge counts, too; its mean is of the inputs that there are,
+    as in cuda-convnet (conv_util.cuh: `AvgPooler`, `regionSize`).
+    """
+    x = channels_last(x)
+    rows = _first_axis(x)
+
+    def pool(data: Array) -> Array:
+        for axis in (rows, rows + 1):
+            data = _line_mean(data, axis, size, stride)
+        return data
+
+    return jax.tree.map(pool, x)
+
+
+def _line_mean(x: Array, axis: int, size: int, stride: int) -> Array:
+    length = x.shape[axis]
+    first, *others = _slices(_whole(x, axis, size, stride, 0.0), axis, size, stride)
+    sums = sum(others, first)
+    counts = [min(size, length - start) for start in range(0, sums.shape[axis] * stride, stride)]
+    shape = [-1 if i == axis else 1 for i in range(x.ndim)]
+    return sums / jnp.asarray(counts, x.dtype).reshape(shape)
+
+
 def max_pool(x: Maps, *, size: int, stride: int, ceil: bool = False) -> ChannelsLast:
     """The largest of each size x size window, `stride` apart.
 
@@ -40,7 +66,9 @@ def max_pool(x: Maps, *, size: int, stride: int, ceil: bool = False) -> Channels
     def pool(data: Array) -> Array:
         # Columns first: of equal maxima the rows then choose the first, and it its first column.
         for axis in (rows + 1, rows):
-            data = _line_max(_whole(data, axis, size, stride) if ceil else data, axis, size, stride)
+            if ceil:
+                data = _whole(data, axis, size, stride, -jnp.inf)
+            data = _line_max(data, axis, size, stride)
         return data
 
     return jax.tree.map(pool, x)
@@ -51,11 +79,11 @@ def _first_axis(x: ChannelsLast) -> int:
     return 0 if isinstance(x, HWNC) else 1
 
 
-def _whole(x: Array, axis: int, size: int, stride: int) -> Array:
+def _whole(x: Array, axis: int, size: int, stride: int, fill: float) -> Array:
     """Made so long that no window reaches over the edge."""
     over = (size - x.shape[axis]) % stride
     padding = [(0, over if i == axis else 0) for i in range(x.ndim)]
-    return jnp.pad(x, padding, constant_values=-jnp.inf) if over else x
+    return jnp.pad(x, padding, constant_values=fill) if over else x
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))

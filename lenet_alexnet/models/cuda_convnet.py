@@ -1,0 +1,187 @@
+"""The CIFAR-10 networks of cuda-convnet (2011), of which sec. 3 of the paper of 2012 speaks.
+
+Fig. 1's "four-layer convolutional network" and the one of sec. 3.3, whose error fell from 13 to
+11 %, are among them: footnote 3 of the paper refers to their code and parameter files.
+"""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lenet_alexnet import ops
+from lenet_alexnet.errors import UsageError, nearest
+from lenet_alexnet.models import layers_alexnet as layers
+from lenet_alexnet.models.axes import TowerMaps
+from lenet_alexnet.models.layers import Activation as Function
+from lenet_alexnet.models.layers import Shape, identity
+from lenet_alexnet.models.lenet import ACTIVATIONS, Activation
+from lenet_alexnet.ops import ChannelsLast, ConvForm
+
+POOLS = ("max", "average")
+NORMS = ("none", "within", "across", "across_before_pool")
+
+# What each network changes of the defaults, which are those of layers-19pct.cfg.
+CUDA_CONVNETS: dict[str, dict[str, Any]] = {
+    "19pct": {},
+    "80sec": {"dense_width": 64, "stds": (1e-4, 0.01, 0.01, 0.1, 0.1)},
+    "18pct": {"norms": ("within", "within", "none")},
+    "13pct": {
+        "image_size": 24,
+        "widths": (64, 64),
+        "pools": ("max", "max"),
+        "norms": ("none", "none"),
+        "local_widths": (32, 32),
+        "stds": (1e-4, 0.01, 0.04, 0.04, 0.01),
+    },
+    "11pct": {
+        "image_size": 24,
+        "widths": (64, 64),
+        "pools": ("max", "max"),
+        "norms": ("across", "across_before_pool"),
+        "local_widths": (64, 32),
+        "stds": (1e-4, 0.01, 0.04, 0.04, 0.01),
+    },
+}
+
+
+class Local(nn.Module):
+    """A 3x3 convolution whose filters are not shared between positions; zeros beyond the edge."""
+
+    features: int
+    std: float | None  # None: He's sqrt(2 / fan-in)
+    activation: Function = identity
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: TowerMaps) -> TowerMaps:
+        """Each position by its own filters, the bias, the activation."""
+        (maps,) = x
+        _, height, width, channels = maps.shape
+        shape = (height, width, 3, 3, channels, self.features)
+        init = layers.normal(self.std, 9 * channels)
+        kernel = self.param("kernel", init, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (height, width, self.features))
+        kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
+        out = ops.local_conv2d(maps, kernel, bias, padding=1)
+        return [jax.tree.map(self.activation, out)]
+
+    def connections(self, output_shape: Shape) -> int:
+        """Inputs of every unit and its bias."""
+        return self.multiply_adds(output_shape) + math.prod(output_shape)
+
+    def multiply_adds(self, output_shape: Shape) -> int:
+        """One for every weight: each is used once."""
+        return math.prod(self.variables["params"]["kernel"].shape)
+
+
+class AveragePool(layers.Plain):
+    """The mean of each 3x3 window, 2 apart; at the edge of the inputs that there are."""
+
+    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
+        """Averages."""
+        return ops.overlapping_average_pool(x, size=3, stride=2)
+
+
+class WithinMapNorm(layers.Plain):
+    """Response normalisation over 3x3 neighbours in a map: "rnorm" of layers-18pct.cfg."""
+
+    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
+        """Divides; the scale 5e-5 is over the 9 squares (layer.py, NormLayerParser)."""
+        return ops.spatial_response_norm(x, size=3, k=1.0, alpha=5e-5 / 9, beta=0.75)
+
+
+class CudaConvNet(nn.Module):
+    """Convolutions (5x5, pad 2), each pooled by 3x3 windows 2 apart, then local and dense layers.
+
+    The defaults are layers-19pct.cfg, 89,578 parameters; `CUDA_CONVNETS` has the others. Inputs are
+    on the scale 0..255 without their mean. Biases begin at 0.
+
+    Attributes:
+      image_size: 32, or 24 for crops.
+      widths: maps of each convolution. local_widths: of each local layer after them.
+      dense_width: units of a hidden dense layer (fc64), 0: none.
+      pools, norms: of each convolution, of POOLS and NORMS; the pool comes before the norm except
+        for `across_before_pool`. Across maps: 9 neighbours, scale .001; within: 3x3, scale 5e-5.
+      dropout: of the last hidden layer's outputs; 0 in 2011.
+      stds: of the initial weights, layer by layer; None: He's sqrt(2 / fan-in).
+      conv_form: forces a form of the convolutions (`ops.conv2d`).
+    """
+
+    num_classes: int = 10
+    image_size: int = 32
+    channels: int = 3
+    widths: tuple[int, ...] = (32, 32, 64)
+    pools: tuple[str, ...] = ("max", "average", "average")
+    norms: tuple[str, ...] = ("none", "none", "none")
+    local_widths: tuple[int, ...] = ()
+    dense_width: int = 0
+    activation: Activation = "relu"
+    dropout: float | Array = 0.0
+    stds: tuple[float | None, ...] = (1e-4, 0.01, 0.01, 0.01)
+    conv_form: ConvForm = "auto"
+    dtype: Any = jnp.float32
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Of an image."""
+        return self.image_size, self.image_size, self.channels
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b classes"]:
+        """Logits of images without their mean; the comments give sizes of 19pct and 13pct."""
+        function, stds = ACTIVATIONS[self.activation], iter(self.stds)
+        maps: TowerMaps = [x]
+        for n, width in enumerate(self.widths, 1):  # conv1: 32x32x32 | 24x24x64
+            maps = layers.Conv(
+                width, 5, 1, next(stds), 0.0, function, padding=((2, 2), (2, 2)),
+                form=self.conv_form, dtype=self.dtype, name=f"conv{n}",
+            )(maps)  # fmt: skip
+            maps = self._pool_and_norm(n, maps)  # pool3: 4x4x64 | pool2: 6x6x64
+        for n, width in enumerate(self.local_widths, len(self.widths) + 1):
+            maps = Local(width, next(stds), function, dtype=self.dtype, name=f"local{n}")(maps)
+        out = ops.nhwc(maps[0]).reshape(len(x), -1)  # 1024 | 1152
+        if self.dense_width:
+            (out,) = layers.Dense(
+                self.dense_width, 1, next(stds), 0.0, function, dtype=self.dtype, name="fc64"
+            )(out)
+        training = self.has_rng("dropout") and not self.is_initializing()
+        key = self.make_rng("dropout") if training else None
+        dropped = layers.Dropout(self.dropout, "inverted", name="drop")([out], key)
+        return layers.Output(self.num_classes, next(stds), 0.0, dtype=self.dtype, name="fc10")(
+            dropped
+        )
+
+    def _pool_and_norm(self, n: int, maps: TowerMaps) -> TowerMaps:
+        pool: nn.Module = (
+            layers.MaxPool(3, 2, ceil=True, name=f"pool{n}")
+            if self.pools[n - 1] == "max"
+            else AveragePool(name=f"pool{n}")
+        )
+        norm = self.norms[n - 1]
+        if norm == "none":
+            return pool(maps)
+        if norm == "within":
+            return WithinMapNorm(name=f"rnorm{n}")(pool(maps))
+        across = layers.ResponseNorm(9, 1.0, 0.001 / 9, 0.75, name=f"rnorm{n}")
+        return across(pool(maps)) if norm == "across" else pool(across(maps))
+
+    def check(self) -> None:
+        """Refuses options that do not fit each other, with UsageError."""
+        count = len(self.widths) + len(self.local_widths) + bool(self.dense_width) + 1
+        for key, given, wanted in (
+            ("stds", self.stds, count),
+            ("pools", self.pools, len(self.widths)),
+            ("norms", self.norms, len(self.widths)),
+        ):
+            if len(given) != wanted:
+                raise UsageError(f"model.{key} has {len(given)} values, this network {wanted}")
+        for key, values, known in (
+            ("pools", self.pools, POOLS),
+            ("norms", self.norms, NORMS),
+        ):
+            for value in set(values) - set(known):
+                raise UsageError(f"unknown model.{key} '{value}': {nearest(value, known)}")
