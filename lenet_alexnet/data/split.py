@@ -59,7 +59,8 @@ def load_split(
 
 def _read_part(reader: Callable[[str], Split], part: str) -> Split:
     """One term of a split expression: a split's name and an optional slice."""
-    match = re.fullmatch(r"(\w+)(?:\[(-?\d+%?)?:(-?\d+%?)?\])?", part)
+    bound = r"(-?[0-9]{1,15}%?)?"  # No data set is longer; int() and float() refuse what is.
+    match = re.fullmatch(rf"(\w+)(?:\[{bound}:{bound}\])?", part)
     if match is None:
         raise UsageError(f"'{part}' is no split: write e.g. train, train[:50000] or test[-10%:]")
     base, start, stop = match.groups()
