@@ -64,7 +64,7 @@ class Verdict(NamedTuple):
     sentence: str
 
 
-Values = dict[str, list[float]]  # of each set, by seed
+Values = dict[str, list[float]]  # of each set, by seed; infinite: this run did not get there
 
 
 class Scale(NamedTuple):
