@@ -138,6 +138,7 @@ def test_a_verdict_takes_five_seeds():
     assert word([1.0, 1.1, 1.0, 1.1], [2.0, 2.1, 2.0, 2.1, 2.0]) == "too few seeds"
     assert word([1.0, 1.1, 1.0, 1.1, 1.0], [2.0, 2.1, 2.0, 2.1, 2.0]) == "lower"
     assert word([1.0], [2.0] * 5) == "too few seeds"
+    assert verdict.row_word([1.0] * 5 + [math.inf], ROW, SCALE) == "too wide"
 
 
 def test_a_verdict_needs_something_to_compare():

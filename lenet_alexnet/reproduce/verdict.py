@@ -63,9 +63,11 @@ def row_word(values: Sequence[float], row: Row, scale: Scale) -> str:
         return ""
     if scale.compute:
         return CERTAIN
-    found = interval(values)
-    if found is None or len(values) < SEEDS:
+    if len(values) < SEEDS:
         return FEW
+    found = interval(values)
+    if found is None:
+        return WIDE
     margin = (row.margin or scale.margin).size + 1e-9
     below, above = row.paper - margin, row.paper + margin
     if below <= found[0] and found[1] <= above:
