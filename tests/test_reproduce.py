@@ -7,9 +7,8 @@ import pytest
 from lenet_alexnet.cli import main
 from lenet_alexnet.reproduce import catalogue, command, listing, records
 from lenet_alexnet.reproduce import run as runner
-from lenet_alexnet.reproduce.claims import ROOT, Claim, Row, Scale, Set
+from lenet_alexnet.reproduce.claims import ROOT, Claim, Comparison, Margin, Row, Scale, Set
 from lenet_alexnet.reproduce.measured import measure, recorded
-from lenet_alexnet.reproduce.verdict import both, lower, row_verdict
 
 
 def call(capsys, *arguments):
@@ -67,42 +66,6 @@ def test_every_set_is_a_config_whose_overrides_it_knows():
                 assert (ROOT / "experiments" / scale.experiment / "results.csv").exists()
 
 
-ROW, SCALE = Row("net", 1.0), Scale((), band=0.1)
-
-
-@pytest.mark.parametrize(
-    ("values", "word"),
-    [
-        ([1.0], "reproduced"),
-        ([1.09], "reproduced"),
-        ([1.11], "not reproduced"),
-        ([0.89], "better"),
-        # Mean 1.2, standard error 0.1: within 0.1 + 0.2; mean 1.5: not.
-        ([1.1, 1.3], "reproduced"),
-        ([1.4, 1.6], "not reproduced"),
-        ([], ""),
-    ],
-)
-def test_the_verdict_on_a_row(values, word):
-    assert row_verdict(values, ROW, SCALE) == word
-
-
-def test_a_row_may_have_an_uncertainty_of_its_own():
-    assert row_verdict([1.4], ROW._replace(band=0.5), SCALE) == "reproduced"
-    assert row_verdict([1.4], ROW._replace(paper=None), SCALE) == ""
-
-
-def test_the_verdict_on_a_comparison():
-    rule = lower("a", "b")
-    assert rule({"a": [1.0, 1.1], "b": [2.0, 2.1]}).word == "holds"
-    assert rule({"a": [2.0, 2.1], "b": [1.0, 1.1]}).word == "contradicted"
-    assert rule({"a": [1.0, 2.0], "b": [1.2, 2.2]}).word == "not told apart"
-    assert rule({"a": [1.0], "b": [2.0, 2.1]}).word == ""
-    values = {"a": [1.0, 1.1], "b": [2.0, 2.1], "c": [1.0, 1.1]}
-    assert both(lower("a", "b"), lower("c", "b"))(values).word == "holds"
-    assert both(lower("a", "b"), lower("b", "c"))(values).word == "mixed: holds, contradicted"
-
-
 def test_a_row_is_read_from_the_records_of_its_set():
     results = [
         {"set": "a", "test_error": "0.02", "train_error": ""},
@@ -115,10 +78,10 @@ def test_a_row_is_read_from_the_records_of_its_set():
         {"set": "a", "split": "test", "epoch": "4.0", "error": "0.8"},
     ]
     rows = (Row("a", 3.0), Row("a", 9.0, "train_error"), Row("a", 1.0, "test_error@3"))
-    found, verdict = measure(Scale(rows, band=0.1), results, curves)
+    found, verdicts = measure(Scale(rows), results, curves)
     assert [m.values for m in found] == [[2.0, 4.0], [50.0], [pytest.approx(30.0)]]
-    assert found[0].verdict == "reproduced"
-    assert verdict is None
+    assert found[0].verdict == "too few seeds"
+    assert verdicts == []
 
 
 def test_what_was_measured_is_what_the_experiment_says():
@@ -165,8 +128,8 @@ def tiny(monkeypatch):
         "high": Set("lenet5_quickstart.py", short | {"optimizer.learning_rate": 0.01}),
     }
     scale = Scale(
-        (Row("low", 50.0, band=50.0), Row("high", None)), sets, seeds=2, needs="seconds",
-        rule=lower("high", "low"), rule_text="the higher rate is better",
+        (Row("low", 50.0, margin=Margin(50.0, "a guess")), Row("high", None)), sets, seeds=2,
+        needs="seconds", comparisons=(Comparison("high", "low"),),
     )  # fmt: skip
     claim = Claim("tiny", "1998", "a short run", scale)
     monkeypatch.setattr(command, "CLAIMS", {"tiny": claim})
@@ -176,7 +139,9 @@ def tiny(monkeypatch):
 def test_a_claim_is_run_once_and_reported_again(tiny, tmp_path, capsys):
     code, out, err = call(capsys, "tiny", f"--workdir={tmp_path}")
     assert code == 0
-    assert "the rule: the higher rate is better" in err
+    assert "the rule: test error of high below that of low: by Welch's t test" in err
+    assert "too few seeds: test error of high against low" in out
+    assert "  too few seeds    fewer than 5 runs: no verdict" in out
     assert "2 to run" in err
     rows = records.read(tmp_path / "results.csv")
     assert [(row["set"], row["seed"]) for row in rows] == [
@@ -191,11 +156,11 @@ def test_a_claim_is_run_once_and_reported_again(tiny, tmp_path, capsys):
 
 
 def test_a_claim_that_is_computed(tiny, tmp_path, capsys, monkeypatch):
-    scale = Scale((Row("k-NN", 5.0),), compute=lambda data_dir: {"k-NN": 0.031}, needs="", band=0.1)
+    scale = Scale((Row("k-NN", 5.0),), compute=lambda data_dir: {"k-NN": 0.031}, needs="")
     monkeypatch.setattr(command, "CLAIMS", {"tiny": tiny._replace(full=scale)})
     code, out, _ = call(capsys, "tiny", f"--workdir={tmp_path}")
     assert code == 0
-    assert "3.1 (1)   better" in out
+    assert "no interval" in out
     (row,) = records.read(tmp_path / "results.csv")
     assert (row["set"], row["test_error"]) == ("k-NN", "0.031")
     assert "k-NN" in records.table([row])

@@ -3,9 +3,10 @@
     lenet-alexnet sweep --config=configs/sweeps/cifar10_activation.py --workdir=runs/activation
     lenet-alexnet reproduce alexnet_fig1 --scale=small
 
-The sweep tries several learning rates for each activation with one seed; the best, by the training
-error that it is about, goes into lenet_alexnet/reproduce/cifar.py, which has the seeds. No
-regularisation and a constant rate, as in the paper; 3,000 training images.
+The sweep tries several learning rates for each activation with one seed; the one with the fewest
+epochs to 25 %, which is what is compared (experiments/009_fig1_activations/select_rates.py), goes
+into lenet_alexnet/reproduce/cifar.py, which has the seeds. No regularisation and a constant rate,
+as in the paper; 3,000 training images.
 """
 
 import cifar10_convnet

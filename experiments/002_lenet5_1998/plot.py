@@ -7,7 +7,7 @@ With the folder of a run, Fig. 8 as well: the test digits that it gets wrong.
 
 import csv
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import matplotlib
@@ -15,6 +15,10 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+
+from lenet_alexnet.reproduce.claims import Row, Scale
+from lenet_alexnet.reproduce.lecun1998 import MARGIN, training
+from lenet_alexnet.reproduce.verdict import row_word
 
 HERE = Path(__file__).parent
 OURS, PAPER = "#0072B2", "#D55E00"  # told apart by colour-blind readers too
@@ -48,6 +52,7 @@ def figure_5() -> None:
     for split, paper, style in (("test", TEST, "-"), ("train", TRAIN, "--")):
         ours = curve(split)
         passes = np.arange(1, ours.shape[1] + 1)
+        print_verdicts(split, ours, paper)
         mean, deviation = ours.mean(0), ours.std(0, ddof=1)
         label = f"ours, {split} (mean of {len(ours)} seeds, band: ±1 std)"
         axes.plot(passes, mean, style, color=OURS, label=label)
@@ -58,6 +63,17 @@ def figure_5() -> None:
     axes.grid(alpha=0.3)
     axes.legend()
     save("fig5.png")
+
+
+def print_verdicts(split: str, ours: np.ndarray, paper: list[float]) -> None:
+    """The word for each pass, and how often each comes."""
+    words = []
+    for n, (errors, theirs) in enumerate(zip(ours.T, paper, strict=True), 1):
+        test = Row("full", theirs, margin=MARGIN)
+        row = test if split == "test" else training(theirs, 60_000, n)
+        words.append(row_word(errors.tolist(), row, Scale(())))
+        print(f"{split} {n:2}: {errors.mean():.3f} for {theirs}: {words[-1]}")
+    print(f"{split}: " + ", ".join(f"{count} {word}" for word, count in Counter(words).items()))
 
 
 def figure_6() -> None:

@@ -8,6 +8,13 @@ EXACT = "exact: `lenet-alexnet info --config=configs/{}` prints it beside ours, 
 ROOT = Path(__file__).parents[2]  # of a checkout: configs/ and experiments/ are there
 
 
+class Margin(NamedTuple):
+    """How far from a paper's number ours may be and still be the same, and why."""
+
+    size: float
+    why: str
+
+
 class Row(NamedTuple):
     """A number of a paper, and where ours is found.
 
@@ -16,14 +23,19 @@ class Row(NamedTuple):
       paper: the printed number, in `Scale.unit`; None: the paper gives none.
       column: of results.csv, a fraction; "test_error@3": after pass 3, from curves.csv.
       text: what to call it, where the label does not say.
-      band: the number's own uncertainty; None: `Scale.band`.
+      margin: the number's own; None: `Scale.margin`.
     """
 
     label: str
     paper: float | None
     column: str = "test_error"
     text: str = ""
-    band: float | None = None
+    margin: Margin | None = None
+
+    @property
+    def of_training(self) -> bool:
+        """Whether it is an error on the training images: a lower one is not a better network."""
+        return self.column.startswith("train_error")
 
 
 class Set(NamedTuple):
@@ -33,14 +45,26 @@ class Set(NamedTuple):
     overrides: Mapping[str, Any] = {}
 
 
+class Comparison(NamedTuple):
+    """That `what` is lower in the first set than in the second.
+
+    `ranks`: tested by ranks, where a run may not get there (its value is infinite).
+    """
+
+    first: str
+    second: str
+    what: str = "test error"
+    ranks: bool = False
+
+
 class Verdict(NamedTuple):
-    """A word, and the sentence it stands for."""
+    """A word of `verdict.WORDS`, and the figures behind it."""
 
     word: str
     sentence: str
 
 
-Values = dict[str, list[float]]  # of each set, by seed
+Values = dict[str, list[float]]  # of each set, by seed; infinite: this run did not get there
 
 
 class Scale(NamedTuple):
@@ -53,13 +77,12 @@ class Scale(NamedTuple):
       needs: data, machine and time.
       why: why it cannot be run here; "" if it can.
       note: how it is known without a run.
-      seeds: how many it takes at least.
+      seeds: how many are run.
       unit: of the numbers; a fraction is multiplied by `factor`.
-      band: the paper's own uncertainty of each of its numbers.
+      margin: of each number that has none of its own.
       measure: (rows of results.csv, rows of curves.csv) -> values by label, instead of a column.
       compute: measures without training: (data_dir) -> fractions by label.
-      rule: the verdict on all values, where no row of its own is compared with the paper.
-      rule_text: the rule in words, stated beforehand.
+      comparisons: of sets, where no row of its own is compared with the paper.
     """
 
     rows: tuple[Row, ...]
@@ -68,19 +91,23 @@ class Scale(NamedTuple):
     needs: str = ""
     why: str = ""
     note: str = ""
-    seeds: int = 3
+    seeds: int = 5
     unit: str = "%"
     factor: float = 100.0
-    band: float = 0.0
+    margin: Margin = Margin(0.0, "")
     measure: Callable[[list[dict[str, str]], list[dict[str, str]]], Values] | None = None
     compute: Callable[[str], dict[str, float]] | None = None
-    rule: Callable[[Values], Verdict] | None = None
-    rule_text: str = ""
+    comparisons: tuple[Comparison, ...] = ()
 
     @property
     def runs(self) -> bool:
         """Whether there is something to run."""
         return bool(self.sets or self.compute)
+
+    def margins(self) -> list[Margin]:
+        """Those of the rows that a paper has a number for."""
+        found = [row.margin or self.margin for row in self.rows if row.paper is not None]
+        return [margin for margin in dict.fromkeys(found) if margin.why]
 
 
 class Claim(NamedTuple):

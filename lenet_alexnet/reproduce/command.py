@@ -50,7 +50,7 @@ def _run(claim: Claim, values: Any) -> int:
     from lenet_alexnet.reproduce import listing, records
     from lenet_alexnet.reproduce import run as runner
     from lenet_alexnet.reproduce.measured import measure
-    from lenet_alexnet.reproduce.verdict import ROWS
+    from lenet_alexnet.reproduce.verdict import stated
 
     scale = _scale(claim, values.scale)
     workdir = Path(values.workdir or f"runs/reproduce/{claim.name}")
@@ -64,7 +64,7 @@ def _run(claim: Claim, values: Any) -> int:
     say(f"{claim.source}: {claim.title}")
     if values.scale == "small":
         say("on a small scale, which is another claim than the paper's")
-    say(f"the rule: {scale.rule_text or ROWS}")
+    say(f"the rule: {stated(scale)}")
     with signals.catch() as stop_requested:
         results: records.Records = []
         curves: records.Records = []
@@ -76,7 +76,7 @@ def _run(claim: Claim, values: Any) -> int:
                 stop_requested=stop_requested,
             )  # fmt: skip
             results, curves = records.gather(found, clean=values.record)
-    rows, verdict = measure(scale, results, curves)
+    rows, verdicts = measure(scale, results, curves)
     written = []
     for folder in folders:
         if folder != workdir:
@@ -85,8 +85,9 @@ def _run(claim: Claim, values: Any) -> int:
         written += [folder / "results.csv", *_draw(claim, scale, rows, folder)]
     for row in rows:
         print(listing.line(row, scale))
-    if verdict is not None:
+    for verdict in verdicts:
         print("\n".join(listing.result(verdict)))
+    print("\n".join(listing.legend({m.verdict for m in rows} | {v.word for v in verdicts})))
     print("written: " + ", ".join(map(str, written)))
     return 0
 

@@ -1,5 +1,6 @@
 """The figure of a claim: ours beside the paper's, a line a row."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,14 +17,19 @@ def draw(claim: Claim, scale: Scale, found: Sequence[Measured], path: Path) -> N
     figure, axes = plt.subplots(figsize=(8, height), layout="constrained")
     for y, (row, values, _) in enumerate(found):
         if row.paper is not None:
-            band = scale.band if row.band is None else row.band
+            margin = (row.margin or scale.margin).size
             axes.errorbar(
-                row.paper, y - 0.12, xerr=band, fmt="s", color=plots.VERMILLION, capsize=4
+                row.paper, y - 0.12, xerr=margin, fmt="s", color=plots.VERMILLION, capsize=4
             )
         if values:
-            spread = statistics.stdev(values) if len(values) > 1 else 0
-            mean = statistics.fmean(values)
-            axes.errorbar(mean, y + 0.12, xerr=spread, fmt="o", color=plots.BLUE, capsize=4)
+            never = sum(map(math.isinf, values))  # then the median stands for them, if there is one
+            spread = statistics.stdev(values) if len(values) > 1 and not never else 0
+            middle = statistics.median(values) if never else statistics.fmean(values)
+            if math.isfinite(middle):
+                axes.errorbar(middle, y + 0.12, xerr=spread, fmt="o", color=plots.BLUE, capsize=4)
+            if never:
+                text = f"  {never} of {len(values)} never"
+                axes.text(middle if math.isfinite(middle) else 0, y + 0.12, text, va="center")
     axes.set_yticks(range(len(found)), [m.row.text or m.row.label for m in found])
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlim(left=0)
@@ -31,7 +37,7 @@ def draw(claim: Claim, scale: Scale, found: Sequence[Measured], path: Path) -> N
     axes.set_title(claim.title, loc="left", fontsize=12)
     axes.grid(axis="x", alpha=0.3)
     if any(m.row.paper is not None for m in found):
-        axes.plot([], [], "s", color=plots.VERMILLION, label="paper, with its uncertainty")
+        axes.plot([], [], "s", color=plots.VERMILLION, label="paper, with the margin")
     axes.plot([], [], "o", color=plots.BLUE, label="ours, mean ± std over seeds")
     axes.legend(loc="best", fontsize=10)
     figure.savefig(path, dpi=120)

@@ -1,12 +1,14 @@
 """The list of all claims, for a person and as JSON."""
 
+import math
 import statistics
 import textwrap
+from collections.abc import Collection
 from typing import Any
 
 from lenet_alexnet.reproduce.claims import Claim, Scale, Verdict
 from lenet_alexnet.reproduce.measured import Measured, recorded
-from lenet_alexnet.reproduce.verdict import ROWS
+from lenet_alexnet.reproduce.verdict import ROWS, WORDS, interval, margins, median, stated
 
 WIDTH = 110
 
@@ -17,60 +19,82 @@ def describe(claim: Claim) -> dict[str, Any]:
     for name, scale in (("full", claim.full), ("small", claim.small)):
         if scale is None:
             continue
-        rows, verdict = recorded(scale)
+        rows, verdicts = recorded(scale)
         found[name] = {
             "needs": scale.needs, "why_not_run": scale.why, "experiment": scale.experiment,
-            "rule": scale.rule_text or ROWS, "unit": scale.unit,
-            "verdict": verdict._asdict() if verdict else None,
-            "rows": [
-                {"row": m.row.text or m.row.label, "paper": m.row.paper, "ours": m.values,
-                 "verdict": m.verdict}
-                for m in rows
-            ],
+            "rule": stated(scale), "unit": scale.unit,
+            "verdicts": [verdict._asdict() for verdict in verdicts],
+            "rows": [_row(m, scale) for m in rows],
         }  # fmt: skip
     return found
 
 
+def _row(measured: Measured, scale: Scale) -> dict[str, Any]:
+    row, values, word = measured
+    return {
+        "row": row.text or row.label, "paper": row.paper, "verdict": word,
+        # JSON has no infinity: null is a run that did not get there.
+        "ours": [value if math.isfinite(value) else None for value in values],
+        "interval": interval(values), "margin": (row.margin or scale.margin).size,
+    }  # fmt: skip
+
+
 def as_table(claims: list[Claim]) -> str:
     """All claims with the papers' numbers, ours and the verdicts."""
-    lines = [f"{'':36}{'paper':>12}{'ours, mean ± std (n)':>26}   verdict"]
+    head = f"{'paper ± margin':>16}{'ours, mean ± std (n)':>26}{'95 % interval':>18}   verdict"
+    lines = [f"{'':36}{head}"]
     for claim in claims:
         lines += ["", *_wrap(f"{claim.name}  {claim.source}: {claim.title}")]
         lines += _scale(claim.full)
         if claim.small is not None:
             lines += ["  --scale=small, which is another claim:", *_scale(claim.small)]
-    lines += ["", *_wrap(f"By rule, {ROWS}; claims with a rule of their own say so when they run.")]
+    lines += ["", *_wrap(f"Where nothing else is stated, {ROWS}."), *legend(WORDS)]
     lines += _wrap("`lenet-alexnet reproduce NAME` runs one.")
     return "\n".join(lines)
 
 
 def _scale(scale: Scale) -> list[str]:
-    rows, verdict = recorded(scale)
+    rows, verdicts = recorded(scale)
     lines = [line(m, scale) for m in rows]
-    if verdict is not None:
+    for verdict in verdicts:
         lines += result(verdict)
-    elif scale.note:
+    if scale.note:
         lines += _wrap(scale.note, "    ")
-    elif not any(m.values for m in rows):
+    elif any(m.values for m in rows):
+        own = scale.comparisons or scale.compute
+        text = f"the rule: {stated(scale)}" if own else margins(scale)
+        lines += _wrap(text, "    ")
+    else:
         reason = f"not run: {scale.why}" if scale.why else f"not run yet; needs {scale.needs}"
         lines += _wrap(reason, "    ")
     return lines
 
 
 def result(verdict: Verdict) -> list[str]:
-    """The verdict of a claim's own rule."""
+    """The verdict on one comparison."""
     return _wrap(f"{verdict.word}: {verdict.sentence}", "    ")
+
+
+def legend(words: Collection[str]) -> list[str]:
+    """What the words of some verdicts mean, a line each."""
+    return [f"  {word:<17}{text}" for word, text in WORDS.items() if word in words]
 
 
 def line(measured: Measured, scale: Scale) -> str:
     """A row: the paper's number, ours, the word."""
     row, values = measured.row, measured.values
-    paper = "" if row.paper is None else f"{row.paper:,.10g} {scale.unit}".strip()
-    ours = ""
-    if values:
+    margin = (row.margin or scale.margin).size
+    about = f" ± {margin:.2g}" if margin else ""
+    paper = "" if row.paper is None else f"{row.paper:,.10g}{about} {scale.unit}".strip()
+    ours, found = "", interval(values)
+    if values and not all(map(math.isfinite, values)):
+        ours = median(values)
+    elif values:
         deviation = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
         ours = f"{statistics.fmean(values):.4g}{deviation} ({len(values)})"
-    text = f"    {row.text or row.label:<32}{paper:>12}{ours:>26}   {measured.verdict}"
+    between = f"[{found[0]:.4g}, {found[1]:.4g}]" if found else ""
+    name = row.text or row.label
+    text = f"    {name:<32}{paper:>16}{ours:>26}{between:>18}   {measured.verdict}"
     return text.rstrip()
 
 

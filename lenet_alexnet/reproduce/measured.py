@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from lenet_alexnet.reproduce import records
 from lenet_alexnet.reproduce.claims import ROOT, Row, Scale, Verdict
-from lenet_alexnet.reproduce.verdict import row_verdict
+from lenet_alexnet.reproduce.verdict import compare, row_word
 
 
 class Measured(NamedTuple):
@@ -17,7 +17,7 @@ class Measured(NamedTuple):
     verdict: str
 
 
-def recorded(scale: Scale, root: Path = ROOT) -> tuple[list[Measured], Verdict | None]:
+def recorded(scale: Scale, root: Path = ROOT) -> tuple[list[Measured], list[Verdict]]:
     """By the committed records below `root`."""
     folder = root / "experiments" / scale.experiment
     if not scale.experiment:
@@ -28,19 +28,17 @@ def recorded(scale: Scale, root: Path = ROOT) -> tuple[list[Measured], Verdict |
 
 def measure(
     scale: Scale, results: Sequence[Any], curves: Sequence[Any]
-) -> tuple[list[Measured], Verdict | None]:
-    """Each row's values and word, and the verdict of the claim's own rule, if it has one."""
+) -> tuple[list[Measured], list[Verdict]]:
+    """Each row's values and word, and the verdicts on the claim's comparisons, if it has any."""
     by_label = scale.measure(list(results), list(curves)) if scale.measure else {}
     found = []
     for row in scale.rows:
         values = (
             by_label.get(row.label, []) if scale.measure else _column(scale, row, results, curves)
         )
-        found.append(Measured(row, values, row_verdict(values, row, scale)))
-    if scale.rule is None:
-        return found, None
+        found.append(Measured(row, values, row_word(values, row, scale)))
     whole = by_label or {m.row.label: m.values for m in found}
-    return found, scale.rule(whole) if any(whole.values()) else None
+    return found, compare(scale.comparisons, whole) if any(whole.values()) else []
 
 
 def _column(scale: Scale, row: Row, results: Sequence[Any], curves: Sequence[Any]) -> list[float]:

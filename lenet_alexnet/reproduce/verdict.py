@@ -1,59 +1,171 @@
-"""Whether a number held: rules that are fixed before anything is run."""
+"""Whether a number held: rules that are fixed before anything is run, and all words they use.
+
+A row of a paper is judged by a 95 % t interval and a margin of equivalence (Schuirmann 1987, the
+interval form), each row by itself. Sets are compared by Welch's t test (1947), or by a rank test
+where some runs never reached the line; a claim's comparisons share Holm's correction (1979).
+"""
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from lenet_alexnet.reproduce.claims import Row, Scale, Values, Verdict
+from lenet_alexnet.reproduce.claims import Comparison, Row, Scale, Values, Verdict
 
+SEEDS = 5  # fewer are no sample: their spread is known to a factor of two at best
+LEVEL = 0.05
 REPRODUCED, BETTER, NOT = "reproduced", "better", "not reproduced"
-HOLDS, AGAINST, UNDECIDED = "holds", "contradicted", "not told apart"
+CLOSER, LESS = "fits closer", "fits less"
+LOWER, HIGHER, UNDECIDED = "lower", "higher", "not significant"
+WIDE, FEW, CERTAIN = "too wide", "too few seeds", "no interval"
+WORDS = {
+    REPRODUCED: "the whole interval is within the margin of the paper's number",
+    BETTER: "the whole interval is below that margin",
+    NOT: "the whole interval is above it",
+    CLOSER: "as better, of a training error",
+    LESS: "as not reproduced, of a training error",
+    WIDE: "the interval crosses an edge of the margin",
+    LOWER: "the first set is below the second by the test: of these runs, not of the paper's",
+    HIGHER: "it is above it, likewise",
+    UNDECIDED: "the test does not tell the two sets apart",
+    FEW: f"fewer than {SEEDS} runs: no verdict",
+    CERTAIN: "nothing in it is random, so there is one value",
+}
+
+
 ROWS = (
-    "a row is reproduced if our mean is within the paper's uncertainty and two standard errors of "
-    "ours, better if it is lower than that, else not reproduced"
+    f"a row is reproduced if the whole 95 % t interval of our mean over at least {SEEDS} seeds is "
+    "within the margin of the paper's number; each row is judged by itself"
 )
 
 
-def row_verdict(values: Sequence[float], row: Row, scale: Scale) -> str:
-    """The word for one row by `ROWS`; "" where there is nothing to compare."""
+def stated(scale: Scale) -> str:
+    """The rule for a claim in words."""
+    if scale.compute:
+        return "nothing in it is random: one value beside the paper's, without a verdict"
+    if not scale.comparisons:
+        return f"{ROWS}. {margins(scale)}".strip()
+    claims = "; ".join(f"{c.what} of {c.first} below that of {c.second}" for c in scale.comparisons)
+    ranks = all(c.ranks for c in scale.comparisons)
+    test = "the exact rank test (Mann-Whitney)" if ranks else "Welch's t test"
+    holm = ", with Holm's correction," if len(scale.comparisons) > 1 else ""
+    return f"{claims}: by {test}{holm} at p <= {LEVEL}, with at least {SEEDS} seeds each"
+
+
+def margins(scale: Scale) -> str:
+    """Where the margins of a claim's rows come from; "" where a paper gives no number."""
+    why = "; ".join(dict.fromkeys(margin.why for margin in scale.margins()))
+    return f"The margin: {why}" if why else ""
+
+
+def row_word(values: Sequence[float], row: Row, scale: Scale) -> str:
+    """The word of `WORDS` for one row; "" where there is nothing to compare."""
     if not values or row.paper is None:
         return ""
-    band = scale.band if row.band is None else row.band
-    gap = statistics.fmean(values) - row.paper
-    allowed = band + 2 * standard_error(values)
-    return REPRODUCED if abs(gap) <= allowed + 1e-9 else BETTER if gap < 0 else NOT
+    if scale.compute:
+        return CERTAIN
+    if len(values) < SEEDS:
+        return FEW
+    found = interval(values)
+    if found is None:
+        return WIDE
+    margin = (row.margin or scale.margin).size + 1e-9
+    below, above = row.paper - margin, row.paper + margin
+    if below <= found[0] and found[1] <= above:
+        return REPRODUCED
+    if found[1] < below:
+        return CLOSER if row.of_training else BETTER
+    if found[0] > above:
+        return LESS if row.of_training else NOT
+    return WIDE
 
 
-def standard_error(values: Sequence[float]) -> float:
-    """Of the mean; 0 for one value."""
-    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % t interval of the mean; None for fewer than two values or where one is infinite."""
+    if len(values) < 2 or not all(map(math.isfinite, values)):
+        return None
+    from scipy.special import stdtrit
+
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    half = float(stdtrit(len(values) - 1, 1 - LEVEL / 2)) * error
+    mean = statistics.fmean(values)
+    return mean - half, mean + half
 
 
-def lower(first: str, second: str, what: str = "error") -> Callable[[Values], Verdict]:
-    """The rule that the first set's mean is below the second's: by two standard errors."""
+def compare(comparisons: Sequence[Comparison], values: Values) -> list[Verdict]:
+    """The word and the figures of each comparison; p is by Holm's correction for all of them."""
+    pairs = [(values.get(c.first, []), values.get(c.second, [])) for c in comparisons]
+    tested = [
+        (ranks if c.ranks else welch)(*pair) if min(map(len, pair)) > 1 else None
+        for c, pair in zip(comparisons, pairs, strict=True)
+    ]
+    # What has no runs yet still is one of the comparisons that were stated.
+    adjusted = holm([1.0 if test is None else test[0] for test in tested])
+    found = []
+    for c, (a, b), test, p in zip(comparisons, pairs, tested, adjusted, strict=True):
+        sentence = f"{c.what} of {c.first} against {c.second}"
+        if test is None:
+            found.append(Verdict(FEW, sentence))
+            continue
+        holms = f" (Holm, {len(comparisons)} comparisons)" if len(comparisons) > 1 else ""
+        _, gap, figures = test
+        word = UNDECIDED if p > LEVEL else LOWER if gap < 0 else HIGHER
+        if min(len(a), len(b)) < SEEDS:
+            word = FEW
+        found.append(Verdict(word, f"{sentence}: {figures}, p = {p:.2g}{holms}"))
+    return found
 
-    def rule(values: Values) -> Verdict:
-        if min(len(values.get(first, [])), len(values.get(second, []))) < 2:
-            return Verdict("", "fewer than two seeds")
-        a, b = values[first], values[second]
-        gap = statistics.fmean(b) - statistics.fmean(a)
-        error = math.hypot(standard_error(a), standard_error(b))
-        word = UNDECIDED if abs(gap) <= 2 * error else HOLDS if gap > 0 else AGAINST
-        return Verdict(
-            word,
-            f"{what} of {first} below that of {second} by {gap:.3g} ± {error:.2g} (std. error)",
-        )
 
-    return rule
+def welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, str]:
+    """Welch's t test of equal means, variances unequal: p on both sides, a - b, and it in words.
+
+    Where neither set varies at all, p is 1 for equal means and 0 for others.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    parts = [statistics.variance(values) / len(values) for values in (a, b)]
+    gap, error = statistics.fmean(a) - statistics.fmean(b), math.sqrt(sum(parts))
+    if error == 0:
+        return float(gap == 0), gap, f"{gap:+.3g} without any spread"
+    degrees = sum(parts) ** 2 / sum(
+        part**2 / (len(values) - 1) for part, values in zip(parts, (a, b), strict=True)
+    )
+    p = 2 * float(stdtr(degrees, -abs(gap) / error))
+    half = float(stdtrit(degrees, 1 - LEVEL / 2)) * error
+    return p, gap, f"{gap:+.3g}, 95 % interval [{gap - half:.3g}, {gap + half:.3g}]"
 
 
-def both(*rules: Callable[[Values], Verdict]) -> Callable[[Values], Verdict]:
-    """Several rules: what they agree on, or the words of each."""
+def ranks(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, str]:
+    """The rank test of Mann and Whitney by all permutations: p on both sides, U less what is
+    expected of it (below 0: a has the lower ranks), and the medians.
 
-    def rule(values: Values) -> Verdict:
-        found = [one(values) for one in rules]
-        words = list(dict.fromkeys(v.word for v in found))
-        word = words[0] if len(words) == 1 else "mixed: " + ", ".join(v.word or "?" for v in found)
-        return Verdict(word, "; ".join(v.sentence for v in found))
+    Infinite values (runs that did not get there) are the largest, and ties of each other. All runs
+    being watched for equally long, this is the generalised Wilcoxon test for censored times.
+    """
+    from scipy import stats
 
-    return rule
+    every = stats.PermutationMethod(
+        n_resamples=10_000, rng=0
+    )  # all of them for 5 and 5, or 7 and 7
+    # The largest rank is all that counts of an infinite value; differences of two would be NaN.
+    top = 1 + max((x for x in (*a, *b) if math.isfinite(x)), default=0.0)
+    x, y = ([min(value, top) for value in values] for values in (a, b))
+    found = stats.mannwhitneyu(x, y, alternative="two-sided", method=every)
+    gap = float(found.statistic) - len(a) * len(b) / 2
+    return float(found.pvalue), gap, " against ".join(median(values) for values in (a, b))
+
+
+def median(values: Sequence[float]) -> str:
+    """The median, and how many did not get there, in words."""
+    middle, never = statistics.median(values), sum(map(math.isinf, values))
+    found = [f"median {middle:.4g}"] if math.isfinite(middle) else []
+    return "; ".join(found + ([f"{never} of {len(values)} never"] if never else []))
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Adjusted p of each of several tests: the smallest times their number, and so on upwards."""
+    order = sorted(range(len(ps)), key=ps.__getitem__)
+    adjusted, least = [0.0] * len(ps), 0.0
+    for i, place in enumerate(order):
+        least = max(least, min(1.0, (len(ps) - i) * ps[place]))
+        adjusted[place] = least
+    return adjusted
