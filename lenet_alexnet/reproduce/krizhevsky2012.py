@@ -92,11 +92,12 @@ CLAIMS = (
     Claim(
         "alexnet_cifar10_lrn", "2012, sec. 3.3", "CIFAR-10, four layers: 13 % without LRN, 11 with",
         Scale((Row("with", 11.0), Row("without", 13.0)),
-              why="the net has local layers that are not built"),
+              why="the nets are built (`cuda_convnet`), not yet trained"),
     ),
     Claim(
         "alexnet_fig1", "2012, Fig. 1", "ReLU reaches 25 % training error 6 times sooner than tanh",
-        Scale((Row("times", 6.0),), unit="times", why="the four-layer net is not given"),
+        Scale((Row("times", 6.0),), unit="times",
+              why="which net it was is not given; `cuda_convnet` has them"),
         cifar.FIG1,
     ),
     Claim(
