@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from lenet_alexnet.data.images import SUFFIXES
 from lenet_alexnet.data.photo_sources import Photo, Source, tar_members
-from lenet_alexnet.data.pixels import SUFFIXES
 from lenet_alexnet.errors import DataError
 
 SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}

@@ -1,15 +1,13 @@
 """Images in class folders: DIR/train/<class>/*.png and DIR/test/..., or DIR/<class>/*.png."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from lenet_alexnet.data import images
 from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError, UsageError, nearest
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
 
 
 def read(folder: str | Path, split: str, image_size: int, channels: int) -> Split:
@@ -30,43 +28,18 @@ def read(folder: str | Path, split: str, image_size: int, channels: int) -> Spli
         (path, label)
         for label, name in enumerate(class_names)
         for path in sorted(base.joinpath(name).iterdir())
-        if path.suffix.lower() in SUFFIXES
+        if path.suffix.lower() in images.SUFFIXES
     ]
     if not files:
         raise DataError(f"no images in class folders below '{base}'")
     files = [files[i] for i in np.random.default_rng(0).permutation(len(files))]
-    images = np.stack([read_image(path, image_size, channels) for path, _ in files])
-    return Split(images, np.array([label for _, label in files], np.int32), class_names)
-
-
-def open_image(path: str | Path, channels: int) -> Image.Image:
-    """The image in a file as grey (1) or RGB (3), transparency laid on white, upright."""
-    from PIL import ImageOps
-
-    try:
-        with warnings.catch_warnings(), Image.open(path) as file:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = ImageOps.exif_transpose(file)
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image)
-            return image.convert("L" if channels == 1 else "RGB")
-    except FileNotFoundError as error:
-        raise DataError(f"no file '{path}'") from error
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
-        raise DataError(f"cannot read '{path}' as an image") from error
+    pixels = np.stack([read_image(path, image_size, channels) for path, _ in files])
+    return Split(pixels, np.array([label for _, label in files], np.int32), class_names)
 
 
 def read_image(path: str | Path, size: int, channels: int) -> np.ndarray:
     """One image file as [size, size, channels] bytes: short side scaled to `size`, centre crop."""
-    image = open_image(path, channels)
+    image = images.read(path, channels)
     scale = size / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
     if (width, height) != image.size:
