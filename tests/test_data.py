@@ -1,13 +1,16 @@
 import gzip
+import shutil
 import struct
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from lenet_alexnet import restore
 from lenet_alexnet.data import load_split
 from lenet_alexnet.data.idx import read_file
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
+from lenet_alexnet.experiment import build
 
 SIZE, CHANNELS = 28, 1
 
@@ -142,6 +145,50 @@ def test_folder_reads_classes_by_name(image_folder):
     assert len(load("folder", "all[:50%]", image_folder / "train", size=16)) == 3
 
 
+def test_folder_numbers_each_split_as_training(image_folder):
+    shutil.rmtree(image_folder / "test" / "cat")
+    test = load("folder", "test", image_folder, size=16)
+    assert test.class_names == ("cat", "dog")
+    assert test.labels.tolist() == [1, 1]
+    (image_folder / "test" / "dog").rename(image_folder / "test" / "hog")
+    with pytest.raises(DataError, match=r"has a class 'hog' that '.*train' has not"):
+        load("folder", "test", image_folder, size=16)
+
+
+def test_parts_of_a_split_have_the_same_classes(image_folder):
+    for name in ("train", "test"):
+        (image_folder / name).rename(image_folder / f"{name}1")
+    (image_folder / "test1" / "dog").rename(image_folder / "test1" / "ant")
+    with pytest.raises(DataError, match="lacks 'dog' and has 'ant'"):
+        load("folder", "train1+test1", image_folder, size=16)
+
+
+@pytest.mark.parametrize("name", [".git", "__MACOSX", ".ipynb_checkpoints", "@eaDir", "lost+found"])
+def test_folders_of_tools_are_no_classes(image_folder, name):
+    for split in ("train", "test"):
+        shutil.copytree(image_folder / "train" / "dog", image_folder / split / name)
+    (image_folder / "train" / "cat" / "._0.png").write_bytes(b"\0\5\26\7 of a Mac")
+    assert load("folder", "train", image_folder, size=16).class_names == ("cat", "dog")
+    assert len(load("folder", "train", image_folder, size=16)) == 6
+    assert len(load("folder", "test", image_folder, size=16)) == 4
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb", " a", "a ", "\N{NO-BREAK SPACE}a", "a\x1b[31m", "a\udcff"]
+)
+def test_odd_class_names_are_refused_in_one_line(image_folder, name):
+    (image_folder / "train" / "cat").rename(image_folder / "train" / name)
+    with pytest.raises(DataError, match="rename it") as caught:
+        load("folder", "train", image_folder, size=16)
+    assert str(caught.value).isprintable()
+
+
+def test_a_class_of_training_without_images_is_refused(image_folder):
+    (image_folder / "train" / "ant").mkdir()
+    with pytest.raises(DataError, match="no images in the folder of class 'ant'"):
+        load("folder", "train", image_folder, size=16)
+
+
 def test_folder_crops_the_centre_of_the_short_side(tmp_path):
     (tmp_path / "all" / "a").mkdir(parents=True)
     stripes = np.zeros((10, 30, 3), np.uint8)
@@ -175,3 +222,23 @@ def test_unknown_source_and_shape():
         load("embeded")
     with pytest.raises(DataError, match=r"\(28, 28, 1\)"):
         load("embedded", size=32)
+
+
+def folder_config(config, image_folder, **data):
+    with config.unlocked():
+        config.data.update(source="folder", data_dir=str(image_folder), **data)
+        config.train.batch_size = 2
+    return config
+
+
+def test_a_run_and_its_splits_have_the_same_classes(image_folder, tiny_config):
+    (image_folder / "train").rename(image_folder / "fit")  # Nothing says which split is training.
+    config = folder_config(tiny_config, image_folder, train="fit", test="test")
+    build(config)
+    shutil.rmtree(image_folder / "test" / "cat")
+    with pytest.raises(DataError, match=r"data\.test has other classes than data\.train: it lacks"):
+        build(config)
+    run = restore.Run(config, None, None, ("cat", "dog"), {}, 0, "last")
+    assert len(restore.load_named(run, "train")) == 6
+    with pytest.raises(DataError, match="'test' has other classes than the run: it lacks 'cat'"):
+        restore.load_named(run, "test")

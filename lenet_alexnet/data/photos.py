@@ -141,7 +141,8 @@ def _fingerprint(source: Source) -> str:
     for split, photos in source.splits.items():
         total.update(split.encode())
         for photo in photos:
-            total.update(f"{photo.name}\0{photo.label}\0{photo.size}\n".encode())
+            line = f"{photo.name}\0{photo.label}\0{photo.size}\n"
+            total.update(line.encode(errors="surrogateescape"))
     return total.hexdigest()[:16]
 
 
