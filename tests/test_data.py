@@ -1,13 +1,15 @@
 import gzip
+import math
 import shutil
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from lenet_alexnet import restore
-from lenet_alexnet.data import load_split
+from lenet_alexnet.data import idx, load_split
 from lenet_alexnet.data.idx import read_file
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
 from lenet_alexnet.experiment import build
@@ -114,6 +116,40 @@ def test_broken_idx_files_are_named(idx_folder, kind, message):
     damage(idx_folder, kind)
     with pytest.raises(DataError, match=message):
         load("idx", data_dir=idx_folder)
+
+
+@pytest.mark.parametrize("shape", [(10, 28, 28), (60_000, 28, 28), (2**32 - 1,) * 3])
+def test_no_more_is_unpacked_than_the_header_promises(tmp_path, shape):
+    header = struct.pack(">I3I", 2051, *shape)
+    bomb = gzip.compress(header + bytes(64 << 20))
+    (tmp_path / "bomb").write_bytes(bomb)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"bomb.* (truncated|too long)"):
+        read_file(tmp_path / "bomb", 3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * min(math.prod(shape), 60_000 * 28 * 28) + (1 << 20)
+
+
+def test_idx_files_of_several_members_are_read_and_endless_ones_refused(tmp_path):
+    content = struct.pack(">II", 2049, 3) + b"abc"
+    parts = [gzip.compress(content[:5]), gzip.compress(content[5:]), bytes(9)]
+    (tmp_path / "x").write_bytes(b"".join(parts))
+    assert read_file(tmp_path / "x", 1).tobytes() == b"abc"
+    (tmp_path / "x").write_bytes(gzip.compress(content[:5]) + gzip.compress(b"") * 150_000)
+    with pytest.raises(DataError, match="truncated"):
+        read_file(tmp_path / "x", 1)
+
+
+def test_an_idx_file_that_does_not_fit_the_memory_is_one_error(tmp_path, monkeypatch):
+    (tmp_path / "x").write_bytes(gzip.compress(struct.pack(">II", 2049, 3) + b"abc"))
+
+    def no_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(idx, "_gunzip", no_memory)
+    with pytest.raises(DataError, match="does not fit the memory"):
+        read_file(tmp_path / "x", 1)
 
 
 def test_idx_dimensions_are_big_endian(tmp_path):
