@@ -1,7 +1,9 @@
 """One photograph: the bytes of a file to a square RGB image, and what had to be converted."""
 
 import io
+import struct
 import warnings
+import zlib
 
 import numpy as np
 from jaxtyping import UInt8
@@ -11,6 +13,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".gif": "GIF",
             ".webp": "WEBP"}  # fmt: skip
 JPEG_QUALITY = 95
+PNG = b"\x89PNG\r\n\x1a\n"
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 ENLARGED = 8  # An image this many times smaller than what it becomes is named in the manifest.
 
@@ -96,7 +99,49 @@ def encode_jpeg(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
     return file.getvalue()
 
 
-def decode_jpeg(content: bytes | memoryview) -> UInt8[np.ndarray, "h w 3"]:
-    """The RGB image in an encoded file that was written by us."""
-    with Image.open(io.BytesIO(content)) as image:
-        return np.asarray(image.convert("RGB"))
+def encode_png(image: UInt8[np.ndarray, "h w c"]) -> bytes:
+    """The image, grey or RGB, as a PNG file that is quick to write and to read.
+
+    No filters, no compression: an ArrayRecord compresses by itself.
+    """
+    height, width, channels = image.shape
+    rows = np.zeros((height, 1 + width * channels), np.uint8)  # each begins with its filter, 0
+    rows[:, 1:] = image.reshape(height, -1)
+    head = struct.pack(">II", width, height) + _kind(channels)
+    data = zlib.compress(rows.tobytes(), 0)
+    parts = ((b"IHDR", head), (b"IDAT", data), (b"IEND", b""))
+    return PNG + b"".join(
+        struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(name + part))
+        for name, part in parts
+    )
+
+
+def decode(content: bytes | memoryview, channels: int = 3) -> UInt8[np.ndarray, "h w c"]:
+    """The grey (1) or RGB (3) image in an encoded file of a prepared data set."""
+    image = _plain_png(content, channels)
+    if image is not None:
+        return image
+    with Image.open(io.BytesIO(content)) as file:
+        decoded = np.asarray(file.convert("RGB" if channels == 3 else "L"))
+    return decoded.reshape(*decoded.shape[:2], channels)
+
+
+def _plain_png(content: bytes | memoryview, channels: int) -> np.ndarray | None:
+    """The image in a PNG file of one part and without filters, as `encode_png` writes; else None.
+
+    For 32x32 pixels this takes a twentieth of Pillow's time.
+    """
+    start, end = 41, len(content) - 16  # of the compressed data, between two checksums
+    if content[:8] != PNG or content[24:29] != _kind(channels) or content[37:start] != b"IDAT":
+        return None
+    width, height, size = (struct.unpack_from(">I", content, at)[0] for at in (16, 20, 33))
+    if start + size != end:
+        return None
+    rows = np.frombuffer(zlib.decompress(content[start:end]), np.uint8)
+    rows = rows.reshape(height, 1 + width * channels)
+    return None if rows[:, 0].any() else rows[:, 1:].reshape(height, width, channels)
+
+
+def _kind(channels: int) -> bytes:
+    """The end of a PNG file's header: 8 bits, grey or RGB, not interlaced."""
+    return bytes([8, {1: 0, 3: 2}[channels], 0, 0, 0])
