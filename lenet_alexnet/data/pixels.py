@@ -1,6 +1,8 @@
 """One photograph: the bytes of a file to a square RGB image, and what had to be converted."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 from jaxtyping import UInt8
@@ -9,9 +11,10 @@ from PIL import Image
 from lenet_alexnet.data import images
 from lenet_alexnet.data.images import SUFFIXES, UnusableError
 
-__all__ = ["UnusableError", "decode_jpeg", "encode_jpeg", "standardise"]
+__all__ = ["UnusableError", "decode", "encode_jpeg", "encode_png", "standardise"]
 
 JPEG_QUALITY = 95
+PNG = b"\x89PNG\r\n\x1a\n"
 ENLARGED = 8  # An image this many times smaller than what it becomes is named in the manifest.
 
 
@@ -59,7 +62,52 @@ def encode_jpeg(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
     return file.getvalue()
 
 
-def decode_jpeg(content: bytes | memoryview) -> UInt8[np.ndarray, "h w 3"]:
-    """The RGB image in an encoded file that was written by us."""
-    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-        return np.asarray(image.convert("RGB"))
+def encode_png(image: UInt8[np.ndarray, "h w c"]) -> bytes:
+    """The image, grey or RGB, as a PNG file that is quick to write and to read.
+
+    No filters, no compression: an ArrayRecord compresses by itself.
+    """
+    height, width, channels = image.shape
+    rows = np.zeros((height, 1 + width * channels), np.uint8)  # each begins with its filter, 0
+    rows[:, 1:] = image.reshape(height, -1)
+    head = struct.pack(">II", width, height) + _kind(channels)
+    data = zlib.compress(rows.tobytes(), 0)
+    parts = ((b"IHDR", head), (b"IDAT", data), (b"IEND", b""))
+    return PNG + b"".join(
+        struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(name + part))
+        for name, part in parts
+    )
+
+
+def decode(content: bytes | memoryview, channels: int = 3) -> UInt8[np.ndarray, "h w c"]:
+    """The grey (1) or RGB (3) image in an encoded file of a prepared data set."""
+    image = _plain_png(content, channels)
+    if image is not None:
+        return image
+    with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as file:
+        decoded = np.asarray(file.convert("RGB" if channels == 3 else "L"))
+    return decoded.reshape(*decoded.shape[:2], channels)
+
+
+def _plain_png(content: bytes | memoryview, channels: int) -> np.ndarray | None:
+    """The image in a PNG file of one part and without filters, as `encode_png` writes; else None.
+
+    For 32x32 pixels this takes a twentieth of Pillow's time.
+    """
+    start, end = 41, len(content) - 16  # of the compressed data, between two checksums
+    if content[:8] != PNG or content[24:29] != _kind(channels) or content[37:start] != b"IDAT":
+        return None
+    width, height, size = (struct.unpack_from(">I", content, at)[0] for at in (16, 20, 33))
+    if start + size != end:
+        return None
+    length = height * (1 + width * channels)
+    content = zlib.decompressobj().decompress(content[start:end], length + 1)
+    if len(content) != length:
+        raise ValueError(f"a PNG of {width}x{height} pixels holds another number of bytes")
+    rows = np.frombuffer(content, np.uint8).reshape(height, 1 + width * channels)
+    return None if rows[:, 0].any() else rows[:, 1:].reshape(height, width, channels)
+
+
+def _kind(channels: int) -> bytes:
+    """The end of a PNG file's header: 8 bits, grey or RGB, not interlaced."""
+    return bytes([8, {1: 0, 3: 2}[channels], 0, 0, 0])

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lenet_alexnet.data import pixels
 from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError, UsageError, nearest
 
@@ -127,13 +128,20 @@ def chunks(folder: Path, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def _decode_chunk(source: Any, chunk: range) -> tuple[np.ndarray, np.ndarray]:
     try:
         examples = source.__getitems__(list(chunk))
-        images = np.stack([example["image"] for example in examples])
+        images = np.stack([_image(example["image"], source) for example in examples])
     except Exception as error:  # Readers and decoders raise many kinds.
         reason = " ".join(str(error).split())[:200]
         raise DataError(
             f"cannot read records {chunk.start} to {chunk.stop - 1} of {source}: {reason}"
         ) from error
     return images, np.array([example["label"] for example in examples], np.int32)
+
+
+def _image(stored: Any, source: Any) -> np.ndarray:
+    """An image as it is, or of the bytes of a PNG or JPEG file."""
+    if not isinstance(stored, bytes):
+        return np.asarray(stored)
+    return pixels.decode(stored, source.dataset_info.features["image"].shape[-1])
 
 
 def _require_memory(need: int, what: str) -> None:
@@ -157,8 +165,14 @@ def open_builder(folder: Path) -> Any:
 
 
 def _data_source(builder: Any, split: str) -> Any:
+    import tensorflow_datasets as tfds
+
+    image = builder.info.features["image"]
+    # tfds is slow at PNG, and decodes JPEG by OpenCV where that is installed: to other values.
+    ours = isinstance(image, tfds.features.Image) and image.shape[-1] in (1, 3)
+    decoders = {"image": tfds.decode.SkipDecoding()} if ours else None
     try:
-        return builder.as_data_source(split=split)
+        return builder.as_data_source(split=split, decoders=decoders)
     except NotImplementedError as error:
         raise DataError(
             f"'{builder.data_dir}' is stored as {builder.info.file_format.value}, not as "
@@ -169,7 +183,7 @@ def _data_source(builder: Any, split: str) -> Any:
 def _cached(folder: Path, split: str) -> Split:
     """`decode`, with the arrays kept in one file that is valid for just these records.
 
-    Decoding 60,000 PNG records takes 6 to 10 s, reading them back 0.05 s: what a sweep of many
+    Decoding 60,000 records takes some seconds, reading them back 0.05 s: what a sweep of many
     short trials needs.
     """
     stamps = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.glob("*"))]

@@ -106,10 +106,10 @@ def write(shard: Shard, advance: Callable[[int], Any]) -> None:
                 stored: bytes = image.tobytes()
                 if shard.store == "jpeg":
                     stored = pixels.encode_jpeg(image)
-                    image = pixels.decode_jpeg(stored)  # The sums are of what will be read.
+                    image = pixels.decode(stored)  # The sums are of what will be read.
                 writer.write(example.encode(example.Example(stored, photo.label, photo.name)))
                 if sums is not None:
-                    sums.add(image)
+                    sums.add(image[None])
                 if notes:
                     converted[photo.name] = ", ".join(notes)
             advance(1)

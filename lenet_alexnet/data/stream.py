@@ -63,7 +63,7 @@ class Photos:
             if self.raw:
                 images[row] = np.frombuffer(stored, np.uint8).reshape(self.image_shape)
             else:
-                images[row] = pixels.decode_jpeg(stored)
+                images[row] = pixels.decode(stored)
         return images, labels
 
     def _record(self, i: int) -> bytes:
