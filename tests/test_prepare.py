@@ -135,3 +135,40 @@ def test_checksums_of_the_official_files_are_known():
     # The first as published with the stock data set.
     assert sums[0] == "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
     assert len(set(sums)) == 4
+
+
+def test_all_is_on_the_disk_before_it_is_renamed(official, tmp_path, synced):
+    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
+    assert synced(folder)
+    assert (folder / prepare.CHECKSUMS).is_file()
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("No space left on device"), OSError(28, "No space")]
+)
+def test_a_full_disk_is_one_error_and_leaves_nothing(official, tmp_path, monkeypatch, error):
+    from array_record.python import array_record_module
+
+    class Full(array_record_module.ArrayRecordWriter):
+        def write(self, record):
+            raise error
+
+    monkeypatch.setattr(array_record_module, "ArrayRecordWriter", Full)
+    with pytest.raises(DataError, match=r"cannot .*kmnist.*No space"):
+        prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
+    assert not [path for path in tmp_path.glob("D/**/*") if path.is_file()]
+    assert not list((tmp_path / "D" / "kmnist").iterdir())
+
+
+def test_what_a_killed_run_left_is_not_taken_for_prepared(official, tmp_path):
+    folder = tmp_path / "kmnist" / "3.0.1"
+    left = folder.with_name("3.0.1.partial") / "parts" / "kmnist" / "3.0.1"
+    left.mkdir(parents=True)
+    (left / "dataset_info.json").write_bytes(b"")
+    prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    assert records.sizes(folder) == SIZES
+    assert [path.name for path in folder.parent.iterdir()] == ["3.0.1"]
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match="holds no prepared data set: delete it"):
+        prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))

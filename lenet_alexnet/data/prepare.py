@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from lenet_alexnet.data import cifar10, idx, pixels, records, statistics
+from lenet_alexnet.data import cifar10, durable, idx, pixels, records, statistics
 from lenet_alexnet.data.split import Split
-from lenet_alexnet.errors import DataError, UsageError, nearest
+from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError, nearest
 
 SPLITS = {"train": 60_000, "test": 10_000}  # of MNIST and its relatives
 CHECKSUMS = "checksums.json"
@@ -112,27 +112,57 @@ def prepare(name: str, /, *, source: str | None, data_dir: str, **options: Any) 
 
     if options:
         raise UsageError(f"--{next(iter(options))} is for photos: {', '.join(photos.KINDS)}")
+    known = KNOWN[name]
+    folder = Path(data_dir).expanduser() / name / known.version
+    if not folder.exists():
+        _write(name, source, folder)
+    elif not (folder / "dataset_info.json").is_file():
+        raise DataError(f"'{folder}' is there but holds no prepared data set: delete it")
+    elif not (folder / CHECKSUMS).exists():  # as tfds itself leaves it
+        _complete(folder, known)
+    return folder
+
+
+def _write(name: str, source: str | None, folder: Path) -> None:
+    """Writes a data set aside, then puts it in its place; of one that fails nothing is left."""
     import tensorflow_datasets as tfds
 
     known = KNOWN[name]
     # Broken files are named before anything is written.
     splits = None if source is None else known.read(source)
-    builder = _builder(name, data_dir, splits)
-    folder = Path(builder.data_dir)
-    if not folder.exists():
-        if source is None:
-            _require_network(known)
-        with contextlib.redirect_stdout(sys.stderr):  # Ours is for the folder alone.
-            builder.download_and_prepare(
-                file_format="array_record",
-                download_config=tfds.download.DownloadConfig(try_download_gcs=False),
-            )
-    if not (folder / CHECKSUMS).exists():  # They are last: without them, it was stopped here.
-        if known.shape[-1] == 3:
-            images = records.read(name, data_dir, "train").images
-            statistics.save(folder, statistics.compute(images))
-        write_checksums(folder)
-    return folder
+    if source is None:
+        _require_network(known)
+    partial = folder.with_name(f"{folder.name}{durable.PARTIAL}")
+    with durable.alone(partial):
+        try:
+            # What a killed run has left would be taken for finished.
+            shutil.rmtree(partial / durable.PARTS / name, ignore_errors=True)
+            builder = _builder(name, str(partial / durable.PARTS), splits)
+            with contextlib.redirect_stdout(sys.stderr):  # Ours is for the folder alone.
+                builder.download_and_prepare(
+                    file_format="array_record",
+                    download_dir=folder.parents[1] / "downloads",
+                    download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+                )
+            for path in Path(builder.data_dir).iterdir():
+                path.replace(partial / path.name)
+            _complete(partial, known)
+            durable.finish(partial, folder)
+        except (LenetAlexnetError, OSError):
+            raise
+        except Exception as error:  # tfds and ArrayRecord raise many kinds.
+            reason = " ".join(str(error).split())[:300]
+            raise DataError(f"cannot prepare '{folder}': {reason}") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _complete(folder: Path, known: Known) -> None:
+    """Adds what tfds does not write: the statistics of colours, and the checksums."""
+    if known.shape[-1] == 3:
+        images = records.decode(folder, "train").images
+        statistics.save(folder, statistics.compute(images))
+    write_checksums(folder)
 
 
 def _require_network(known: Known) -> None:
@@ -211,9 +241,7 @@ def write_checksums(folder: Path, known: Mapping[str, str] | None = None) -> Non
     """
     files = sorted(path for path in folder.iterdir() if path.is_file())
     sums = {path.name: (known or {}).get(path.name) or _sha256(path) for path in files}
-    aside = folder / f".{CHECKSUMS}.new"
-    aside.write_text(json.dumps(sums, indent=1) + "\n")
-    aside.replace(folder / CHECKSUMS)
+    durable.write(folder / CHECKSUMS, json.dumps(sums, indent=1) + "\n")
 
 
 def _sha256(path: Path) -> str:

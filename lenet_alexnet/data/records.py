@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from lenet_alexnet.data import pixels
+from lenet_alexnet.data.durable import PARTIAL
 from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError, UsageError, nearest
 
 CHUNK, CHUNK_BYTES = 1000, 32 << 20  # records a thread decodes at a time: the lesser of both
 CHUNKS_AHEAD = 16
-PARTIAL = ".partial"  # the suffix of a folder that is being prepared
 CACHE_BYTES = 1 << 30  # More than this is not kept decoded on the disk.
 
 
