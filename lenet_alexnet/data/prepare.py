@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
+from tqdm import tqdm
 
 from lenet_alexnet.data import cifar10, durable, idx, pixels, records, statistics
 from lenet_alexnet.data.split import Split
@@ -138,6 +139,7 @@ def _write(name: str, source: str | None, folder: Path) -> None:
             # What a killed run has left would be taken for finished.
             shutil.rmtree(partial / durable.PARTS / name, ignore_errors=True)
             builder = _builder(name, str(partial / durable.PARTS), splits)
+            tfds.disable_progress_bar()  # Its bars outlive an error; ours is in the generator.
             with contextlib.redirect_stdout(sys.stderr):  # Ours is for the folder alone.
                 builder.download_and_prepare(
                     file_format="array_record",
@@ -216,7 +218,9 @@ def _builder(name: str, data_dir: str, splits: dict[str, Split] | None) -> Any:
             return {split: self._generate_examples(split, data) for split, data in found.items()}
 
         def _generate_examples(self, split: str, data: Split) -> Iterator[tuple[int, dict]]:
-            for i, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
+            pairs = zip(data.images, data.labels, strict=True)
+            bar = tqdm(pairs, split, len(data), unit=" images", disable=None)
+            for i, (image, label) in enumerate(bar):
                 example = {"image": pixels.encode_png(image), "label": int(label)}
                 yield i, example | ({"id": f"{split}_{i:05}"} if known.numbered else {})
 
@@ -226,7 +230,11 @@ def _builder(name: str, data_dir: str, splits: dict[str, Split] | None) -> Any:
 
 def _download(dl_manager: Any, known: Known) -> Path:
     """Downloads the files through tfds, checked against its checksums, into one folder."""
+    import tensorflow_datasets as tfds
+
+    tfds.enable_progress_bar()
     paths = dl_manager.download({file: f"{known.url}{file}" for file in known.files})
+    tfds.disable_progress_bar()
     folder = Path(dl_manager.download_dir) / "files"
     folder.mkdir(exist_ok=True)
     for file, path in paths.items():
