@@ -257,6 +257,16 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _checksums(path: Path) -> dict[str, str]:
+    try:
+        sums = json.loads(path.read_text())
+        if not sums or any(Path(name).name != name for name in sums):
+            raise ValueError("no checksums of the files beside it")
+        return dict(sums.items())
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error}): prepare again") from error
+
+
 def check(folder: Path) -> str:
     """Verifies checksums, then reads every record and counts; returns a line about what it saw.
 
@@ -264,10 +274,10 @@ def check(folder: Path) -> str:
       DataError: names the file or split that is not what it should be.
     """
     listing = folder / CHECKSUMS
-    expected = json.loads(listing.read_text()) if listing.exists() else {}
+    expected = _checksums(listing) if listing.exists() else {}
     for name, checksum in expected.items():
         path = folder / name
-        if not path.exists() or _sha256(path) != checksum:
+        if not path.is_file() or _sha256(path) != checksum:
             raise DataError(f"{path} is {'damaged' if path.exists() else 'missing'}: prepare again")
     counts = []
     for split, size in records.sizes(folder).items():
