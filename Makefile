@@ -1,22 +1,33 @@
 # Everything a person does here, one line each. PYTHON chooses the interpreter: make train PYTHON=python3.12
 PYTHON  ?= python3
 BIN     := .venv/bin
+PIP      = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKDIR ?= runs/lenet5_quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all test-slurm sweep bench reproduce results check format clean
+.PHONY: help install lock train test test-all test-slurm sweep bench reproduce results check format clean
 
 help:        ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
 
-install: .venv/.installed  ## a virtual environment in .venv with everything pinned
+install: .venv/.installed  ## a virtual environment in .venv, everything pinned and checked by hash
 
-.venv/.installed: pyproject.toml constraints.txt
+# pip first: the one that comes with Python may be years old. The rest is checked by the new one.
+.venv/.installed: pyproject.toml requirements.txt
 	@echo "setting up .venv (once, a minute or two) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with PYTHON=..."; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@sed -n '/^pip==/,/[^\\]$$/p' requirements.txt > .venv/pip.txt
+	@$(PIP) --require-hashes -r .venv/pip.txt
+	@$(PIP) --require-hashes -r requirements.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
+
+lock:        ## requirements.txt again, after a change of pyproject.toml or constraints.txt (needs uv)
+	@{ sed -n '/^#/p' requirements.txt; printf 'pip\nsetuptools>=77\n' | \
+	  uv pip compile --quiet pyproject.toml - --extra dev --constraints constraints.txt --universal \
+	  --python-version 3.11 --generate-hashes --no-header --no-annotate; } > requirements.new
+	@mv requirements.new requirements.txt
 
 train: install  ## LeNet-5 on real handwritten digits, under a minute on a laptop
 	@$(BIN)/lenet-alexnet train --config=configs/lenet5_quickstart.py --workdir=$(WORKDIR)
@@ -28,7 +39,7 @@ test-all: install  ## every test
 	@$(BIN)/python -m pytest -n 2
 
 test-slurm: install  ## a sweep on a one-node Slurm cluster (root on Debian)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[slurm]'
+	@$(PIP) -c constraints.txt -e '.[slurm]'
 	@$(BIN)/python tools/test_slurm.py
 
 sweep: install  ## 8 learning rates x 4 seeds as one program

@@ -1,12 +1,12 @@
 """A small convolutional net on 5,000 images of CIFAR-10: half a minute on a CPU.
 
-    lenet-alexnet data prepare folder --from=DIR --name=cifar10 --size=32 --store=raw
+    lenet-alexnet data prepare cifar10
     lenet-alexnet train --config=configs/cifar10_convnet.py --workdir=runs/cifar10
 
-DIR has CIFAR-10 as image files in train/<class> and test/<class>. The net sees the central 24x24
-pixels, without augmentation: each file of configs/sweeps/cifar10_*.py changes one thing, and
-experiments/009 to 014 say what came of it. The rate is the best one for ReLU in
-sweeps/cifar10_activation.py, by the training error; the test images chose nothing.
+The net sees the central 24x24 pixels, without augmentation: each file of
+configs/sweeps/cifar10_*.py changes one thing, and experiments/009 to 014 say what came of it. The
+rate is the best one for ReLU in sweeps/cifar10_activation.py, by the training error; the test images
+chose nothing.
 """
 
 from lenet_alexnet import config as configs

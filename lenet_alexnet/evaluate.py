@@ -110,7 +110,7 @@ def evaluate_workdirs(
         scores, variables = steps.mean_scores(each), [run.variables for run in runs]
     variables = layout.put(variables)
     split = split or ("test" if first.config.data.test else "validation")
-    data = restore.load_named(first.config, split, data_dir)
+    data = restore.load_named(first, split, data_dir)
     loss = build_losses(first.config)[1]
     evaluator = Evaluator(scores, loss, data, first.config.eval.batch_size, variables, layout)
     place = {"step": first.step} if len(runs) == 1 else {"steps": [run.step for run in runs]}

@@ -13,6 +13,7 @@ from lenet_alexnet.checks import check_inputs, check_ranges
 from lenet_alexnet.config import flatten
 from lenet_alexnet.data import Split, load_split
 from lenet_alexnet.data.augment import Preprocess, create_preprocess
+from lenet_alexnet.data.class_names import check_same
 from lenet_alexnet.data.crops import create_photo_preprocess, create_views
 from lenet_alexnet.data.order import Order, epoch_order
 from lenet_alexnet.data.statistics import Statistics, load_statistics
@@ -118,6 +119,8 @@ def build(config: Any, *, devices: int = 0) -> Experiment:
         for name in ("validation", "test")
         if config.data[name]
     }
+    for name, data in eval_data.items():
+        check_same(data.class_names, train_data.class_names, f"data.{name}", "data.train")
     size, batch_size = len(train_data), config.train.batch_size
     if not 1 <= batch_size <= size:
         raise UsageError(f"train.batch_size {batch_size} is not within 1..{size}, the training set")

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from lenet_alexnet import restore
-from lenet_alexnet.data import folder, pixels
+from lenet_alexnet.data import folder, images, pixels
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.step import forward
 
@@ -33,8 +33,8 @@ def predict(
         raise UsageError(f"unknown --invert={invert}: auto, yes or no")
     run = restore.open_run(workdir, checkpoint)
     data = run.config.data
-    images = np.stack([_read(file, data, invert) for file in files])
-    logits = forward(run.model, run.variables, run.preprocess(jnp.asarray(images), None))
+    inputs = np.stack([_read(file, data, invert) for file in files])
+    logits = forward(run.model, run.variables, run.preprocess(jnp.asarray(inputs), None))
     probabilities = np.asarray(jax.nn.softmax(logits))
     results = []
     for file, row in zip(files, probabilities, strict=True):
@@ -69,7 +69,7 @@ def digit(file: str | Path, invert: str) -> np.ndarray:
     An image of just 28x28 is taken as it is (but for the polarity); any other is cut to its ink,
     scaled to fit 20x20 and centred by its mass.
     """
-    pixels = np.asarray(folder.open_image(file, channels=1))
+    pixels = np.asarray(images.read(file, 1))
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     if invert == "yes" or (invert == "auto" and np.median(border) > 127):
         pixels = 255 - pixels

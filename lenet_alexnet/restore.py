@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.augment import Preprocess
+from lenet_alexnet.data.class_names import check_same
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.models import create_model
@@ -58,13 +59,20 @@ def open_run(workdir: Path, checkpoint: str = "auto") -> Run:
     return Run(config, model, preprocess, names, variables, step, checkpoint)
 
 
-def load_named(config: Any, split: str, data_dir: str = "") -> Split | Photos:
-    """The run's train, validation or test split."""
+def load_named(run: Run, split: str, data_dir: str = "") -> Split | Photos:
+    """The run's train, validation or test split.
+
+    Raises:
+      UsageError: no such split. DataError: broken data, or data of other classes than the run's.
+    """
     from lenet_alexnet.experiment import load
 
+    config = run.config
     if data_dir:
         config.data.data_dir = data_dir
     if split not in ("train", "validation", "test") or not config.data[split]:
         known = [name for name in ("train", "validation", "test") if config.data[name]]
         raise UsageError(f"the run has no split '{split}': known: {', '.join(known)}")
-    return load(config, config.data[split])
+    data = load(config, config.data[split])
+    check_same(data.class_names, run.class_names, f"split '{split}'", "the run")
+    return data

@@ -61,6 +61,32 @@ def make_tiny_config():
 
 
 @pytest.fixture
+def synced(monkeypatch):
+    """Says whether all files of a folder, and its name, were on the disk when it was renamed."""
+    fsync, replace, on_disk, renamed = os.fsync, os.replace, set(), {}
+
+    def watched_fsync(descriptor):
+        status = os.fstat(descriptor)
+        on_disk.add((status.st_ino, status.st_size, status.st_mtime_ns))
+        for folder in renamed:
+            if os.path.samestat(os.stat(folder.parent), status):
+                named.add(folder)
+        fsync(descriptor)
+
+    def watched_replace(source, target):
+        if Path(source).is_dir():
+            files = [path.stat() for path in Path(source).iterdir() if path.is_file()]
+            known = {(file.st_ino, file.st_size, file.st_mtime_ns) for file in files} <= on_disk
+            renamed[Path(target)] = bool(files) and known
+        replace(source, target)
+
+    named = set()
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(os, "replace", watched_replace)
+    return lambda folder: renamed.get(folder, False) and folder in named
+
+
+@pytest.fixture
 def tiny_config():
     return make_tiny_config()
 

@@ -1,13 +1,18 @@
 import gzip
+import math
+import shutil
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from lenet_alexnet.data import load_split
+from lenet_alexnet import restore
+from lenet_alexnet.data import idx, load_split
 from lenet_alexnet.data.idx import read_file
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
+from lenet_alexnet.experiment import build
 
 SIZE, CHANNELS = 28, 1
 
@@ -113,6 +118,40 @@ def test_broken_idx_files_are_named(idx_folder, kind, message):
         load("idx", data_dir=idx_folder)
 
 
+@pytest.mark.parametrize("shape", [(10, 28, 28), (60_000, 28, 28), (2**32 - 1,) * 3])
+def test_no_more_is_unpacked_than_the_header_promises(tmp_path, shape):
+    header = struct.pack(">I3I", 2051, *shape)
+    bomb = gzip.compress(header + bytes(64 << 20))
+    (tmp_path / "bomb").write_bytes(bomb)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"bomb.* (truncated|too long)"):
+        read_file(tmp_path / "bomb", 3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * min(math.prod(shape), 60_000 * 28 * 28) + (1 << 20)
+
+
+def test_idx_files_of_several_members_are_read_and_endless_ones_refused(tmp_path):
+    content = struct.pack(">II", 2049, 3) + b"abc"
+    parts = [gzip.compress(content[:5]), gzip.compress(content[5:]), bytes(9)]
+    (tmp_path / "x").write_bytes(b"".join(parts))
+    assert read_file(tmp_path / "x", 1).tobytes() == b"abc"
+    (tmp_path / "x").write_bytes(gzip.compress(content[:5]) + gzip.compress(b"") * 150_000)
+    with pytest.raises(DataError, match="truncated"):
+        read_file(tmp_path / "x", 1)
+
+
+def test_an_idx_file_that_does_not_fit_the_memory_is_one_error(tmp_path, monkeypatch):
+    (tmp_path / "x").write_bytes(gzip.compress(struct.pack(">II", 2049, 3) + b"abc"))
+
+    def no_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(idx, "_gunzip", no_memory)
+    with pytest.raises(DataError, match="does not fit the memory"):
+        read_file(tmp_path / "x", 1)
+
+
 def test_idx_dimensions_are_big_endian(tmp_path):
     content = bytes([0, 0, 8, 1, 0, 0, 1, 2]) + bytes(258)
     (tmp_path / "x").write_bytes(content)
@@ -140,6 +179,50 @@ def test_folder_reads_classes_by_name(image_folder):
     assert train.labels.tolist() != sorted(train.labels.tolist())
     assert len(load("folder", "test", image_folder, size=16)) == 4
     assert len(load("folder", "all[:50%]", image_folder / "train", size=16)) == 3
+
+
+def test_folder_numbers_each_split_as_training(image_folder):
+    shutil.rmtree(image_folder / "test" / "cat")
+    test = load("folder", "test", image_folder, size=16)
+    assert test.class_names == ("cat", "dog")
+    assert test.labels.tolist() == [1, 1]
+    (image_folder / "test" / "dog").rename(image_folder / "test" / "hog")
+    with pytest.raises(DataError, match=r"has a class 'hog' that '.*train' has not"):
+        load("folder", "test", image_folder, size=16)
+
+
+def test_parts_of_a_split_have_the_same_classes(image_folder):
+    for name in ("train", "test"):
+        (image_folder / name).rename(image_folder / f"{name}1")
+    (image_folder / "test1" / "dog").rename(image_folder / "test1" / "ant")
+    with pytest.raises(DataError, match="lacks 'dog' and has 'ant'"):
+        load("folder", "train1+test1", image_folder, size=16)
+
+
+@pytest.mark.parametrize("name", [".git", "__MACOSX", ".ipynb_checkpoints", "@eaDir", "lost+found"])
+def test_folders_of_tools_are_no_classes(image_folder, name):
+    for split in ("train", "test"):
+        shutil.copytree(image_folder / "train" / "dog", image_folder / split / name)
+    (image_folder / "train" / "cat" / "._0.png").write_bytes(b"\0\5\26\7 of a Mac")
+    assert load("folder", "train", image_folder, size=16).class_names == ("cat", "dog")
+    assert len(load("folder", "train", image_folder, size=16)) == 6
+    assert len(load("folder", "test", image_folder, size=16)) == 4
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb", " a", "a ", "\N{NO-BREAK SPACE}a", "a\x1b[31m", "a\udcff"]
+)
+def test_odd_class_names_are_refused_in_one_line(image_folder, name):
+    (image_folder / "train" / "cat").rename(image_folder / "train" / name)
+    with pytest.raises(DataError, match="rename it") as caught:
+        load("folder", "train", image_folder, size=16)
+    assert str(caught.value).isprintable()
+
+
+def test_a_class_of_training_without_images_is_refused(image_folder):
+    (image_folder / "train" / "ant").mkdir()
+    with pytest.raises(DataError, match="no images in the folder of class 'ant'"):
+        load("folder", "train", image_folder, size=16)
 
 
 def test_folder_crops_the_centre_of_the_short_side(tmp_path):
@@ -175,3 +258,23 @@ def test_unknown_source_and_shape():
         load("embeded")
     with pytest.raises(DataError, match=r"\(28, 28, 1\)"):
         load("embedded", size=32)
+
+
+def folder_config(config, image_folder, **data):
+    with config.unlocked():
+        config.data.update(source="folder", data_dir=str(image_folder), **data)
+        config.train.batch_size = 2
+    return config
+
+
+def test_a_run_and_its_splits_have_the_same_classes(image_folder, tiny_config):
+    (image_folder / "train").rename(image_folder / "fit")  # Nothing says which split is training.
+    config = folder_config(tiny_config, image_folder, train="fit", test="test")
+    build(config)
+    shutil.rmtree(image_folder / "test" / "cat")
+    with pytest.raises(DataError, match=r"data\.test has other classes than data\.train: it lacks"):
+        build(config)
+    run = restore.Run(config, None, None, ("cat", "dog"), {}, 0, "last")
+    assert len(restore.load_named(run, "train")) == 6
+    with pytest.raises(DataError, match="'test' has other classes than the run: it lacks 'cat'"):
+        restore.load_named(run, "test")

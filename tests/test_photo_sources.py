@@ -1,3 +1,6 @@
+import io
+import os
+import shutil
 import tarfile
 
 import pytest
@@ -7,6 +10,7 @@ from lenet_alexnet.data import (
     photo_sources,
     photos,
     records,
+    tar,
 )
 from lenet_alexnet.errors import DataError
 from tests.photo_files import (
@@ -14,6 +18,7 @@ from tests.photo_files import (
     class_members,
     encoded,
     make_official,
+    manifest,
     picture,
     prepare_folder,
     prepare_imagenet,
@@ -150,3 +155,145 @@ def test_photos_that_vanish_stop_the_run(tmp_path, monkeypatch):
     monkeypatch.setitem(photos.KINDS, "folder", lambda _: found)
     with pytest.raises(DataError, match=r"cannot read .*dog/1\.jpg: No such file"):
         prepare_folder(root, tmp_path / "D")
+
+
+@pytest.mark.parametrize("name", ["a\nb", " ", "cat ", "a\udcff"])
+@pytest.mark.parametrize("form", ["folder", "tar"])
+def test_odd_class_names_are_refused(tmp_path, name, form):
+    source = write_folder(tmp_path / "a", classes=("cat", name))
+    if form == "tar":
+        with tarfile.open(tmp_path / "a.tar", "w") as file:
+            file.add(source, ".")
+        source = tmp_path / "a.tar"
+    with pytest.raises(DataError, match="rename it") as caught:
+        prepare_folder(source, tmp_path / "D")
+    assert str(caught.value).isprintable()
+
+
+def test_hidden_tool_and_special_files_are_listed_never_opened(tmp_path):
+    root = write_folder(tmp_path / "a" / "set")
+    shutil.copytree(root / "train" / "dog", tmp_path / "a" / "__MACOSX")
+    shutil.copytree(root / "train" / "dog", root / "train" / ".git")
+    os.mkfifo(root / "train" / "cat" / "x.jpg")
+    (root / "train" / "cat" / "._0.jpg").write_bytes(b"of a Mac")
+    (root / "train" / "dog" / "lost.jpg").symlink_to(tmp_path / "nowhere")
+    (root / "train" / "dog" / os.fsdecode(b"\xff.jpg")).write_bytes(encoded(picture(9)))
+    deep = root / "train" / "dog" / "x" / "y"
+    deep.mkdir(parents=True)
+    folder = prepare_folder(tmp_path / "a", tmp_path / "D")
+    assert records.class_names(folder) == ("cat", "dog")
+    assert manifest(folder)["left_out"] == {
+        "__MACOSX": "hidden, or a tool's own",
+        "set/train/.git": "hidden, or a tool's own",
+        "set/train/cat/._0.jpg": "hidden, or a tool's own",
+        "set/train/cat/x.jpg": "not a file but a FIFO, socket, device or broken link",
+        "set/train/dog/lost.jpg": "not a file but a FIFO, socket, device or broken link",
+        "set/train/dog/x": "a folder too deep",
+    }
+    import tensorflow_datasets as tfds
+
+    source = tfds.data_source("mine:1.0.0", split="train", data_dir=tmp_path / "D")
+    names = [record["file_name"] for record in source]  # kept to the byte
+    assert b"set/train/dog/\xff.jpg" in names
+
+
+# Members that a plain tar of files need not have, and headers that lie.
+def tar_of(*special):
+    """A tar of two classes, then special members: (edit of the TarInfo, content)."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as out:
+        for name in ("cat/0.jpg", "dog/0.jpg"):
+            info, content = tarfile.TarInfo(name), encoded(picture(len(name)))
+            info.size = len(content)
+            out.addfile(info, io.BytesIO(content))
+        end = out.offset
+    return file.getvalue()[:end] + b"".join(special) + bytes(1024)
+
+
+def header(name, size=0, kind=b"0", **fields):
+    """A header, each field of `fields` put at its place `pNUMBER`, the checksum made right."""
+    info = bytearray(tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT))
+    info[124:136] = b"%011o\0" % size if size >= 0 else b"\xff" + size.to_bytes(11, signed=True)
+    info[156:157] = kind
+    for place, content in fields.items():
+        info[int(place[1:]) : int(place[1:]) + len(content)] = content
+    info[148:156] = b" " * 8
+    info[148:156] = b"%06o\0 " % sum(info)
+    return bytes(info)
+
+
+SPARSE_PAX = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"
+LIES = {
+    "negative": [header("cat/1.jpg", -512)],
+    "negative by pax": [header("x", 13, b"x"), b"13 size=-512\n".ljust(512, b"\0"), header("c")],
+    "beyond the file": [header("cat/1.jpg", 8**11 - 1)],
+    "a huge name": [header("x", 8**11 - 1, b"L")],
+    "a negative name": [header("x", -512, b"L")],
+    "huge attributes": [header("x", 8**11 - 1, b"x")],
+    "a cut name": [header("x", 5, b"L"), b"cat/1".ljust(512, b"\0")],
+    "attributes of no length": [header("x", 6, b"x"), b"0 a=b\n".ljust(512, b"\0"), header("c")],
+    "a sparse map without end": [header("cat/s.jpg", 512, b"S", p482=b"\1"), b"\1" * 512],
+    "a broken header": [b"\xff" * 512],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", sorted(LIES))
+def test_tar_headers_that_lie_are_refused(tmp_path, lie):
+    (tmp_path / "x.tar").write_bytes(tar_of(*LIES[lie]))
+    with pytest.raises(DataError, match=r"x\.tar is damaged or truncated after [23] members"):
+        prepare_folder(tmp_path / "x.tar", tmp_path / "D")
+
+
+def test_dropped_members_of_a_tar_are_listed(tmp_path):
+    special = [
+        header("cat/hard.jpg", 900, b"1", p157=b"cat/0.jpg"),  # The size is its file's.
+        header("cat/soft.jpg", 0, b"2", p157=b"0.jpg"),
+        header("cat/fifo.jpg", 0, b"6"),
+        header("cat/device.jpg", 0, b"3"),
+        header("cat/sparse.jpg", 512, b"S", p386=b"%011o\0%011o\0" % (0, 512)), bytes(512),
+        header("x", len(SPARSE_PAX), b"x"), SPARSE_PAX.ljust(512, b"\0"),
+        header("cat/pax.jpg", 512), bytes(512),
+        header("cat/odd.jpg", 512, b"V"), bytes(512),
+        header("__MACOSX/cat/._0.jpg", 0),
+    ]  # fmt: skip
+    (tmp_path / "x.tar").write_bytes(tar_of(*special))
+    folder = prepare_folder(tmp_path / "x.tar", tmp_path / "D")
+    assert records.sizes(folder) == {"train": 2}
+    assert manifest(folder)["left_out"] == {
+        "cat/hard.jpg": "a hard link in the tar",
+        "cat/soft.jpg": "a link in the tar",
+        "cat/fifo.jpg": "a FIFO in the tar",
+        "cat/device.jpg": "a device in the tar",
+        "cat/sparse.jpg": "a sparse file in the tar",
+        "cat/pax.jpg": "a sparse file in the tar",
+        "cat/odd.jpg": "of type 'V' in the tar",
+        "__MACOSX": "hidden, or a tool's own",
+    }
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_tars_are_read_as_tarfile_reads_them(tmp_path, form, rng):
+    names = ["a", "d/é", "p" * 90 + "/" + "q" * 60, "x/" + "y" * 100, "z" * 100]
+    names += ["l" * 300] if form != tarfile.USTAR_FORMAT else []
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w", format=form, pax_headers={"comment": "all"}) as file:
+        for i, name in enumerate(names):
+            info = tarfile.TarInfo(name)
+            info.size = 511 * i
+            file.addfile(info, io.BytesIO(rng.bytes(info.size)))
+        info = tarfile.TarInfo("folder")
+        info.type = tarfile.DIRTYPE
+        file.addfile(info)
+    with tarfile.open(path) as file:
+        expected = [(m.name, m.isdir(), m.offset_data, m.size) for m in file]
+    with path.open("rb") as file:
+        found = tar.members(file, path, needs_end=True)
+    assert [(m.name, m.kind == tar.FOLDER, m.offset, m.size) for m in found] == expected
+
+
+def test_the_official_tars_hold_files_alone(official, tmp_path):
+    path = official / photo_sources.VALIDATION_TAR
+    link = header("ILSVRC2012_val_00000005.JPEG", 0, b"2")
+    path.write_bytes(link + path.read_bytes())
+    with pytest.raises(DataError, match=r"holds 'ILSVRC2012_val_00000005\.JPEG', a link"):
+        prepare_imagenet(official, tmp_path / "D")

@@ -6,9 +6,9 @@ import pytest
 
 from lenet_alexnet.cli import main
 from lenet_alexnet.data import (
+    durable,
     load_split,
     photo_sources,
-    photos,
     pixels,
     prepare,
     records,
@@ -51,7 +51,7 @@ def test_official_tars_end_to_end(official, tmp_path, store):
             for file, content in class_members(label).items():
                 expected, _ = pixels.standardise(content, SIZE, file)
                 if store == "jpeg":
-                    expected = pixels.decode_jpeg(pixels.encode_jpeg(expected))
+                    expected = pixels.decode(pixels.encode_jpeg(expected))
                 assert found[file]["label"] == label
                 assert np.array_equal(found[file]["image"], expected)
     validation = tfds.data_source("imagenet2012:5.1.0", split="validation", data_dir=tmp_path / "D")
@@ -79,7 +79,7 @@ def test_records_are_mixed_and_read_into_memory(official, tmp_path, store):
     assert len(np.unique(data.labels[:8])) == 3
     assert len(list(folder.glob("*-train.array_record-*"))) == 5
     # What is being prepared is not taken for prepared.
-    begun = folder.with_name(f"5.1.0{records.PARTIAL}")
+    begun = folder.with_name(f"5.1.0{durable.PARTIAL}")
     begun.mkdir()
     (begun / "dataset_info.json").write_text("{}")
     assert records.prepared(str(tmp_path / "D")) == {"imagenet2012": folder}
@@ -112,7 +112,7 @@ def test_resuming_gives_the_same_bytes(official, tmp_path, monkeypatch):
     (partial / ".a-killed-worker's.123").write_bytes(b"x")
 
     def count(shard, advance):
-        with pytest.raises(DataError, match="another process is preparing"), photos._alone(partial):
+        with pytest.raises(DataError, match="another process is preparing"), durable.alone(partial):
             pass
         written.append(shard.path.name)
         write(shard, advance)
@@ -250,3 +250,78 @@ def test_shards_are_even_and_few():
     numbered = [photo._replace(label=i) for i in range(1000)]
     assert [p.label for part in shards.cut(numbered) for p in part] == list(range(1000))
     assert os.sysconf("SC_OPEN_MAX") > 313
+
+
+def interrupted(official, data_dir, monkeypatch, after=3):
+    """The folder of a preparation that stopped after so many shards."""
+    write, written = shards.write, []
+
+    def some(shard, advance):
+        if len(written) == after:
+            raise DataError("stopped")
+        written.append(shard.path.name)
+        write(shard, advance)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "write", some)
+        with pytest.raises(DataError, match="stopped"):
+            prepare_imagenet(official, data_dir)
+    return data_dir / "imagenet2012" / "5.1.0.partial", written
+
+
+def resumed(official, data_dir, monkeypatch):
+    """The folder of a preparation that goes on, and the shards it had to write."""
+    write, written = shards.write, []
+
+    def count(shard, advance):
+        written.append(shard.path.name)
+        write(shard, advance)
+
+    monkeypatch.setattr(shards, "write", count)
+    return prepare_imagenet(official, data_dir), written
+
+
+def test_finished_shards_survive_the_loss_of_the_plan(official, tmp_path, monkeypatch):
+    whole = prepare_imagenet(official, tmp_path / "A")
+    partial, before = interrupted(official, tmp_path / "B", monkeypatch)
+    (partial / "parts" / "plan.json").write_bytes(b"")
+    (partial / "imagenet2012-train.array_record-00000-of-00099").write_bytes(b"of another plan")
+    folder, after = resumed(official, tmp_path / "B", monkeypatch)
+    assert len(before) == len(after) == 3
+    assert not set(before) & set(after)
+    for path in whole.iterdir():
+        assert path.read_bytes() == (folder / path.name).read_bytes()
+    assert len(list(folder.iterdir())) == len(list(whole.iterdir()))
+
+
+@pytest.mark.parametrize("damage", ["empty report", "cut report", "cut", "flipped", "gone"])
+def test_shards_that_are_not_as_written_are_written_again(official, tmp_path, monkeypatch, damage):
+    whole = prepare_imagenet(official, tmp_path / "A")
+    partial, before = interrupted(official, tmp_path / "B", monkeypatch)
+    report = partial / "parts" / f"{before[1]}.npz"
+    path = report if "report" in damage else partial / before[1]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= damage == "flipped"
+    ends = {"empty report": 0, "cut report": len(content) // 2, "cut": len(content) // 2}
+    path.write_bytes(content[: ends.get(damage)])
+    if damage == "gone":
+        path.unlink()
+    folder, after = resumed(official, tmp_path / "B", monkeypatch)
+    assert before[1] in after
+    assert len(after) == 4
+    assert (folder / before[1]).read_bytes() == (whole / before[1]).read_bytes()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"[]", b"{}"])
+def test_a_prepared_folder_without_a_whole_manifest_is_refused(official, tmp_path, content):
+    folder = tmp_path / "imagenet2012" / "5.1.0"
+    folder.mkdir(parents=True)
+    if content is not None:
+        (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"or its manifest\.json is damaged: delete that folder"):
+        prepare_imagenet(official, tmp_path)
+
+
+def test_all_is_on_the_disk_before_it_is_renamed(official, tmp_path, synced):
+    folder = prepare_imagenet(official, tmp_path / "D")
+    assert synced(folder)

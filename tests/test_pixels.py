@@ -6,6 +6,7 @@ from PIL import Image
 
 from lenet_alexnet.data import (
     example,
+    images,
     pixels,
     records,
     statistics,
@@ -79,7 +80,7 @@ def test_what_odd_photos_become():
 def test_photos_are_turned_upright(rng):
     image = picture(7, (30, 40))
     exif = Image.Exif()
-    exif[pixels.ORIENTATION] = 6  # The camera was turned: the file lies on its side.
+    exif[images.ORIENTATION] = 6  # The camera was turned: the file lies on its side.
     lying = encoded(image.transpose(Image.Transpose.ROTATE_90), quality=100, exif=exif)
     found, notes = pixels.standardise(lying, 10, "a.jpg")
     expected = pixels.standardise(encoded(image, quality=100), 10, "a.jpg")[0].astype(int)

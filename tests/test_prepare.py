@@ -1,10 +1,12 @@
 import json
+import shutil
 import socket
 
 import numpy as np
 import pytest
 
-from lenet_alexnet.data import load_split, prepare, records
+from lenet_alexnet.cli import main
+from lenet_alexnet.data import features, load_split, prepare, records
 from lenet_alexnet.errors import DataError, UsageError
 from tests.test_data import write_idx
 
@@ -82,6 +84,93 @@ def test_check_reads_everything_and_names_damage(official, tmp_path):
         prepare.check(folder)
 
 
+def spoil_features(folder, spoil):
+    (folder / prepare.CHECKSUMS).unlink()
+    path = folder / "features.json"
+    content = json.loads(path.read_text())
+    spoil(content["featuresDict"]["features"])
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda f: f["label"].update(pythonClassName="stranger.Feature"),
+        lambda f: f["label"].update(python_class_name=f["label"].pop("pythonClassName") and
+                                    "stranger.Feature"),
+        lambda f: f.update(more=f["label"] | {"pythonClassName": "stranger.Feature"}),
+        lambda f: f.update(more={"featuresDict": {"features": {"x": {
+            "pythonClassName": "stranger.Feature"}}}, "pythonClassName": features.DICT}),
+        lambda f: f["image"].update(pythonClassName="stranger.Feature"),
+    ],
+)  # fmt: skip
+def test_no_module_that_a_data_set_names_is_imported(official, tmp_path, monkeypatch, spoil):
+    (tmp_path / "stranger.py").write_text("raise SystemExit('the code of a stranger')")
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
+    spoil_features(folder, spoil)
+    for use in (prepare.check, records.class_names, lambda _: read("tfds", tmp_path / "D")):
+        with pytest.raises(DataError, match=r"is of class '.*', which is not read"):
+            use(folder)
+
+
+def test_nor_where_the_file_is_of_the_older_form(official, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "stranger.py").write_text("raise SystemExit('the code of a stranger')")
+    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
+    (folder / "features.json").write_text('{"type": "stranger.Feature", "content": {}}')
+    with pytest.raises(DataError, match=r"features\.json"):
+        records.class_names(folder)
+
+
+@pytest.mark.parametrize("name", ["image", "label"])
+def test_a_set_without_image_or_label_is_one_error(official, tmp_path, name):
+    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    spoil_features(folder, lambda found: found.pop(name))
+    with pytest.raises(DataError, match="image and label are needed"):
+        prepare.check(folder)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"x": 1', '{"../files/x": "0"}', "[1]"])
+def test_damaged_checksums_are_one_error(official, tmp_path, content):
+    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    (folder / prepare.CHECKSUMS).write_text(content)
+    with pytest.raises(DataError, match=r"checksums\.json is damaged"):
+        prepare.check(folder)
+
+
+@pytest.mark.parametrize("name", ["features.json", "dataset_info.json"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"{", b"\xff\xfe"])
+def test_damaged_descriptions_are_one_error(official, tmp_path, name, content):
+    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    (folder / prepare.CHECKSUMS).unlink()
+    (folder / name).write_bytes(content)
+    with pytest.raises((DataError, UsageError)) as caught:
+        read("tfds", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_list_goes_on_after_a_set_that_is_not_ours(official, tmp_path, capsys):
+    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    shutil.copytree(folder, tmp_path / "a_set" / "1.0.0")
+    (tmp_path / "a_set" / "1.0.0" / "features.json").write_text("{}")
+    assert main(["lenet-alexnet", "data", "list", f"--data_dir={tmp_path}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("a_set ")
+    assert "cannot read" in lines[0]
+    assert "train 30" in lines[1]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"x" * 99])
+def test_kept_arrays_that_are_broken_are_made_again(official, tmp_path, content):
+    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    whole = multiset(read("tfds", tmp_path))
+    (kept,) = folder.glob(".decoded/train-*.npz")
+    kept.write_bytes(content)
+    assert multiset(read("tfds", tmp_path)) == whole
+
+
 def test_counts_are_checked_without_checksums(official, tmp_path):
     folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
     (folder / prepare.CHECKSUMS).unlink()
@@ -130,8 +219,45 @@ def test_names_are_checked(official, tmp_path):
 
 def test_checksums_of_the_official_files_are_known():
     builder = prepare._builder("mnist", "/nowhere", None)
-    urls = [f"{prepare.KNOWN['mnist'].url}{file}.gz" for file in prepare.FILES]
+    urls = [f"{prepare.KNOWN['mnist'].url}{file}" for file in prepare.FILES]
     sums = [builder.url_infos[url].checksum for url in urls]
     # The first as published with the stock data set.
     assert sums[0] == "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
     assert len(set(sums)) == 4
+
+
+def test_all_is_on_the_disk_before_it_is_renamed(official, tmp_path, synced):
+    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
+    assert synced(folder)
+    assert (folder / prepare.CHECKSUMS).is_file()
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("No space left on device"), OSError(28, "No space")]
+)
+def test_a_full_disk_is_one_error_and_leaves_nothing(official, tmp_path, monkeypatch, error):
+    from array_record.python import array_record_module
+
+    class Full(array_record_module.ArrayRecordWriter):
+        def write(self, record):
+            raise error
+
+    monkeypatch.setattr(array_record_module, "ArrayRecordWriter", Full)
+    with pytest.raises(DataError, match=r"cannot .*kmnist.*No space"):
+        prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
+    assert not [path for path in tmp_path.glob("D/**/*") if path.is_file()]
+    assert not list((tmp_path / "D" / "kmnist").iterdir())
+
+
+def test_what_a_killed_run_left_is_not_taken_for_prepared(official, tmp_path):
+    folder = tmp_path / "kmnist" / "3.0.1"
+    left = folder.with_name("3.0.1.partial") / "parts" / "kmnist" / "3.0.1"
+    left.mkdir(parents=True)
+    (left / "dataset_info.json").write_bytes(b"")
+    prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    assert records.sizes(folder) == SIZES
+    assert [path.name for path in folder.parent.iterdir()] == ["3.0.1"]
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match="holds no prepared data set: delete it"):
+        prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))

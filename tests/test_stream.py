@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lenet_alexnet.data import photos, records, shards, stream
+from lenet_alexnet.data import example, photos, records, shards, stream
 from lenet_alexnet.data.order import Order
 from lenet_alexnet.data.split import load_split
 from lenet_alexnet.errors import DataError, UsageError
@@ -44,6 +44,23 @@ def test_records_by_number_are_those_in_memory(data_dir, name):
         found.read([37])
     with pytest.raises(IndexError):
         found.read([-1])
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (example.encode(example.Example(b"short", 0, "a")), "cannot decode record 3 of"),
+        (b"\x0a\x02no", "cannot decode record 3 of"),
+        (example.encode(example.Example(bytes(SIZE * SIZE * 3), 2, "a")), r"labels outside 0\.\.1"),
+        (example.encode(example.Example(bytes(SIZE * SIZE * 3), 1 << 40, "a")), "cannot decode"),
+    ],
+)
+def test_a_damaged_record_is_one_error(data_dir, monkeypatch, record, message):
+    found = stream.Photos("raw", data_dir, "train")
+    read = found._record
+    monkeypatch.setattr(found, "_record", lambda i: record if i == 3 else read(i))
+    with pytest.raises(DataError, match=message):
+        found.read([1, 3])
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lenet_alexnet.data.photo_sources import Photo, Source, tar_members
-from lenet_alexnet.data.pixels import SUFFIXES
+from lenet_alexnet.data import tar
+from lenet_alexnet.data.class_names import check_known, check_names
+from lenet_alexnet.data.files import is_hidden, open_regular
+from lenet_alexnet.data.images import SUFFIXES
+from lenet_alexnet.data.photo_sources import Photo, Source
 from lenet_alexnet.errors import DataError
 
+HIDDEN = "hidden, or a tool's own"
 SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 IMAGENETTE = (
     "tench", "English springer", "cassette player", "chain saw", "church",
@@ -38,7 +42,7 @@ def read(source: str | Path) -> Source:
 
     Raises:
       DataError: nothing there, no class folders, fewer than two classes, a class without images,
-        or one that training does not have.
+        one that training does not have, or an odd name (`check_names`).
     """
     root = Path(source)
     if not root.exists():
@@ -51,8 +55,10 @@ def read(source: str | Path) -> Source:
         parts = path.relative_to(base).parts if path.is_relative_to(base) else ()
         if not known:
             parts = ("train", *parts)
-        inside = len(parts) > 1 and parts[0] in SPLITS and not parts[1].startswith(".")
-        if place is None:
+        inside = len(parts) > 1 and parts[0] in SPLITS
+        if isinstance(place, str):
+            ignored[str(path)] = place
+        elif place is None:
             if inside and len(parts) == 2:
                 classes.setdefault(SPLITS[parts[0]], {}).setdefault(parts[1], [])
         elif not inside or len(parts) != 3:
@@ -60,7 +66,7 @@ def read(source: str | Path) -> Source:
         elif path.suffix.lower() not in SUFFIXES:
             ignored[str(path)] = "not an image by its name"
         elif not place[2]:
-            ignored[str(path)] = "empty, or not a file"
+            ignored[str(path)] = "empty"
         else:
             split = classes.setdefault(SPLITS[parts[0]], {})
             split.setdefault(parts[1], []).append(Photo(str(path), 0, *place))
@@ -74,31 +80,47 @@ def read(source: str | Path) -> Source:
 
 
 def _listing(root: Path, below: PurePosixPath, depth: int) -> Iterator[tuple[PurePosixPath, Any]]:
-    """Folders (None) and files (path, offset, size); the depth ends what links make endless."""
+    """Folders (None), files (path, offset, size), and why others are left out (a text).
+
+    The depth ends what links make endless.
+    """
     try:
         entries = list(os.scandir(root / below))
     except OSError as error:
         raise DataError(f"cannot read {root / below}: {error.strerror}") from error
     for entry in entries:
         path = below / entry.name
-        if entry.is_dir():
-            yield path, None
+        if is_hidden(entry.name):
+            yield path, HIDDEN
+        elif entry.is_dir():
+            yield path, None if depth > 1 else "a folder too deep"
             if depth > 1:
                 yield from _listing(root, path, depth - 1)
+        elif entry.is_file():
+            yield path, (entry.path, 0, entry.stat().st_size)
         else:
-            yield path, (entry.path, 0, entry.stat().st_size if entry.is_file() else 0)
+            yield path, "not a file but a FIFO, socket, device or broken link"
 
 
 def _tar_listing(path: Path) -> Iterator[tuple[PurePosixPath, Any]]:
-    with path.open("rb") as file:
-        for member in tar_members(file, path, 0, None, folders=True):
-            name = PurePosixPath(member.name)
-            if member.isdir():
-                yield name, None
-            else:
-                for parent in list(name.parents)[:-1]:  # Not every tar lists its folders.
-                    yield parent, None
-                yield name, (str(path), member.offset_data, member.size)
+    """The same of a tar."""
+    with open_regular(path) as file:
+        members = tar.members(file, path, needs_end=True)
+    for member in members:
+        name = PurePosixPath(member.name)
+        hidden = [i for i, part in enumerate(name.parts) if is_hidden(part)]
+        if hidden:
+            name = PurePosixPath(*name.parts[: hidden[0] + 1])
+        for parent in list(name.parents)[:-1]:  # Not every tar lists its folders.
+            yield parent, None
+        if hidden:
+            yield name, HIDDEN
+        elif member.kind == tar.FOLDER:
+            yield name, None
+        elif member.kind == tar.FILE:
+            yield name, (str(path), member.offset, member.size)
+        else:
+            yield name, f"{member.kind} in the tar"
 
 
 def _layout(listing: dict[PurePosixPath, Any], root: Path) -> tuple[PurePosixPath, bool]:
@@ -121,10 +143,10 @@ def _class_names(classes: dict[str, dict[str, list[Photo]]], root: Path) -> tupl
         raise DataError(
             f"no class folders in '{root}': expected <class>/*.jpg or train/<class>/*.jpg"
         )
+    check_names(names, f"'{root}'")
     for split, members in classes.items():
+        check_known(sorted(members), names, f"'{root}': {split}", "train")
         for name, photos in sorted(members.items()):
-            if name not in names:
-                raise DataError(f"'{root}': {split} has a class '{name}' that train has not")
             if not photos:
                 raise DataError(f"'{root}': no images in the folder of class '{name}' ({split})")
     if len(names) < 2:

@@ -4,7 +4,7 @@ from typing import Any
 
 from absl import flags
 
-from lenet_alexnet.errors import UsageError, nearest
+from lenet_alexnet.errors import DataError, UsageError, nearest
 
 
 def define(values: flags.FlagValues) -> None:
@@ -28,7 +28,12 @@ def run(values: Any, rest: list[str]) -> int:
     data_dir = values.data_dir or str(records.default_dir())
     if action == "list":
         for name, folder in records.prepared(data_dir).items():
-            counts = ", ".join(f"{split} {n:,}" for split, n in records.sizes(folder).items())
+            try:
+                sizes = records.sizes(folder)
+            except DataError as error:  # Others' sets are there, too.
+                print(f"{name:<20} {error}")
+                continue
+            counts = ", ".join(f"{split} {n:,}" for split, n in sizes.items())
             print(f"{name:<20} {counts}  {folder}")
         return 0
     if len(names) != 1:

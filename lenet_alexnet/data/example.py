@@ -26,7 +26,9 @@ def encode(example: Example) -> bytes:
     """The record of an example."""
     image = _feature(b"image", BYTES, bytes(example.image))
     label = _feature(b"label", INT64, _varint(example.label))
-    name = _feature(b"file_name", BYTES, example.file_name.encode())
+    # A file system's names are bytes: what is not UTF-8 in them is kept.
+    file_name = example.file_name.encode(errors="surrogateescape")
+    name = _feature(b"file_name", BYTES, file_name)
     return _field(1, image + label + name)
 
 

@@ -1,72 +1,68 @@
 """Images in class folders: DIR/train/<class>/*.png and DIR/test/..., or DIR/<class>/*.png."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from lenet_alexnet.data import images
+from lenet_alexnet.data.class_names import check_known, check_names
+from lenet_alexnet.data.files import is_hidden
 from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError, UsageError, nearest
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
 
 
 def read(folder: str | Path, split: str, image_size: int, channels: int) -> Split:
     """Reads a split: a sub-folder of class folders; `all` takes `folder` itself.
 
-    The examples come in a fixed random order, so that `all[:90%]` holds every class. Images are
-    scaled so that the short side is `image_size`, and cropped to their centre.
+    Classes are numbered as those of `train`, where there is one. The examples come in a fixed
+    random order, so that `all[:90%]` holds every class. Images are scaled so that the short side is
+    `image_size`, and cropped to their centre. Hidden files and folders are no part of it, nor are
+    those of tools (`__MACOSX`, `@eaDir`).
+
+    Raises:
+      UsageError: no such split. DataError: no images, one that cannot be read, a class that `train`
+        does not have, a class of training without images, or an odd name (`check_names`).
     """
     root = Path(folder)
     if not root.is_dir():
         raise DataError(f"no folder '{root}'")
     base = root if split == "all" else root / split
     if not base.is_dir():
-        known = ["all", *(path.name for path in root.iterdir() if path.is_dir())]
+        known = ["all", *_folders(root)]
         raise UsageError(f"'{root}' has no split '{split}': {nearest(split, known)}")
-    class_names = tuple(sorted(path.name for path in base.iterdir() if path.is_dir()))
-    files = [
-        (path, label)
-        for label, name in enumerate(class_names)
-        for path in sorted(base.joinpath(name).iterdir())
-        if path.suffix.lower() in SUFFIXES
-    ]
+    train = base if split == "all" or not root.joinpath("train").is_dir() else root / "train"
+    class_names, here = tuple(_folders(train)), _folders(base)
+    check_names(class_names, f"'{train}'")
+    check_known(here, class_names, f"'{base}'", f"'{train}'")
+    members = {name: _image_files(base / name) for name in here}
+    files = [(path, class_names.index(name)) for name in here for path in members[name]]
     if not files:
         raise DataError(f"no images in class folders below '{base}'")
+    if train == base and (empty := [name for name in here if not members[name]]):
+        raise DataError(f"no images in the folder of class '{empty[0]}' below '{base}'")
     files = [files[i] for i in np.random.default_rng(0).permutation(len(files))]
-    images = np.stack([read_image(path, image_size, channels) for path, _ in files])
-    return Split(images, np.array([label for _, label in files], np.int32), class_names)
+    pixels = np.stack([read_image(path, image_size, channels) for path, _ in files])
+    return Split(pixels, np.array([label for _, label in files], np.int32), class_names)
 
 
-def open_image(path: str | Path, channels: int) -> Image.Image:
-    """The image in a file as grey (1) or RGB (3), transparency laid on white, upright."""
-    from PIL import ImageOps
+def _folders(base: Path) -> list[str]:
+    return sorted(
+        path.name for path in base.iterdir() if path.is_dir() and not is_hidden(path.name)
+    )
 
-    try:
-        with warnings.catch_warnings(), Image.open(path) as file:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = ImageOps.exif_transpose(file)
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image)
-            return image.convert("L" if channels == 1 else "RGB")
-    except FileNotFoundError as error:
-        raise DataError(f"no file '{path}'") from error
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
-        raise DataError(f"cannot read '{path}' as an image") from error
+
+def _image_files(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in images.SUFFIXES and not is_hidden(path.name)
+    )
 
 
 def read_image(path: str | Path, size: int, channels: int) -> np.ndarray:
     """One image file as [size, size, channels] bytes: short side scaled to `size`, centre crop."""
-    image = open_image(path, channels)
+    image = images.read(path, channels)
     scale = size / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
     if (width, height) != image.size:

@@ -4,19 +4,24 @@ The format (from the MNIST page): two zero bytes, a type byte (8: unsigned byte)
 dimensions, each dimension as a big-endian 32-bit integer, then the data in C order.
 """
 
-import gzip
 import math
 import struct
+import sys
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from lenet_alexnet.data.files import open_regular
 from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError, UsageError
 
 PREFIX = {"train": "train", "test": "t10k"}
 UNSIGNED_BYTE = 8
+DEFLATE = 1032  # the most that gzip packs into a byte
+MEMBERS = 1000  # Each costs a copy of what is left; official files have one.
 
 
 def read(folder: str | Path, split: str, num_classes: int = 10) -> Split:
@@ -48,31 +53,62 @@ def find(folder: str | Path, name: str) -> Path:
 def read_file(path: Path, dimensions: int) -> np.ndarray:
     """The array in one idx file of unsigned bytes.
 
+    No more is unpacked than the header promises.
+
     Raises:
       DataError: not gzip, wrong magic number, truncated, or more bytes than the header says.
     """
-    content = _content(path)
+    try:
+        with open_regular(path) as file:
+            content = file.read()
+        # By content, not by name: browsers unpack a download and keep its .gz.
+        unpack = _gunzip if content[:2] == b"\x1f\x8b" else _first
+        return _parse(path, dimensions, partial(unpack, content))
+    except MemoryError as error:
+        raise DataError(f"cannot read {path}: it does not fit the memory") from error
+    except (OSError, zlib.error) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+
+
+def _parse(path: Path, dimensions: int, first: Callable[[int], bytes]) -> np.ndarray:
+    """The array of a file of which `first(n)` gives the first n bytes, fewer if it ends there."""
     header_size = 4 + 4 * dimensions
-    if len(content) < header_size:
-        raise DataError(f"{path} is truncated: {len(content)} bytes, its header alone has more")
-    zeros, kind, count = struct.unpack(">HBB", content[:4])
+    header = first(header_size)
+    if len(header) < header_size:
+        raise DataError(f"{path} is truncated: {len(header)} bytes, its header alone has more")
+    zeros, kind, count = struct.unpack(">HBB", header[:4])
     if zeros or kind != UNSIGNED_BYTE:
-        raise DataError(f"{path} is no idx file of bytes: its magic number is {content[:4].hex()}")
+        raise DataError(f"{path} is no idx file of bytes: its magic number is {header[:4].hex()}")
     if count != dimensions:
         wanted = {1: "labels", 3: "images"}[dimensions]
         raise DataError(f"{path} has {count} dimensions, {wanted} have {dimensions}: swapped?")
-    shape = struct.unpack(f">{dimensions}I", content[4:header_size])
-    expected, found = math.prod(shape), len(content) - header_size
-    if found != expected:
-        problem = "truncated" if found < expected else "too long"
-        raise DataError(f"{path} is {problem}: {found} bytes of data, its header says {expected}")
+    shape = struct.unpack(f">{dimensions}I", header[4:])
+    expected = math.prod(shape)
+    content = first(min(header_size + expected + 1, sys.maxsize))
+    found = len(content) - header_size
+    if found < expected:
+        raise DataError(f"{path} is truncated: {found} bytes of data, its header says {expected}")
+    if found > expected:
+        raise DataError(f"{path} is too long: its header says {expected} bytes of data")
     return np.frombuffer(content, np.uint8, offset=header_size).reshape(shape)
 
 
-def _content(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-        # By content, not by name: browsers unpack a download and keep its .gz.
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"cannot read {path}: {error or 'truncated'}") from error
+def _first(content: bytes, size: int) -> bytes:
+    return content[:size]
+
+
+def _gunzip(content: bytes, size: int) -> bytes:
+    """The first `size` bytes in a gzip file of one or more members, whose checksums must hold."""
+    if size > DEFLATE * len(content):
+        raise OSError(f"truncated: {len(content)} packed bytes never hold what its header says")
+    unpacked, rest = [], content
+    for _ in range(MEMBERS):
+        if not rest or not size:
+            break
+        member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        unpacked.append(member.decompress(rest, size))
+        size -= len(unpacked[-1])
+        if size and not member.eof:
+            raise OSError("truncated")
+        rest = member.unused_data.lstrip(b"\0")  # Members may be padded.
+    return b"".join(unpacked)

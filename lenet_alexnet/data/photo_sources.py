@@ -3,17 +3,16 @@
 Nothing is unpacked: a photo is a place in a file, and the names in a tar serve as labels only.
 """
 
-import io
 import sys
-import tarfile
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from lenet_alexnet.data import tar
+from lenet_alexnet.data.files import open_regular
 from lenet_alexnet.errors import DataError
 
 TRAIN_TAR, VALIDATION_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 TRAIN_IMAGES = 1_281_167
-BLOCK = 512
 
 
 class Photo(NamedTuple):
@@ -28,11 +27,11 @@ class Photo(NamedTuple):
     def read(self) -> bytes:
         """The photo's bytes; DataError if they are no longer there."""
         try:
-            with open(self.path, "rb") as file:
+            with open_regular(self.path) as file:
                 file.seek(self.offset)
                 content = file.read(self.size)
         except OSError as error:
-            raise DataError(f"cannot read {self.path}: {error.strerror}") from error
+            raise DataError(f"cannot read {self.path}: {error.strerror or error}") from error
         if len(content) != self.size:
             raise DataError(f"{self.path} ends before {self.name} does: truncated")
         return content
@@ -87,17 +86,17 @@ def _train(path: Path, expected: Official) -> list[Photo]:
     """A tar of one tar a class, each of which is read where it lies."""
     labels = {f"{wnid}.tar": label for label, wnid in enumerate(expected.wnids)}
     photos, found = [], set()
-    with path.open("rb") as file:
-        for member in tar_members(file, path, 0, None):
+    with open_regular(path) as file:
+        for member in _files(file, path):
             if member.name not in labels:
                 raise DataError(
-                    f"{path} holds '{member.name}': the official file holds {len(labels)} tars "
+                    f"{path} holds {member.name!r}: the official file holds {len(labels)} tars "
                     f"named {expected.wnids[0]}.tar to {expected.wnids[-1]}.tar and nothing else"
                 )
             found.add(member.name)
-            label, start = labels[member.name], member.offset_data
-            for m in tar_members(file, f"{member.name} in {path}", start, member.size):
-                photos.append(Photo(m.name, label, str(path), start + m.offset_data, m.size))
+            label, start = labels[member.name], member.offset
+            for m in _files(file, f"{member.name} in {path}", start, member.size):
+                photos.append(Photo(m.name, label, str(path), m.offset, m.size))
     if missing := sorted(labels.keys() - found):
         raise DataError(
             f"{path} holds {len(found)} of {len(labels)} class tars; {missing[0]} is missing"
@@ -108,71 +107,29 @@ def _train(path: Path, expected: Official) -> list[Photo]:
 
 def _validation(path: Path, expected: Official) -> list[Photo]:
     labels = {wnid: label for label, wnid in enumerate(expected.wnids)}
-    with path.open("rb") as file:
-        members = sorted(tar_members(file, path, 0, None), key=lambda member: member.name)
+    with open_regular(path) as file:
+        members = sorted(_files(file, path), key=lambda member: member.name)
     for i, member in enumerate(members, 1):
         if member.name != (name := f"ILSVRC2012_val_{i:08}.JPEG"):
-            raise DataError(f"{path} holds '{member.name}' where the official file has '{name}'")
+            raise DataError(f"{path} holds {member.name!r} where the official file has {name!r}")
     _count(path, len(members), len(expected.validation_labels))
     return [
-        Photo(m.name, labels[wnid], str(path), m.offset_data, m.size)
+        Photo(m.name, labels[wnid], str(path), m.offset, m.size)
         for m, wnid in zip(members, expected.validation_labels, strict=True)
     ]
+
+
+def _files(
+    file: IO[bytes], path: str | Path, start: int = 0, size: int | None = None
+) -> list[tar.Member]:
+    """The members of one of ImageNet's tars, which hold files alone."""
+    members = tar.members(file, path, start, size, needs_end=False)
+    for member in members:
+        if member.kind != tar.FILE:
+            raise DataError(f"{path} holds {member.name!r}, {member.kind}: the official has files")
+    return members
 
 
 def _count(path: Path, found: int, expected: int) -> None:
     if found != expected:
         raise DataError(f"{path} holds {found:,} images, the official file {expected:,}")
-
-
-def tar_members(
-    file: IO[bytes], path: str | Path, offset: int, size: int | None, *, folders: bool = False
-) -> list[tarfile.TarInfo]:
-    """The files (and folders) of a tar at `offset` of an open file, in their order.
-
-    `tarfile` takes a damaged header for the end of the list, so the end mark is looked for; only
-    where the number of files is known (ImageNet's own tars) may it be missing.
-    """
-    window = file if size is None else _Window(file, offset, size)
-    try:
-        with tarfile.open(fileobj=window, mode="r:") as tar:
-            members = [m for m in tar if m.isreg() or (folders and m.isdir())]
-            window.seek(tar.offset)
-            end = window.read(BLOCK)
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise DataError(f"{path} is no plain tar, or damaged: {error}{_hint(path)}") from error
-    if any(end) or (folders and len(end) < BLOCK):
-        raise DataError(f"{path} is damaged or truncated after {len(members):,} members")
-    return members
-
-
-def _hint(path: str | Path) -> str:
-    packed = str(path).lower().endswith((".tgz", ".gz", ".xz", ".bz2", ".zip"))
-    return " (unpack it first, and name the folder)" if packed else ""
-
-
-class _Window(io.RawIOBase):
-    """The `size` bytes at `start` of an open file as a file of their own."""
-
-    def __init__(self, file: IO[bytes], start: int, size: int) -> None:
-        self.file, self.start, self.size, self.position = file, start, size, 0
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.position
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self.position = offset + (0, self.position, self.size)[whence]
-        return self.position
-
-    def read(self, count: int = -1) -> bytes:
-        left = max(self.size - self.position, 0)
-        self.file.seek(self.start + self.position)
-        content = self.file.read(left if count < 0 else min(count, left))
-        self.position += len(content)
-        return content

@@ -5,22 +5,19 @@ images (`statistics.npz`), and `manifest.json`: how it was made, which files wer
 and which were converted.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lenet_alexnet.data import class_folders, photo_sources, shards, statistics
+from lenet_alexnet.data import class_folders, durable, photo_sources, shards, statistics
 from lenet_alexnet.data.photo_sources import Source
-from lenet_alexnet.data.records import PARTIAL
 from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.start import own_cores
 
@@ -32,7 +29,7 @@ KINDS: dict[str, Callable[[str], Source]] = {
 VERSIONS = {"imagenet2012": "5.1.0"}  # tfds's own
 STORES = ("raw", "jpeg")
 MANIFEST = "manifest.json"
-PLAN = f"{shards.PARTS}/plan.json"
+PLAN = f"{durable.PARTS}/plan.json"
 SEED = 0  # of the order of the records
 JPEG_BYTES = 0.5  # a pixel: 33 KB for 256x256 at quality 95
 SPARE = 1 << 20  # bytes a shard for its report
@@ -71,39 +68,20 @@ def prepare(
     if source is None:
         raise UsageError(f"--from=DIR is missing: where the photos of {kind} are")
     found = KINDS[kind](source)
-    partial = folder.with_name(f"{version}{PARTIAL}")
+    partial = folder.with_name(f"{version}{durable.PARTIAL}")
     plan = {"size": size, "store": store, "photos": _fingerprint(found)}
     _same(partial / PLAN, plan, partial)
     work = _shards(found, partial, name, size, store)
     _require_space(work, partial)
-    with _alone(partial):
-        aside = partial / f"{PLAN}.new"
-        aside.write_text(json.dumps(plan))
-        aside.replace(partial / PLAN)
+    with durable.alone(partial):
+        durable.write(partial / PLAN, json.dumps(plan))
         everything = [shard for split in work.values() for shard in split]
+        for path in set(partial.glob("*.array_record-*")) - {shard.path for shard in everything}:
+            path.unlink()  # It was begun with other settings, and its plan is lost.
         shards.write_all(everything, jobs or len(own_cores()))
         _finish(partial, name, version, found, plan, work)
-        partial.replace(folder)
-        shutil.rmtree(folder / shards.PARTS)
+        durable.finish(partial, folder)
     return folder
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Makes the folder, keeps a second run out of it, and removes what a killed one left."""
-    parts = folder / shards.PARTS
-    try:
-        parts.mkdir(parents=True, exist_ok=True)
-        with parts.joinpath("lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise DataError(f"another process is preparing '{folder}'") from error
-            for path in [*folder.glob(".*"), *parts.glob(".*")]:
-                path.unlink()
-            yield
-    except OSError as error:
-        raise DataError(f"cannot write to '{folder}': {error.strerror or error}") from error
 
 
 def _name(kind: str, name: str) -> str:
@@ -121,10 +99,20 @@ def _name(kind: str, name: str) -> str:
 
 
 def _same(path: Path, wanted: dict[str, Any], folder: Path) -> None:
-    """Refuses what was prepared, or begun, with other settings."""
-    if not path.exists():
-        return
-    there = json.loads(path.read_text())
+    """Refuses what was prepared, or begun, with other settings.
+
+    A plan that is lost refuses nothing: each shard's report tells what it is of.
+    """
+    try:
+        there = json.loads(path.read_text())
+        there = {key: there[key] for key in wanted}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if path.name != MANIFEST:
+            return
+        raise DataError(
+            f"'{folder}' was not prepared by this program, or its {MANIFEST} is damaged: delete "
+            "that folder, or name another --data_dir"
+        ) from error
     for key, value in wanted.items():
         if there[key] == value:
             continue
@@ -141,7 +129,8 @@ def _fingerprint(source: Source) -> str:
     for split, photos in source.splits.items():
         total.update(split.encode())
         for photo in photos:
-            total.update(f"{photo.name}\0{photo.label}\0{photo.size}\n".encode())
+            line = f"{photo.name}\0{photo.label}\0{photo.size}\n"
+            total.update(line.encode(errors="surrogateescape"))
     return total.hexdigest()[:16]
 
 
@@ -166,7 +155,7 @@ def _shards(
 def _require_space(work: dict[str, list[shards.Shard]], folder: Path) -> None:
     """Says what is to come, and refuses what will not fit."""
     everything = [shard for split in work.values() for shard in split]
-    missing = [shard for shard in everything if not shard.report.exists()]
+    missing = [shard for shard in everything if shards.finished(shard) is None]
     size, store = everything[0].size, everything[0].store
     photo = size * size * (3 if store == "raw" else JPEG_BYTES) + 512
     need = sum(len(s.photos) for s in missing) * photo + len(missing) * (SPARE + size * size * 24)

@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from lenet_alexnet.data import pixels
+from lenet_alexnet.data.durable import PARTIAL, settle
+from lenet_alexnet.data.features import check_features
 from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError, UsageError, nearest
 
 CHUNK, CHUNK_BYTES = 1000, 32 << 20  # records a thread decodes at a time: the lesser of both
 CHUNKS_AHEAD = 16
-PARTIAL = ".partial"  # the suffix of a folder that is being prepared
 CACHE_BYTES = 1 << 30  # More than this is not kept decoded on the disk.
 
 
@@ -74,7 +76,7 @@ def count(folder: Path, split: str) -> int:
             total += reader.num_records()
             reader.close()
         except Exception as error:  # The extension raises RuntimeError and others.
-            raise DataError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
+            raise DataError(f"cannot read {path}: {_line(error)}") from error
     return total
 
 
@@ -93,6 +95,8 @@ def decode(folder: Path, split: str) -> Split:
     done = 0
     for part_images, part_labels in itertools.chain([start], parts):
         window = slice(done, done + len(part_labels))
+        if part_images.shape[1:] != first.shape[1:]:
+            raise DataError(f"split '{split}' of '{folder}' holds images of several sizes")
         images[window], labels[window] = part_images, part_labels
         done += len(part_labels)
     return Split(images, labels, class_names(folder))
@@ -101,11 +105,8 @@ def decode(folder: Path, split: str) -> Split:
 def chunks(folder: Path, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Images and labels of all records in their order, a part at a time, in bounded memory."""
     builder = open_builder(folder)
-    features = builder.info.features
-    if not {"image", "label"} <= set(features):
-        raise DataError(f"'{folder}' has features {sorted(features)}, image and label are needed")
     source = _data_source(builder, split)
-    image_bytes = np.prod([side or 1 for side in features["image"].shape])
+    image_bytes = np.prod([side or 1 for side in builder.info.features["image"].shape])
     step = int(max(1, min(CHUNK, CHUNK_BYTES // image_bytes)))
     waiting: deque[Future] = deque()
     try:
@@ -120,20 +121,25 @@ def chunks(folder: Path, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     except DataError:
         raise
     except Exception as error:  # The extension raises RuntimeError, Pillow others.
-        line = str(error).splitlines()[0]
-        raise DataError(f"cannot read split '{split}' in '{folder}': {line}") from error
+        raise DataError(f"cannot read split '{split}' in '{folder}': {_line(error)}") from error
 
 
 def _decode_chunk(source: Any, chunk: range) -> tuple[np.ndarray, np.ndarray]:
     try:
         examples = source.__getitems__(list(chunk))
-        images = np.stack([example["image"] for example in examples])
+        images = np.stack([_image(example["image"], source) for example in examples])
     except Exception as error:  # Readers and decoders raise many kinds.
-        reason = " ".join(str(error).split())[:200]
         raise DataError(
-            f"cannot read records {chunk.start} to {chunk.stop - 1} of {source}: {reason}"
+            f"cannot read records {chunk.start} to {chunk.stop - 1} of {source}: {_line(error)}"
         ) from error
     return images, np.array([example["label"] for example in examples], np.int32)
+
+
+def _image(stored: Any, source: Any) -> np.ndarray:
+    """An image as it is, or of the bytes of a PNG or JPEG file."""
+    if not isinstance(stored, bytes):
+        return np.asarray(stored)
+    return pixels.decode(stored, source.dataset_info.features["image"].shape[-1])
 
 
 def _require_memory(need: int, what: str) -> None:
@@ -145,20 +151,34 @@ def _require_memory(need: int, what: str) -> None:
 
 
 def open_builder(folder: Path) -> Any:
-    """The tfds builder of a prepared data set."""
+    """The tfds builder of a prepared data set, which has an image and a label.
+
+    Raises:
+      DataError: its description is damaged, or of features that we do not read.
+    """
     import tensorflow_datasets as tfds
 
+    check_features(folder)
     logging.getLogger("absl").setLevel(logging.ERROR)  # It recommends OpenCV at every start.
     try:
         return tfds.builder_from_directory(folder)
     except Exception as error:  # Of protobuf, of tfds itself ...
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"cannot read the description of '{folder}': {line}") from error
+        raise DataError(f"cannot read the description of '{folder}': {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _data_source(builder: Any, split: str) -> Any:
+    import tensorflow_datasets as tfds
+
+    image = builder.info.features["image"]
+    # tfds is slow at PNG, and decodes JPEG by OpenCV where that is installed: to other values.
+    ours = isinstance(image, tfds.features.Image) and image.shape[-1] in (1, 3)
+    decoders = {"image": tfds.decode.SkipDecoding()} if ours else None
     try:
-        return builder.as_data_source(split=split)
+        return builder.as_data_source(split=split, decoders=decoders)
     except NotImplementedError as error:
         raise DataError(
             f"'{builder.data_dir}' is stored as {builder.info.file_format.value}, not as "
@@ -169,7 +189,7 @@ def _data_source(builder: Any, split: str) -> Any:
 def _cached(folder: Path, split: str) -> Split:
     """`decode`, with the arrays kept in one file that is valid for just these records.
 
-    Decoding 60,000 PNG records takes 6 to 10 s, reading them back 0.05 s: what a sweep of many
+    Decoding 60,000 records takes some seconds, reading them back 0.05 s: what a sweep of many
     short trials needs.
     """
     stamps = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.glob("*"))]
@@ -177,9 +197,9 @@ def _cached(folder: Path, split: str) -> Split:
         :12
     ]
     path = folder / ".decoded" / f"{split}-{key}.npz"
-    # One that is broken is made anew.
-    broken = (OSError, ValueError, KeyError, zipfile.BadZipFile)
-    with contextlib.suppress(*broken), np.load(path) as arrays:
+    # One that is broken is made again.
+    broken = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+    with contextlib.suppress(*broken), path.open("rb") as file, np.load(file) as arrays:
         return Split(arrays["images"], arrays["labels"], tuple(arrays["class_names"].tolist()))
     data = decode(folder, split)
     if data.images.nbytes > CACHE_BYTES:
@@ -189,7 +209,7 @@ def _cached(folder: Path, split: str) -> Split:
         temporary = path.with_suffix(f".{os.getpid()}")
         with temporary.open("wb") as file:
             np.savez(file, **data._asdict())
-        temporary.replace(path)
+        settle(temporary, path)
     except OSError:
         pass  # A read-only data folder costs the seconds again, nothing else.
     return data

@@ -1,7 +1,8 @@
 """Writing photos as ArrayRecord shards, in parallel; a run again does only what is missing.
 
 A shard is written aside and renamed, then its report (`parts/SHARD.npz`: counts, sums, and what was
-left out or converted) likewise: a shard with a report is finished.
+left out or converted) likewise: a shard with a report is finished. A run that goes on compares its
+size and checksum with its report's.
 """
 
 import hashlib
@@ -10,10 +11,12 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,13 +24,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lenet_alexnet.data import example, pixels
+from lenet_alexnet.data import durable, example, pixels
 from lenet_alexnet.data.photo_sources import Photo
 from lenet_alexnet.data.statistics import Sums
 from lenet_alexnet.errors import DataError
 
 LARGEST, FEWEST, SMALLEST = 4096, 16, 256  # photos a shard, shards, photos a shard
-PARTS = "parts"
 REPORT_SECONDS = 0.2  # between two looks at the workers' progress
 
 
@@ -43,12 +45,20 @@ class Shard(NamedTuple):
     @property
     def report(self) -> Path:
         """Where its report goes; there, it is finished."""
-        return self.path.parent / PARTS / f"{self.path.name}.npz"
+        return self.path.parent / durable.PARTS / f"{self.path.name}.npz"
+
+    @property
+    def key(self) -> str:
+        """Tells it from shards of other photos, or of the same stored in another way."""
+        photos = [(photo.name, photo.label, photo.size) for photo in self.photos]
+        content = repr((photos, self.size, self.store, self.sums))
+        return hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()
 
 
 class Report(NamedTuple):
     """What became of a shard's photos."""
 
+    key: str  # of the shard
     stored: int
     size: int  # of the file in bytes
     checksum: str  # sha256
@@ -75,7 +85,7 @@ def write_all(shards: Sequence[Shard], jobs: int) -> None:
     Raises:
       DataError: the source cannot be read or the disk is full; finished shards stay.
     """
-    missing = [shard for shard in shards if not shard.report.exists()]
+    missing = _without_whole(shards, jobs)
     total = sum(len(shard.photos) for shard in shards)
     done = total - sum(len(shard.photos) for shard in missing)
     with tqdm(total=total, initial=done, unit=" photos", disable=None) as bar:
@@ -84,6 +94,36 @@ def write_all(shards: Sequence[Shard], jobs: int) -> None:
                 write(shard, bar.update)
         else:
             _write_in_processes(missing, jobs, lambda n: bar.update(done + n - bar.n))
+
+
+def finished(shard: Shard) -> Report | None:
+    """The report of a shard that was finished, but for its sums; None if there is none."""
+    try:
+        with shard.report.open("rb") as file, np.load(file) as arrays:
+            report = Report(*json.loads(str(arrays["text"])), None)
+        there = report.key == shard.key and shard.path.stat().st_size == report.size
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile):
+        return None  # Cut off, or as another version wrote it: the shard is written again.
+    return report if there else None
+
+
+def _without_whole(shards: Sequence[Shard], jobs: int) -> list[Shard]:
+    """The shards that are to be written: not finished, or not as they were written."""
+    reports = [finished(shard) for shard in shards]
+    if any(reports):
+        print("checking the finished shards", file=sys.stderr)
+
+    def whole(shard: Shard, report: Report | None) -> bool:
+        return report is not None and _checksum(shard.path) == report.checksum
+
+    with ThreadPoolExecutor(jobs) as pool:
+        done = list(pool.map(whole, shards, reports))
+    return [shard for shard, there in zip(shards, done, strict=True) if not there]
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write(shard: Shard, advance: Callable[[int], Any]) -> None:
@@ -106,19 +146,18 @@ def write(shard: Shard, advance: Callable[[int], Any]) -> None:
                 stored: bytes = image.tobytes()
                 if shard.store == "jpeg":
                     stored = pixels.encode_jpeg(image)
-                    image = pixels.decode_jpeg(stored)  # The sums are of what will be read.
+                    image = pixels.decode(stored)  # The sums are of what will be read.
                 writer.write(example.encode(example.Example(stored, photo.label, photo.name)))
                 if sums is not None:
-                    sums.add(image)
+                    sums.add(image[None])
                 if notes:
                     converted[photo.name] = ", ".join(notes)
             advance(1)
         writer.close()
-        with aside.open("rb") as file:
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()
-        size = _settle(aside, shard.path)
-        stored_count = len(shard.photos) - len(left_out)
-        _save_report(shard, Report(stored_count, size, checksum, left_out, converted, sums))
+        checksum, size = _checksum(aside), aside.stat().st_size
+        durable.settle(aside, shard.path)
+        count = len(shard.photos) - len(left_out)
+        _save_report(shard, Report(shard.key, count, size, checksum, left_out, converted, sums))
     except (OSError, RuntimeError) as error:  # The extension raises RuntimeError.
         raise DataError(
             f"cannot write {shard.path}: {' '.join(str(error).split())[:200]}. What is finished "
@@ -126,14 +165,6 @@ def write(shard: Shard, advance: Callable[[int], Any]) -> None:
         ) from error
     finally:
         aside.unlink(missing_ok=True)
-
-
-def _settle(aside: Path, path: Path) -> int:
-    """Renames a file once it is on the disk; returns its size."""
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
-    return path.stat().st_size
 
 
 def _save_report(shard: Shard, report: Report) -> None:
@@ -144,21 +175,22 @@ def _save_report(shard: Shard, report: Report) -> None:
     try:
         with aside.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-        _settle(aside, shard.report)
+        durable.settle(aside, shard.report)
     finally:
         aside.unlink(missing_ok=True)
 
 
 def read_report(shard: Shard) -> Report:
-    """The report of a finished shard."""
+    """The report of a finished shard, with its sums."""
+    report = finished(shard)
+    if report is None:
+        raise DataError(f"{shard.report} is damaged: run the same command again")
+    if not shard.sums:
+        return report
+    sums = Sums((shard.size, shard.size, 3))
     with np.load(shard.report) as arrays:
-        stored, size, checksum, left_out, converted = json.loads(str(arrays["text"]))
-        report = Report(stored, size, checksum, left_out, converted, None)
-        if not shard.sums:
-            return report
-        sums = Sums((shard.size, shard.size, 3))
         sums.count, sums.image, sums.products = report.stored, arrays["image"], arrays["products"]
-        return report._replace(sums=sums)
+    return report._replace(sums=sums)
 
 
 def _write_in_processes(shards: Sequence[Shard], jobs: int, show: Callable[[int], Any]) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int32, UInt8
 
+from lenet_alexnet.data.class_names import check_same
 from lenet_alexnet.errors import DataError, UsageError, nearest
 
 
@@ -48,6 +49,8 @@ def load_split(
     if source not in readers:
         raise UsageError(f"unknown data.source '{source}': {nearest(source, readers)}")
     parts = [_read_part(readers[source], part.strip()) for part in split.split("+")]
+    for part in parts[1:]:
+        check_same(part.class_names, parts[0].class_names, f"a part of '{split}'", "its first part")
     whole = Split(
         np.concatenate([part.images for part in parts]) if len(parts) > 1 else parts[0].images,
         np.concatenate([part.labels for part in parts]) if len(parts) > 1 else parts[0].labels,

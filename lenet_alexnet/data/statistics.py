@@ -14,6 +14,7 @@ from jaxtyping import Float32, Float64, UInt8
 from lenet_alexnet.errors import DataError
 
 FILE = "statistics.npz"
+AT_ONCE = 1 << 21  # bytes of small images that are counted in together
 
 
 class Statistics(NamedTuple):
@@ -34,12 +35,13 @@ class Sums:
         self.image = np.zeros(shape, np.int64)  # per pixel and colour
         self.products = np.zeros((3, 3), np.int64)  # of the colours of each pixel
 
-    def add(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Counts one image in."""
-        self.count += 1
-        self.image += image
-        # float64 holds integers up to 2^53 exactly: images of up to 10^11 pixels.
-        planes = np.ascontiguousarray(image.reshape(-1, 3).T).astype(np.float64)
+    def add(self, images: UInt8[np.ndarray, "n h w 3"]) -> None:
+        """Counts some images in."""
+        self.count += len(images)
+        for image in images:
+            self.image += image
+        # float64 holds integers up to 2^53 exactly: up to 10^11 pixels at once.
+        planes = np.ascontiguousarray(images.reshape(-1, 3).T).astype(np.float64)
         for i in range(3):
             for j in range(i, 3):
                 # Not @, whose threads would fight with the other workers'.
@@ -71,9 +73,9 @@ def compute(images: UInt8[np.ndarray, "n h w 3"]) -> Statistics:
     """The statistics of images in memory, e.g. of a sub-split; DataError if there are none."""
     if not len(images):
         raise DataError("no images to take the mean of")
-    sums = Sums(images.shape[1:])
-    for image in images:
-        sums.add(image)
+    sums, at_once = Sums(images.shape[1:]), max(1, AT_ONCE // images[0].size)
+    for start in range(0, len(images), at_once):
+        sums.add(images[start : start + at_once])
     return sums.finish()
 
 

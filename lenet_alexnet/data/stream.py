@@ -59,12 +59,23 @@ class Photos:
         images = np.empty((len(index), *self.image_shape), np.uint8)
         labels = np.empty(len(index), np.int32)
         for row, i in enumerate(index):
-            stored, labels[row] = example.decode(self._record(int(i)))
-            if self.raw:
-                images[row] = np.frombuffer(stored, np.uint8).reshape(self.image_shape)
-            else:
-                images[row] = pixels.decode_jpeg(stored)
+            record = self._record(int(i))
+            try:
+                images[row], labels[row] = self._decode(record)
+            except Exception as error:  # Decoders raise many kinds.
+                reason = " ".join(str(error).split())[:200]
+                raise DataError(f"cannot decode record {i} of '{self.folder}': {reason}") from error
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.class_names):
+            raise DataError(
+                f"'{self.folder}' has labels outside 0..{len(self.class_names) - 1}: prepare again"
+            )
         return images, labels
+
+    def _decode(self, record: bytes) -> tuple[np.ndarray, int]:
+        stored, label = example.decode(record)
+        if self.raw:
+            return np.frombuffer(stored, np.uint8).reshape(self.image_shape), label
+        return pixels.decode(stored), label
 
     def _record(self, i: int) -> bytes:
         if not 0 <= i < len(self):

@@ -89,7 +89,7 @@ class Subject:
 
     def load(self, split: str) -> Split | Photos:
         """A split of the run's data."""
-        return restore.load_named(self.run.config, split, self._data_dir)
+        return restore.load_named(self.run, split, self._data_dir)
 
     @property
     def hidden(self) -> str | None:

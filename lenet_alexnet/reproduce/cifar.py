@@ -1,7 +1,8 @@
 """From LeNet-5 to AlexNet, one change at a time, on CIFAR-10 in small: claims of our own making.
 
 The paper says what each of its changes does on ImageNet; here a net of 9,000 parameters and 5,000
-images of 32x32 (JPEG files: slightly lossy) are asked the same.
+images of 32x32 are asked the same. What is recorded was measured on slightly lossy JPEG copies of
+the images; a run today reads the originals.
 """
 
 import math
@@ -11,7 +12,7 @@ from typing import Any
 
 from lenet_alexnet.reproduce.claims import Claim, Comparison, Row, Scale, Set, Values
 
-NEEDS = "CIFAR-10 as image files, prepared as configs/cifar10_convnet.py says; minutes on a CPU"
+NEEDS = "CIFAR-10 (`lenet-alexnet data prepare cifar10`); minutes on a CPU"
 GOAL = 0.25  # of the training images: Fig. 1's line
 DEPTHS = {
     "2 convolutions": (8, 20),

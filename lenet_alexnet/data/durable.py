@@ -1,0 +1,72 @@
+"""Folders that are prepared aside and appear whole, on the disk also after a power loss."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from lenet_alexnet.errors import DataError
+
+PARTIAL = ".partial"  # the suffix of a folder that is being prepared
+PARTS = "parts"  # in it: what only preparing needs
+
+
+def sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def settle(aside: Path, path: Path) -> None:
+    """Renames a written file: after a power loss it is there whole or not at all."""
+    sync(aside)
+    aside.replace(path)
+    sync(path.parent)
+
+
+def write(path: Path, content: str) -> None:
+    """Writes a text file whole or not at all."""
+    aside = path.with_name(f".{path.name}.new")
+    try:
+        aside.write_text(content)
+        settle(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(partial: Path) -> Iterator[None]:
+    """Makes the folder, keeps a second run out of it, and removes what a killed one left.
+
+    Raises:
+      DataError: another process prepares it, the disk is full, or the folder cannot be written.
+    """
+    parts = partial / PARTS
+    try:
+        parts.mkdir(parents=True, exist_ok=True)
+        with parts.joinpath("lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DataError(f"another process is preparing '{partial}'") from error
+            for path in [*partial.glob(".*"), *parts.glob(".*")]:
+                path.unlink()
+            yield
+    except OSError as error:
+        raise DataError(f"cannot write to '{partial}': {error.strerror or error}") from error
+
+
+def finish(partial: Path, folder: Path) -> None:
+    """Puts a prepared folder in its place, with everything in it on the disk before."""
+    for path in partial.iterdir():
+        if path.is_file():
+            sync(path)
+    sync(partial)
+    partial.replace(folder)
+    sync(folder.parent)
+    shutil.rmtree(folder / PARTS)  # Not before: it says what is finished.
