@@ -67,6 +67,7 @@ class Experiment(NamedTuple):
     train_data: Split | Photos
     eval_data: dict[str, Split | Photos]
     in_steps: Callable[[str], int]  # of a duration
+    statistics: Statistics | None  # of the training photos, where the config wants them
 
     @property
     def blank(self) -> np.ndarray:
@@ -129,7 +130,8 @@ def build(config: Any, *, devices: int = 0) -> Experiment:
         raise UsageError(f"model.num_classes {model.num_classes} is less than the data's {classes}")
 
     in_steps = partial(to_steps, batch_size=batch_size, examples=size)
-    preprocess = build_preprocess(config, in_steps)
+    statistics = load_photo_statistics(config)
+    preprocess = build_preprocess(config, in_steps, statistics)
     inputs = jax.eval_shape(preprocess, blank_image(train_data), None)
     check_inputs(model.input_shape, inputs.shape[1:])
     optimizer = build_optimizer(config, size, turns=layout.turns)
@@ -149,10 +151,11 @@ def build(config: Any, *, devices: int = 0) -> Experiment:
         config.seed, size * config.data.variants, batch_size, reshuffle=config.data.reshuffle
     )
     train_loss, eval_loss = build_losses(config)
-    scores = make_scores(model, preprocess, build_views(config), layout.forward)
+    views = build_views(config, statistics=statistics)
+    scores = make_scores(model, preprocess, views, layout.forward)
     return Experiment(
         model, preprocess, train_loss, eval_loss, optimizer, schedule, order, scores,
-        layout, train_data, eval_data, in_steps,
+        layout, train_data, eval_data, in_steps, statistics,
     )  # fmt: skip
 
 
@@ -206,8 +209,13 @@ def build_preprocess(
     )  # fmt: skip
 
 
-def build_views(config: Any, views: int = 0) -> Callable[[Any], Any] | None:
-    """The `views` (0: the config's own number) of an image that are evaluated; None for one."""
+def build_views(
+    config: Any, views: int = 0, statistics: Statistics | None = None
+) -> Callable[[Any], Any] | None:
+    """The `views` (0: the config's own number) of an image that are evaluated; None for one.
+
+    `statistics` stand in for those of the prepared data.
+    """
     views = views or config.eval.views
     if views == 1:
         return None
@@ -219,12 +227,14 @@ def build_views(config: Any, views: int = 0) -> Callable[[Any], Any] | None:
         crop=photo.crop,
         mean=photo.mean,
         std=photo.std,
-        statistics=load_photo_statistics(config),
+        statistics=statistics or load_photo_statistics(config),
     )
 
 
 def load_photo_statistics(config: Any) -> Statistics | None:
     """Mean image and colours of the prepared training images, where the config wants them."""
+    if "photo" not in config.data:
+        return None
     photo = config.data.photo
     if photo.mean == "none" and not photo.colour_noise:
         return None

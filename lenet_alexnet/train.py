@@ -47,7 +47,7 @@ def train_and_evaluate(
             return done
         with run.outcome():
             experiment = build(config)
-            run.begin(experiment.train_data.class_names)
+            run.begin(experiment.train_data.class_names, experiment.statistics)
             return _Loop(config, experiment, run, stop_requested).run()
 
 

@@ -194,7 +194,7 @@ def _cached(folder: Path, split: str) -> Split:
     # One that is broken is made anew.
     broken = (OSError, ValueError, KeyError, zipfile.BadZipFile)
     with contextlib.suppress(*broken), np.load(path) as arrays:
-        return Split(arrays["images"], arrays["labels"], tuple(arrays["class_names"].tolist()))
+        return Split(arrays["images"], arrays["labels"], class_names(folder))
     data = decode(folder, split)
     if data.images.nbytes > CACHE_BYTES:
         return data
@@ -202,7 +202,7 @@ def _cached(folder: Path, split: str) -> Split:
         path.parent.mkdir(exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
         with temporary.open("wb") as file:
-            np.savez(file, **data._asdict())
+            np.savez(file, images=data.images, labels=data.labels)
         temporary.replace(path)
     except OSError:
         pass  # A read-only data folder costs the seconds again, nothing else.
