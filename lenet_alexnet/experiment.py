@@ -21,8 +21,9 @@ from lenet_alexnet.duration import to_steps
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.losses import Loss, create_loss
 from lenet_alexnet.models import Network1998, create_model
+from lenet_alexnet.monitor import say
 from lenet_alexnet.optimizers import Optimizer, create_optimizer
-from lenet_alexnet.parallel import Layout
+from lenet_alexnet.parallel import Layout, most_devices
 from lenet_alexnet.step import Scores, make_scores
 
 FAR = 2**32  # Epochs from here on order other things than training.
@@ -109,7 +110,7 @@ class Experiment(NamedTuple):
 def build(config: Any, *, devices: int = 0) -> Experiment:
     """Loads the data and builds the network, the optimizer and the schedule of a config.
 
-    `devices` share each batch (0: all there are).
+    `devices` share each batch (0: all there are; of a batch that is smaller, as many as divide it).
     """
     check_ranges(flatten(config))
     model = create_model(precision=config.train.precision, **config.model)
@@ -123,6 +124,10 @@ def build(config: Any, *, devices: int = 0) -> Experiment:
     if not 1 <= batch_size <= size:
         raise UsageError(f"train.batch_size {batch_size} is not within 1..{size}, the training set")
 
+    alone = config.parallel.mode == "dp" and jax.process_count() == 1
+    if alone and not devices and batch_size < jax.device_count():
+        devices = most_devices(config)
+        say(f"a batch of {batch_size} is on {devices} of {jax.device_count()} devices")
     layout = Layout(**config.parallel, devices=devices, model=model)
     layout.check_batch("train.batch_size", batch_size, config.train.accumulate)
     classes = len(train_data.class_names)
