@@ -79,12 +79,17 @@ def create_model(*, name: str, precision: str = "float32", **options: Any) -> nn
 
 
 def defaults(name: str, variant: str = "") -> dict[str, Any]:
-    """The options of a network, and of a variant of AlexNet, with their default values."""
+    """The options of a network, and of a variant of AlexNet, with their default values.
+
+    {} for a name that is none.
+    """
     if name not in MODELS:
         return {}
     given = inspect.signature(MODELS[name]).parameters
     options = {key: value.default for key, value in given.items() if key not in HIDDEN}
-    return options | VARIANTS.get(variant, {})
+    if name == "alexnet":
+        options |= {"variant": "paper"} | VARIANTS.get(variant, {})
+    return options
 
 
 def published(model: nn.Module) -> dict[str, dict[str, int]]:

@@ -76,6 +76,7 @@ def run_sweep(
         if options.dry_run:
             sweep.check(base)
             jobs = make_jobs(sweep, trials, base, options)
+            plan.check(trials)
             print(plan.describe(sweep, trials, jobs, options.executor))
             return 0
         if not options.report:
@@ -135,12 +136,12 @@ def make_jobs(
     if options.executor in ("local", "slurm"):
         return [[trial.id] for trial in left]
     if options.executor == "vmap":
-        if any(trial.config.data.get("stream") for trial in trials):
+        if any(trial.flat.get("data.stream") for trial in trials):
             raise UsageError(
                 "--executor=vmap: streamed photos (data.stream=True) are not read for many lanes; "
                 "use --executor=auto or local"
             )
-        kinds = len({signature(trial.config) for trial in trials})
+        kinds = len({signature(trial.flat) for trial in trials})
         if kinds == len(trials) > 1:
             raise UsageError(
                 "--executor=vmap: no two trials differ only in numbers that one program carries; "
