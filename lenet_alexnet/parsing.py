@@ -29,9 +29,13 @@ def load_config(arguments: list[str]) -> tuple[list[str], Any, str]:
             rest.append(argument)
     if path is None:
         raise UsageError("--config=FILE is missing")
-    config = configs.load(path).get_config()
+    module = configs.load(path)
+    config, again = module.get_config(), module.get_config()
     check_sections(config, path)
     check_entries(config, path)
+    if changed := configs.differences(config, again):  # Such a run could not go on.
+        raise UsageError(f"config file '{path}': two calls of get_config() differ "
+                         f"({'; '.join(changed)})")  # fmt: skip
     return rest, config, path
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from lenet_alexnet.config import expand
 from lenet_alexnet.data import class_folders, photo_sources, shards, statistics
 from lenet_alexnet.data.photo_sources import Source
 from lenet_alexnet.data.records import PARTIAL
@@ -63,7 +64,7 @@ def prepare(
     if size < 1:
         raise UsageError(f"--size={size} is no size")
     version = VERSIONS.get(kind, "1.0.0")
-    folder = Path(data_dir).expanduser() / name / version
+    folder = expand(data_dir) / name / version
     if folder.exists():
         _same(folder / MANIFEST, {"size": size, "store": store}, folder)
         print(f"{name} is prepared already", file=sys.stderr)

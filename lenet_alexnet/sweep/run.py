@@ -180,7 +180,11 @@ def make_runner(sweep: Sweep, base: ConfigDict, options: Options) -> Run:
 
 
 def _report(sweep: Sweep, trials: Sequence[Trial], options: Options) -> int:
-    """Writes results.csv and the figures, prints the table; 1 if a trial broke or is missing."""
+    """Writes results.csv and the figures, prints the table.
+
+    Raises:
+      LenetAlexnetError: a trial broke or is still to run.
+    """
     if not (sweep.root / "trials").is_dir():
         raise UsageError(f"'{sweep.root}' holds no sweep yet")
     rows = results.collect(sweep, trials)
@@ -197,5 +201,7 @@ def _report(sweep: Sweep, trials: Sequence[Trial], options: Options) -> int:
     except ModuleNotFoundError:
         print(plots.MISSING, file=sys.stderr)
     print("written: " + ", ".join(str(file) for file in files))
-    ended = [row.status in (states.COMPLETED, states.STOPPED, states.DIVERGED) for row in rows]
-    return 0 if all(ended) else 1
+    ended = (states.COMPLETED, states.STOPPED, states.DIVERGED)
+    if left := sum(row.status not in ended for row in rows):
+        raise LenetAlexnetError(f"{left} of {len(rows)} trials broke or are still to run")
+    return 0
