@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from lenet_alexnet.errors import UsageError
+from lenet_alexnet.errors import UsageError, nearest
 
 SECTIONS = ("model", "data", "optimizer", "train", "eval", "checkpoint", "seed")
 LEAST = {
@@ -20,6 +20,7 @@ LEAST = {
     "checkpoint.minutes": 0,
 }
 LONGEST = 2**31 - 1  # Steps and seeds are 32-bit numbers on the device.
+OPEN = ("model.", "optimizer.", "train.loss.", "data.photo.")  # Their factories check them.
 
 
 def check_sections(config: Any, path: str) -> None:
@@ -34,21 +35,81 @@ def check_sections(config: Any, path: str) -> None:
             raise UsageError(f"config file '{path}': its config has no section '{name}'")
 
 
+def check_entries(config: Any, path: str) -> None:
+    """Raises UsageError if a config lacks an entry, has one too many, or one of a wrong type.
+
+    What `base` or `photos` of config.py have must be there; the networks, optimizers and losses
+    check their own options.
+    """
+    from lenet_alexnet import config as configs
+
+    flat = configs.flatten(config)
+    photos = "photo" in config.data if hasattr(config.data, "items") else False
+    made = configs.flatten(configs.photos() if photos else configs.base())
+    needed = {key: value for key, value in made.items() if not key.startswith("train.loss.")}
+    needed |= {"model.name": "", "optimizer.name": "", "optimizer.learning_rate": 0.0}
+    needed |= {"optimizer.schedule.name": "", "train.loss.name": ""}
+    where = f"config file '{path}'"
+    for key, value in needed.items():
+        if key not in flat:
+            raise UsageError(f"{where}: its config has no entry '{key}'")
+        if not _fits(flat[key], value):
+            wanted, found = type(value).__name__, flat[key]
+            raise UsageError(f"{where}: {key} = {found!r} is no {wanted}")
+    known = needed | configs.flatten(configs.base()) | configs.flatten(configs.photos())
+    for key, value in flat.items():
+        if not plain(value):
+            raise UsageError(f"{where}: {key} = {value!r} is no number, text or list of these")
+        if key not in known and not key.startswith(OPEN):
+            raise UsageError(f"{where}: its config has the unknown entry '{key}': "
+                             f"{nearest(key, known)}")  # fmt: skip
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether a value may stand where `default` does."""
+    if isinstance(default, bool) or isinstance(value, bool):
+        return type(value) is type(default)
+    if isinstance(default, float):
+        return isinstance(value, int | float)
+    return isinstance(value, type(default))
+
+
+def plain(value: Any) -> bool:
+    """Whether a value is what configs are made of: numbers, texts, None and lists of these."""
+    if isinstance(value, list | tuple):
+        return all(plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
 def check_ranges(flat: dict[str, Any]) -> None:
     """Raises UsageError if an entry, by its dotted name, is out of its range."""
     for key, value in flat.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UsageError(f"{key} {value} is no finite number")
+        check_value(key, value)
     for key, least in LEAST.items():
         if key in flat and flat[key] < least:
             raise UsageError(f"{key} {flat[key]} is not at least {least}")
     if "train.back_off" in flat and flat["train.back_off"] >= 1:
         raise UsageError(f"train.back_off {flat['train.back_off']} is not less than 1")
-    if flat["seed"] > LONGEST:
-        raise UsageError(f"seed {flat['seed']} is more than {LONGEST}")
     for key in ("data.std", "data.photo.std"):
         if key in flat and flat[key] <= 0:
             raise UsageError(f"{key} {flat[key]} is not more than 0")
+
+
+def check_value(key: str, value: Any) -> None:
+    """Raises UsageError if no entry at all may have this value."""
+    kind = type(value)
+    if kind is list or kind is tuple:
+        for item in value:
+            check_value(key, item)
+    elif kind is float and not math.isfinite(value):
+        raise UsageError(f"{key} {value} is no finite number")
+    elif kind is int and abs(value) > LONGEST:
+        raise UsageError(f"{key} {value} is more than {LONGEST}")
+    elif kind is str and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{key} {value!a} is no text") from error
 
 
 def check_inputs(wanted: tuple[int, ...], given: tuple[int, ...]) -> None:

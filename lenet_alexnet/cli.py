@@ -4,34 +4,45 @@ import sys
 
 from absl import flags
 
-from lenet_alexnet import parsing, start
+from lenet_alexnet import parsing, start, streams, unforeseen
 from lenet_alexnet.commands import COMMANDS
-from lenet_alexnet.errors import LenetAlexnetError, UsageError, nearest
+from lenet_alexnet.errors import Interrupted, LenetAlexnetError, UsageError, nearest
 
 
 def run() -> None:
     """The console script: exits with main's code."""
-    sys.exit(main(sys.argv))
+    streams.prepare()
+    unforeseen.quiet_callbacks()
+    code = main(sys.argv)
+    streams.finish()
+    sys.exit(code)
 
 
 def main(argv: list[str]) -> int:
-    """Runs one command; a mistake of the user's is one line on stderr and an exit code."""
+    """Runs one command; whatever ends it is one line on stderr and an exit code."""
     start.quieten()  # An override of the model's switches imports JAX already.
+    values = flags.FlagValues()
     try:
-        return _dispatch(argv)
+        code = _dispatch(argv, values)
+        sys.stdout.flush()  # A full disk is an error while there is someone to tell.
+        return code
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return stop.exit_code
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
     except LenetAlexnetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        return 1
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except Exception as error:
+        workdir = values["workdir"].value if "workdir" in values else None
+        line, code = unforeseen.tell(error, workdir, debug="--debug" in argv)
+        print(f"error: {line}", file=sys.stderr)
+        return code
 
 
-def _dispatch(argv: list[str]) -> int:
+def _dispatch(argv: list[str], values: flags.FlagValues) -> int:
     name = argv[1] if len(argv) > 1 else "--help"
     if name in ("--help", "-h", "help"):
         print(_help())
@@ -44,18 +55,18 @@ def _dispatch(argv: list[str]) -> int:
     if name not in COMMANDS:
         raise UsageError(f"unknown command '{name}': {nearest(name, COMMANDS)}")
     command = COMMANDS[name]
-    values = flags.FlagValues()
     flags.DEFINE_bool("help", False, "this text", flag_values=values, short_name="h")
+    flags.DEFINE_bool("debug", False, "errors in full, with a traceback", flag_values=values)
     command.define(values)
     arguments, config = argv[2:], None
-    if command.config and not {"--help", "-h"} & set(arguments):
-        arguments, config, path = parsing.load_config(arguments)
-        flags.DEFINE_string("config_file", path, "", flag_values=values)
-    rest = parsing.parse(values, [f"{argv[0]} {name}", *arguments], config)
-    if values.help:
+    if {"--help", "-help", "-h"} & set(arguments):
         print(f"usage: lenet-alexnet {name} {command.usage}\n\n{command.help}\n")
         print(_flag_help(values, command.config))
         return 0
+    if command.config:
+        arguments, config, path = parsing.load_config(arguments)
+        flags.DEFINE_string("config_file", path, "", flag_values=values)
+    rest = parsing.parse(values, [f"{argv[0]} {name}", *arguments], config)
     return command.run(values, rest)
 
 
@@ -68,12 +79,13 @@ def _help() -> str:
 
 
 def _flag_help(values: flags.FlagValues, config: bool) -> str:
-    lines = []
+    rows = []
     if config:
-        lines.append("  --config      a config file; --config.section.key=value changes an entry")
+        rows.append(("config", "a config file; --config.section.key=value changes an entry"))
     for name in sorted(set(values)):
         flag = values[name]
         if len(name) > 1 and name != "help":
             default = "" if flag.default in (None, False, "") else f" (default: {flag.default})"
-            lines.append(f"  --{name:<12}{flag.help}{default}")
-    return "\n".join(lines)
+            rows.append((name, f"{flag.help}{default}"))
+    width = max(len(name) for name, _ in rows) + 2
+    return "\n".join(f"  --{name:<{width}}{text}" for name, text in rows)

@@ -39,8 +39,8 @@ def _define_checkpoint(values: flags.FlagValues) -> None:
 
 def _require(values: flags.FlagValues, *names: str) -> None:
     for name in names:
-        if values[name].value is None:
-            raise UsageError(f"--{name} is missing")
+        if not values[name].value:
+            raise UsageError(f"--{name} is {'missing' if values[name].value is None else 'empty'}")
 
 
 def _no_more(rest: list[str]) -> None:

@@ -1,9 +1,13 @@
 """Config files: loading, the sections that every config has, comparing, hashing."""
 
+import contextlib
 import hashlib
 import importlib.util
+import itertools
 import json
+import stat
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from lenet_alexnet.errors import UsageError
 # What may differ when a run is continued or compared: where things are, not what they are.
 PLACES = ("data.data_dir",)
 LAUNCH = "launch."  # nor does how a sweep's jobs are launched
+MOST_TRIALS = 100_000  # of a sweep: a list without an end is a mistake
 
 
 def base() -> ConfigDict:
@@ -101,10 +106,12 @@ def photos() -> ConfigDict:
 def load(path: str) -> Any:
     """The module of a config file, which may import its neighbours by their names.
 
+    Its `get_config()`, `sweep()` and `search()` raise UsageError for whatever goes wrong in them.
+
     Raises:
       UsageError: no such file, an error in it, or no get_config.
     """
-    file = Path(path)
+    file = expand(path)
     if not file.is_file():
         neighbours = (
             sorted(p.name for p in file.parent.glob("*.py")) if file.parent.is_dir() else []
@@ -115,27 +122,89 @@ def load(path: str) -> Any:
     if spec is None or spec.loader is None:
         raise UsageError(f"config file '{path}' is no Python file")
     module = importlib.util.module_from_spec(spec)
-    folders = [str(file.parent.resolve()), str(file.parent.parent.resolve())]
-    before = set(sys.modules)
-    sys.path[:0] = folders
-    try:
+    with _running(file, f"config file '{path}'"):
         spec.loader.exec_module(module)
-        if not hasattr(module, "get_config"):
-            raise UsageError(f"config file '{path}' has no get_config()")
-        module.get_config()
+    if not hasattr(module, "get_config"):
+        raise UsageError(f"config file '{path}' has no get_config()")
+    for name, what in (
+        ("get_config", f"config file '{path}'"),
+        ("sweep", f"sweep() of '{path}'"),
+        ("search", f"search() of '{path}'"),
+    ):
+        if hasattr(module, name):
+            setattr(module, name, _guarded(getattr(module, name), file, what))
+    return module
+
+
+def _guarded(function: Any, file: Path, what: str) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        with _running(file, what):
+            result = function(*arguments)
+            # A generator runs as it is read: in here, and not for ever.
+            return at_most(result, what) if isinstance(result, Iterator) else result
+
+    return call
+
+
+@contextlib.contextmanager
+def _running(file: Path, what: str) -> Iterator[None]:
+    """Inside, code of a config file runs: it finds its neighbours, and its errors are one line."""
+    folder, above = file.parent.resolve(), file.parent.parent.resolve()
+    # The folder above is for configs/sweeps/ to find configs/. It comes last, so that no file there
+    # stands in for an installed package, and not at all where everyone may write, as in /tmp.
+    below = [] if above.stat().st_mode & stat.S_IWOTH or str(above) in sys.path else [str(above)]
+    before, folders = set(sys.modules), [str(folder), *below]
+    sys.path[:] = [str(folder), *sys.path, *below]
+    try:
+        yield
     except UsageError:
         raise
     except (Exception, SystemExit) as error:
-        line = str(error).strip().replace("\n", " ")
-        raise UsageError(f"config file '{path}' fails: {type(error).__name__}: {line}") from error
+        line = " ".join(str(error).split())
+        raise UsageError(f"{what} fails: {type(error).__name__}: {line}") from error
     finally:
-        del sys.path[: len(folders)]
+        for name in folders:
+            sys.path.remove(name)
         # Another folder's neighbour of the same name must not be taken for this one's.
         for name in set(sys.modules) - before:
             origin = getattr(sys.modules[name], "__file__", None) or ""
             if str(Path(origin).parent) in folders:
                 del sys.modules[name]
-    return module
+
+
+def at_most(items: Iterable[Any], what: str) -> list[Any]:
+    """The items as a list; UsageError if there are more than a sweep may have."""
+    found = list(itertools.islice(items, MOST_TRIALS + 1))
+    check_count(len(found), what)
+    return found
+
+
+def check_count(count: int, what: str) -> None:
+    """Raises UsageError if there are more trials than a sweep may have."""
+    if count > MOST_TRIALS:
+        more = "more than" if count == MOST_TRIALS + 1 else f"{count:,}, more than"
+        raise UsageError(f"{what} yields {more} {MOST_TRIALS:,} trials")
+
+
+def expand(path: str) -> Path:
+    """A path in which ~ is the home directory.
+
+    Raises:
+      UsageError: there is a ~, and no one knows that directory.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"'{path}': no home directory is known for ~ (set HOME)") from error
+
+
+def part(config: Any, section: str) -> Any:
+    """The section of a dotted name ("" is the whole), None if there is none."""
+    for name in section.split(".") if section else ():
+        config = config.get(name)
+        if not hasattr(config, "items"):
+            return None
+    return config
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -154,18 +223,37 @@ def counts(key: str) -> bool:
     return key not in PLACES and not key.startswith(LAUNCH)
 
 
-def config_hash(config: ConfigDict) -> str:
+def config_hash(config: Any) -> str:
     """Twelve digits that name what is trained; places do not count."""
-    flat = {key: value for key, value in flatten(config).items() if counts(key)}
-    return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:12]
+    return flat_hash(flatten(config))
+
+
+def flat_hash(flat: dict[str, Any]) -> str:
+    """The hash of a config by its leaves."""
+    counted = {key: value for key, value in flat.items() if counts(key)}
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def differences(old: Any, new: Any) -> list[str]:
-    """'key: old -> new' for each leaf that differs, places left out."""
+    """'key: old -> new' for each leaf that differs, places left out.
+
+    What one of them leaves at its default, or did not have when it was written, is no difference.
+    """
     a, b = flatten(old), flatten(new)
+    if a == b:
+        return []
+    from lenet_alexnet import options
+
     missing = "(absent)"
+    a, b = (_defaults(flat) | options.every(config) for flat, config in ((a, old), (b, new)))
     return [
         f"{key}: {a.get(key, missing)} -> {b.get(key, missing)}"
         for key in sorted(a.keys() | b.keys())
         if counts(key) and a.get(key, missing) != b.get(key, missing)
     ]
+
+
+def _defaults(flat: dict[str, Any]) -> dict[str, Any]:
+    """What `base` or `photos` have in the sections that no name decides."""
+    made = flatten(photos() if "data.photo.crop" in flat else base())
+    return {key: value for key, value in made.items() if not key.startswith("train.loss.")}

@@ -30,11 +30,64 @@ class Interrupted(LenetAlexnetError):
     exit_code = 75
 
 
+# What other programs call things: any of these words may mean any of those entries or flags.
+SYNONYMS = {
+    "lr": "learning_rate", "eta0": "learning_rate", "rate": "learning_rate",
+    "wd": "weight_decay", "l2": "weight_decay", "decay": "weight_decay",
+    "bs": "batch_size", "batch": "batch_size", "batchsize": "batch_size",
+    "epoch": "duration", "epochs": "duration", "num_epochs": "duration", "max_epochs": "duration",
+    "steps": "duration", "num_steps": "duration", "max_steps": "duration", "iterations": "duration",
+    "mom": "momentum", "beta1": "b1", "beta2": "b2", "epsilon": "eps", "grad_clip": "clip",
+    "clip_norm": "clip", "max_grad_norm": "clip", "gradient_clipping": "clip",
+    "arch": "name", "type": "name", "optim": "optimizer", "classes": "num_classes",
+    "n_classes": "num_classes", "act": "activation", "nonlinearity": "activation",
+    "warmup_steps": "warmup", "warmup_epochs": "warmup", "smoothing": "label_smoothing",
+    "grad_accum": "accumulate", "accumulation": "accumulate", "ema": "average",
+    "dtype": "precision", "random_seed": "seed", "rng_seed": "seed", "dataset": "name",
+    "out": "workdir", "output": "workdir", "output_dir": "workdir", "out_dir": "workdir",
+    "logdir": "workdir", "log_dir": "workdir", "dir": "workdir", "data": "data_dir",
+    "workers": "jobs", "num_workers": "jobs", "topk": "top", "top_k": "top", "k": "top",
+}  # fmt: skip
+LISTED = 12  # known words that fit a line
+CLOSE = 0.6  # likeness of words from which one may be meant by the other
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint that names the known word nearest to `word`, or lists the known ones."""
+    """A hint that names the known word meant by `word`, or else lists the known ones.
+
+    Words may be dotted; then sections are compared with sections and last parts with last parts.
+    """
     known = sorted(known)
-    cutoff = 0.5 if len(known) <= 12 else 0.0
-    close = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
-    if close:
-        return f"did you mean '{close[0]}'?"
-    return "known: " + (", ".join(known) or "none")
+    if meant := _meant(word, known):
+        return "did you mean " + " or ".join(f"'{name}'" for name in meant) + "?"
+    if len(known) > LISTED:
+        section = word.rpartition(".")[0] or "."
+        inside = [name for name in known if name.rpartition(".")[0] == section]
+        known = inside or sorted({name.partition(".")[0] for name in known})
+    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
+    return "known: " + (", ".join(known[:LISTED]) or "none") + more
+
+
+def _meant(word: str, known: list[str]) -> list[str]:
+    section, _, last = word.rpartition(".")
+    usual = {last, SYNONYMS.get(last.lower().replace("-", "_"), last)}
+    same = [name for name in known if name.rpartition(".")[2] in usual]
+    inside = [name for name in same if name.rpartition(".")[0] == section]
+    close = inside or [name for name in same if name.startswith(f"{section}.")] or same
+    if 1 <= len(close) <= 2:
+        return close
+    likeness, best = max(((_likeness(word, name), name) for name in known), default=(0.0, ""))
+    return [best] if likeness >= CLOSE else []
+
+
+def _likeness(word: str, name: str) -> float:
+    """From 0 to 1."""
+    if word.startswith(f"{name}."):
+        return CLOSE  # An entry was taken for a section.
+    (section, _, last), (its_section, _, its_last) = word.rpartition("."), name.rpartition(".")
+    likeness = _ratio(last, its_last)
+    return min(likeness, _ratio(section, its_section)) if section else likeness
+
+
+def _ratio(a: str, b: str) -> float:
+    return difflib.SequenceMatcher(None, a.lower(), b.lower()).ratio() if a or b else 1.0

@@ -9,8 +9,8 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from lenet_alexnet.checks import check_inputs, check_ranges
-from lenet_alexnet.config import flatten
+from lenet_alexnet.checks import LONGEST, check_inputs, check_ranges
+from lenet_alexnet.config import expand, flatten
 from lenet_alexnet.data import Split, load_split
 from lenet_alexnet.data.augment import Preprocess, create_preprocess
 from lenet_alexnet.data.class_names import check_same
@@ -108,16 +108,27 @@ class Experiment(NamedTuple):
         }
 
 
-def build(config: Any, *, devices: int = 0) -> Experiment:
+def build(
+    config: Any, *, devices: int = 0, read: Callable[[Any, str], Split | Photos] | None = None
+) -> Experiment:
     """Loads the data and builds the network, the optimizer and the schedule of a config.
 
-    `devices` share each batch (0: all there are; of a batch that is smaller, as many as divide it).
+    Args:
+      config: of the run.
+      devices: that share each batch (0: all there are; of a batch that is smaller, as many as
+        divide it).
+      read: stands in for `load`.
+
+    Raises:
+      UsageError: entries that are out of their range, or do not fit each other or the data.
     """
+    read = read or load
     check_ranges(flatten(config))
     model = create_model(precision=config.train.precision, **config.model)
-    train_data = load(config, config.data.train)
+    train_loss, eval_loss = build_losses(config)
+    train_data = read(config, config.data.train)
     eval_data = {
-        name: load(config, config.data[name])
+        name: read(config, config.data[name])
         for name in ("validation", "test")
         if config.data[name]
     }
@@ -134,8 +145,10 @@ def build(config: Any, *, devices: int = 0) -> Experiment:
     layout = Layout(**config.parallel, devices=devices, model=model)
     layout.check_batch("train.batch_size", batch_size, config.train.accumulate)
     classes = len(train_data.class_names)
-    if model.num_classes < classes:
-        raise UsageError(f"model.num_classes {model.num_classes} is less than the data's {classes}")
+    if model.num_classes != classes:
+        raise UsageError(f"model.num_classes {model.num_classes} is not the data's {classes}")
+    if size * config.data.variants > LONGEST:
+        raise UsageError(f"data.variants {config.data.variants} of {size:,} images are too many")
 
     in_steps = partial(to_steps, batch_size=batch_size, examples=size)
     statistics = load_photo_statistics(config)
@@ -158,7 +171,6 @@ def build(config: Any, *, devices: int = 0) -> Experiment:
     order = Order(
         config.seed, size * config.data.variants, batch_size, reshuffle=config.data.reshuffle
     )
-    train_loss, eval_loss = build_losses(config)
     views = build_views(config, statistics=statistics)
     scores = make_scores(model, preprocess, views, layout.forward)
     return Experiment(
@@ -252,8 +264,9 @@ def load_photo_statistics(config: Any) -> Statistics | None:
 def load(config: Any, split: str) -> Split | Photos:
     """One split of a config's data."""
     data = config.data
+    data_dir = str(expand(data.data_dir)) if data.data_dir else ""
     if "stream" in data and data.stream:
-        stored = Photos(data.name, data.data_dir, split)
+        stored = Photos(data.name, data_dir, split)
         expected = (data.image_size, data.image_size, data.channels)
         if stored.image_shape != expected:
             raise DataError(
@@ -264,7 +277,7 @@ def load(config: Any, split: str) -> Split | Photos:
     return load_split(
         source=data.source,
         name=data.name,
-        data_dir=data.data_dir,
+        data_dir=data_dir,
         split=split,
         image_size=data.image_size,
         channels=data.channels,

@@ -23,17 +23,20 @@ def create_loss(*, name: str, **options: Any) -> Loss:
     Raises:
       UsageError: an unknown name or option, with the nearest valid one.
     """
-    losses: dict[str, Callable[..., Float[Array, " b"]]] = {
-        "softmax": softmax_cross_entropy,
-        "eq8": lambda scores, labels: penalty_eq8(-scores, labels),
-        "eq9": lambda scores, labels, *, j: penalty_eq9(-scores, labels, j),
-    }
-    if name not in losses:
-        raise UsageError(f"unknown train.loss.name '{name}': {nearest(name, losses)}")
-    known = set(inspect.signature(losses[name]).parameters) - {"logits", "scores", "labels"}
-    for option in options.keys() - known:
+    if name not in LOSSES:
+        raise UsageError(f"unknown train.loss.name '{name}': {nearest(name, LOSSES)}")
+    known = defaults(name)
+    for option in options.keys() - known.keys():
         raise UsageError(f"loss '{name}' has no option '{option}': {nearest(option, known)}")
-    return functools.partial(losses[name], **options)
+    return functools.partial(LOSSES[name], **options)
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """The options of a loss with their default values; {} for a name that is none."""
+    if name not in LOSSES:
+        return {}
+    given = inspect.signature(LOSSES[name]).parameters
+    return {key: given[key].default for key in given.keys() - {"logits", "scores", "labels"}}
 
 
 def softmax_cross_entropy(
@@ -65,3 +68,10 @@ def penalty_eq9(
     rubbish = jnp.broadcast_to(jnp.asarray(j, y.dtype), (len(y), 1))
     competition = jax.nn.logsumexp(-jnp.concatenate([y, rubbish], axis=1), axis=1)
     return penalty_eq8(y, labels) + competition
+
+
+LOSSES: dict[str, Callable[..., Float[Array, " b"]]] = {
+    "softmax": softmax_cross_entropy,
+    "eq8": lambda scores, labels: penalty_eq8(-scores, labels),
+    "eq9": lambda scores, labels, *, j=10.0: penalty_eq9(-scores, labels, j),
+}

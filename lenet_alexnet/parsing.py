@@ -1,18 +1,23 @@
 """Flags and --config overrides, by absl and ml_collections, with a user's mistakes in one line."""
 
+import ast
+import re
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from absl import flags
 
-from lenet_alexnet.checks import check_sections
-from lenet_alexnet.errors import UsageError, nearest
+from lenet_alexnet import config as configs
+from lenet_alexnet.checks import check_entries, check_ranges, check_sections
+from lenet_alexnet.errors import SYNONYMS, UsageError, nearest
+
+FOLDERS = ("workdir", "data_dir", "from")  # flags in which ~ is the home directory
+OVERRIDE = re.compile(r"--?config\.([^=]+)(?:=(.*))?", re.DOTALL)
 
 
 def load_config(arguments: list[str]) -> tuple[list[str], Any, str]:
     """The arguments without --config=FILE, the config of that file, and the file."""
-    from lenet_alexnet import config as configs
-
     rest, path = [], None
     remaining = iter(arguments)
     for argument in remaining:
@@ -24,8 +29,13 @@ def load_config(arguments: list[str]) -> tuple[list[str], Any, str]:
             rest.append(argument)
     if path is None:
         raise UsageError("--config=FILE is missing")
-    config = configs.load(path).get_config()
+    module = configs.load(path)
+    config, again = module.get_config(), module.get_config()
     check_sections(config, path)
+    check_entries(config, path)
+    if changed := configs.differences(config, again):  # Such a run could not go on.
+        raise UsageError(f"config file '{path}': two calls of get_config() differ "
+                         f"({'; '.join(changed)})")  # fmt: skip
     return rest, config, path
 
 
@@ -33,47 +43,105 @@ def parse(values: flags.FlagValues, argv: list[str], config: Any) -> list[str]:
     """The arguments that are no flags; any mistake in the flags as one line."""
     from ml_collections import config_flags
 
-    for argument in argv:
-        if config is not None and argument.startswith("--config.model."):
-            allow_switch(config, argument.removeprefix("--config.").split("=")[0])
+    argv = [argv[0], *_spelled(values, argv[1:])]
+    if config is not None:
+        argv = _prepare(config, argv)
     saved = sys.argv
     sys.argv = argv  # config_flags looks for the overrides there, when the flag is defined.
     try:
         if config is not None:
             config_flags.DEFINE_config_dict("config", config, lock_config=True, flag_values=values)
-        return values(argv)[1:]
+        rest = values(argv)[1:]
     except flags.UnrecognizedFlagError as error:
-        hint = nearest(error.flagname, [name for name in values if len(name) > 1])
+        hint = _flag_hint(error.flagname, values, config)
         raise UsageError(f"unknown flag --{error.flagname}: {hint}") from error
     except flags.Error as error:
-        raise UsageError(str(error).strip().replace("\n", " ")) from error
+        raise UsageError(" ".join(str(error).split())) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UsageError(_unknown_key(config, argv)) from error
+        raise UsageError(_misfit(config, argv)) from error
     finally:
         sys.argv = saved
+    for name in FOLDERS:
+        if name in values and (given := values[name].value):
+            values[name].value = ",".join(str(configs.expand(x)) for x in given.split(","))
+    if config is not None:
+        check_ranges(configs.flatten(config))
+    return rest
 
 
-def allow_switch(config: Any, key: str) -> None:
-    """Adds "model.NAME" to a config that leaves this option of its network at the default."""
-    name = key.removeprefix("model.")
-    if not key.startswith("model.") or name in config.model or "name" not in config.model:
-        return
-    from lenet_alexnet.models import defaults
-
-    options = defaults(config.model.name, config.model.get("variant", ""))
-    if name in options:
-        with config.unlocked():
-            config.model[name] = options[name]
+def overrides(argv: list[str]) -> Iterator[tuple[int, str, str]]:
+    """Of each --config.KEY=VALUE (or --config.KEY VALUE) its place, the key and the value."""
+    for i, argument in enumerate(argv):
+        if match := OVERRIDE.fullmatch(argument):
+            after = argv[i + 1] if i + 1 < len(argv) else ""
+            yield i, match[1], after if match[2] is None else match[2]
 
 
-def _unknown_key(config: Any, argv: list[str]) -> str:
+def _prepare(config: Any, argv: list[str]) -> list[str]:
+    """Adds the options that are overridden to the config; what has no type yet is set here."""
+    from lenet_alexnet import options
+
+    given = list(overrides(argv))
+    known = configs.flatten(config)
+    options.decide(config, {key: value for _, key, value in given})
+    options.admit(config, [key for _, key, _ in given if key not in known])
+    done: set[int] = set()
+    flat = configs.flatten(config)
+    for i, key, text in given:
+        if key in flat and flat[key] is None:  # config_flags parses by the type of the default.
+            section, _, last = key.rpartition(".")
+            with config.unlocked():
+                configs.part(config, section)[last] = _literal(text)
+            done |= {i} if "=" in argv[i] else {i, i + 1}
+    return [argument for i, argument in enumerate(argv) if i not in done]
+
+
+def _literal(text: str) -> Any:
+    """A Python literal, or the text itself."""
+    if text.lower() in ("none", "true", "false"):
+        text = text.capitalize()
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _spelled(values: flags.FlagValues, arguments: list[str]) -> list[str]:
+    """The arguments with each flag as it is defined: --data-dir is --data_dir, and the reverse."""
+    defined = {name.replace("-", "_"): name for name in values}
+    defined |= {f"no{key}": f"no{name}" for key, name in defined.items() if values[name].boolean}
+    result = list(arguments)
+    for i, argument in enumerate(arguments):
+        if argument == "--":
+            break
+        if match := re.fullmatch(r"--?([\w-]+)(=.*)?", argument, re.DOTALL):
+            name = defined.get(match[1].replace("-", "_"))
+            result[i] = f"--{name}{match[2] or ''}" if name else argument
+    return result
+
+
+def _flag_hint(name: str, values: flags.FlagValues, config: Any) -> str:
+    """The flag that was meant, or the config entry."""
+    known = [flag for flag in values if len(flag) > 1]
+    if config is not None:
+        from lenet_alexnet import options
+
+        entry = name.removeprefix("config.")
+        usual = {entry, SYNONYMS.get(entry.replace("-", "_"), entry), entry.replace("-", "_")}
+        every = options.every(config)
+        meant = [key for key in every if key in usual or key.rpartition(".")[2] in usual]
+        if meant and not usual & set(known):
+            named = " or ".join(f"--config.{key}" for key in meant[:2])
+            return f"did you mean {named}?"
+    return nearest(name, known)
+
+
+def _misfit(config: Any, argv: list[str]) -> str:
     """Names the override that does not fit the config, and the nearest key."""
-    from lenet_alexnet.config import flatten
+    from lenet_alexnet import options
 
-    known = flatten(config)
-    sections = {key.rpartition(".")[0] for key in known}
-    for argument in argv:
-        key = argument.removeprefix("--config.").split("=")[0]
-        if argument.startswith("--config.") and key not in known and key not in sections:
-            return f"unknown config key '{key}': {nearest(key, known)}"
+    known = configs.flatten(config)
+    for _, key, _ in overrides(argv):
+        if key not in known and configs.part(config, key) is None:
+            return options.unknown(config, key)
     return "a --config override does not fit the config"

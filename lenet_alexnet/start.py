@@ -1,8 +1,12 @@
 """What every command that computes sets before JAX starts."""
 
+import atexit
 import contextlib
+import functools
 import os
+import shutil
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -77,7 +81,7 @@ def together() -> Iterator[None]:
     except Exception as error:
         import jax
 
-        if jax.process_count() == 1:
+        if _store() is None or jax.process_count() == 1:  # Alone; JAX may not even have started.
             raise
         line, this = " ".join(str(error).split())[:300], jax.process_index()
         if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in line:
@@ -181,10 +185,24 @@ def set_up(*, deterministic: bool = False) -> None:
         if xla_bridge.backends_are_initialized():
             raise UsageError(f"too late for --deterministic: set XLA_FLAGS={DETERMINISTIC} before")
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
-    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     # A program compiled for one core runs on one, and JAX does not tell the two apart.
-    folder = Path(cache).expanduser() / "lenet_alexnet" / f"xla_{len(own_cores())}_cores"
+    folder = _cache() / "lenet_alexnet" / f"xla_{len(own_cores())}_cores"
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     warnings.filterwarnings("ignore", module="orbax|tensorflow_datasets|etils")
+
+
+def _cache() -> Path:
+    """Where caches are; without a home directory, a folder that ends with this process."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    except RuntimeError:  # HOME is not set, and the user has no entry in passwd.
+        return _passing()
+
+
+@functools.cache
+def _passing() -> Path:
+    folder = tempfile.mkdtemp(prefix="lenet_alexnet_")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)

@@ -89,7 +89,21 @@ MISTAKES = [
     ([QUICKSTART, "--config.model.name=lenet4"], "did you mean 'lenet5'"),
     ([QUICKSTART, "--config.model.activation=tahn"], "did you mean 'tanh'"),
     ([QUICKSTART, "--config.optimizer.name=adamww"], "did you mean 'adamw'"),
-    ([QUICKSTART, "--config.optimizer.name=adam"], "has no option 'weight_decay'"),
+    (
+        [QUICKSTART, "--config.optimizer.name=adam", "--config.optimizer.weight_decay=1"],
+        "'adam' has no option 'weight_decay' (sgd",
+    ),
+    ([QUICKSTART, "--config.optimizer.lr=1"], "did you mean 'optimizer.learning_rate'?"),
+    ([QUICKSTART, "--config.optimizer.qqq=1"], "known: optimizer.b1, optimizer.b2"),
+    ([QUICKSTART, "--config.train.epochs=1"], "did you mean 'train.duration'?"),
+    ([QUICKSTART, "--epochs=3"], "did you mean --config.train.duration?"),
+    ([QUICKSTART, "--batch-size=3"], "or --config.train.batch_size?"),
+    ([QUICKSTART, "--config.model.num_classes=11"], "11 is not the data's 10"),
+    ([QUICKSTART, "--config.model.num_classes=99999999999999999999"], "is more than 2147483647"),
+    ([QUICKSTART, "--config.train.steps_per_dispatch=99999999999999999999"], "is more than"),
+    ([QUICKSTART, "--config.data.variants=1000000000"], "are too many"),
+    ([QUICKSTART, "--config.data.train=\udcff"], "is no text"),
+    ([QUICKSTART, "--workdir="], "--workdir is empty"),
     ([QUICKSTART, "--config.optimizer.schedule.name=cosin"], "did you mean 'cosine'"),
     ([QUICKSTART, "--config.train.loss.name=sofmax"], "softmax"),
     ([QUICKSTART, "--config.train.precision=fp32"], "float32"),
@@ -101,7 +115,7 @@ MISTAKES = [
     ([QUICKSTART, "--config.train.steps_per_dispatch=0"], "steps_per_dispatch"),
     ([QUICKSTART, "--config.eval.batch_size=0"], "eval.batch_size"),
     ([QUICKSTART, "--config.train.log_every=0 steps"], "log_every"),
-    ([QUICKSTART, "--config.optimizer.name=sdlm"], "no option"),
+    ([QUICKSTART, "--config.optimizer.name=sdlm"], "trains the networks of 1998, not 'lenet5'"),
     ([QUICKSTART, "--config.data.distort.shift=big"], "could not convert"),
     ([QUICKSTART, "--config.model.num_classes=5"], "num_classes"),
     ([], "--config=FILE is missing"),
@@ -111,7 +125,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("arguments", "message"), MISTAKES)
 def test_mistakes_in_train_are_one_line_and_exit_code_2(capsys, tmp_path, arguments, message):
-    code, _, err = call(capsys, "train", *arguments, f"--workdir={tmp_path / 'w'}")
+    code, _, err = call(capsys, "train", f"--workdir={tmp_path / 'w'}", *arguments)
     assert code == 2
     assert message in err
     assert err.startswith("error: ")

@@ -151,7 +151,7 @@ def test_a_signal_in_any_phase_saves_and_the_run_goes_on(
     monkeypatch.undo()
     err = capsys.readouterr().err
     assert f"{signal.Signals(number).name}: saving and stopping" in err
-    assert err.splitlines()[-1].startswith("error: stopped at step")
+    assert err.splitlines()[-1].startswith("stopped at step")
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["status"] == "interrupted"
     assert summary["step"] in steps

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from lenet_alexnet.config import expand
 from lenet_alexnet.data import class_folders, durable, photo_sources, shards, statistics
 from lenet_alexnet.data.photo_sources import Source
 from lenet_alexnet.errors import DataError, UsageError, nearest
@@ -60,7 +61,7 @@ def prepare(
     if size < 1:
         raise UsageError(f"--size={size} is no size")
     version = VERSIONS.get(kind, "1.0.0")
-    folder = Path(data_dir).expanduser() / name / version
+    folder = expand(data_dir) / name / version
     if folder.exists():
         _same(folder / MANIFEST, {"size": size, "store": store}, folder)
         print(f"{name} is prepared already", file=sys.stderr)

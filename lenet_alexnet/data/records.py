@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lenet_alexnet.config import expand
 from lenet_alexnet.data import pixels
 from lenet_alexnet.data.durable import PARTIAL, settle
 from lenet_alexnet.data.features import check_features
@@ -27,12 +28,12 @@ CACHE_BYTES = 1 << 30  # More than this is not kept decoded on the disk.
 
 def default_dir() -> Path:
     """Where prepared data sets live: $TFDS_DATA_DIR, or tfds's own default."""
-    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    return expand(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))
 
 
 def prepared(data_dir: str) -> dict[str, Path]:
     """The prepared data sets below `data_dir`: name -> folder of the newest version."""
-    root = Path(data_dir).expanduser() if data_dir else default_dir()
+    root = expand(data_dir) if data_dir else default_dir()
     infos = sorted(root.glob("*/*/dataset_info.json")) + sorted(
         root.glob("*/*/*/dataset_info.json")
     )

@@ -87,12 +87,18 @@ def create_model(*, name: str, precision: str = "float32", **options: Any) -> nn
 
 
 def defaults(name: str, variant: str = "") -> dict[str, Any]:
-    """The options of a network, and of a variant of AlexNet, with their default values."""
+    """The options of a network, and of a variant of AlexNet, with their default values.
+
+    {} for a name that is none.
+    """
     if name not in MODELS:
         return {}
     given = inspect.signature(MODELS[name]).parameters
     options = {key: value.default for key, value in given.items() if key not in HIDDEN}
-    return options | VARIANTS_OF.get(name, {}).get(variant, {})
+    if variants := VARIANTS_OF.get(name):
+        variant = variant or next(iter(variants))
+        options |= {"variant": variant} | variants.get(variant, {})
+    return options
 
 
 def published(model: nn.Module) -> dict[str, dict[str, int]]:

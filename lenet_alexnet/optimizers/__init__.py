@@ -74,15 +74,8 @@ def create_optimizer(
     Raises:
       UsageError: an unknown name or option, with the nearest valid one.
     """
-    makers: dict[str, Callable[..., optax.GradientTransformation]] = {
-        "sgd": _sgd,
-        "sgd2012": partial(_sgd2012, to_steps=to_steps),
-        "lars": lars,
-        "adam": _adam,
-        "adamw": _adamw,
-        "sdlm": make_sdlm,
-    }
-    _check(name, makers, options, curvature)
+    makers = MAKERS | {"sgd2012": partial(_sgd2012, to_steps=to_steps)}
+    known = _check(name, options, curvature)
     if plateau and back_off:
         raise UsageError("optimizer.plateau and train.back_off both lower the rate: choose one")
 
@@ -109,7 +102,7 @@ def create_optimizer(
         optimizer = _with_turns(optimizer, create(batch_size // turns))
     if curvature is None:
         return optimizer
-    return optimizer._replace(curvature=_curvature_options(curvature, options, to_steps))
+    return optimizer._replace(curvature=_curvature_options(curvature, known | options, to_steps))
 
 
 def _with_turns(optimizer: Optimizer, dense: Optimizer) -> Optimizer:
@@ -121,20 +114,20 @@ def _curvature_options(
     curvature: Mapping[str, Any], options: Mapping[str, Any], to_steps: Callable[[str], int]
 ) -> CurvatureOptions:
     every, examples = to_steps(curvature["every"]), curvature["examples"]
-    return CurvatureOptions(every, examples, options["mu"], options.get("energy", 1.0))
+    return CurvatureOptions(every, examples, options["mu"], options["energy"])
 
 
-def _check(
-    name: str, makers: Mapping[str, Any], options: Mapping[str, Any], curvature: Any
-) -> None:
-    if name not in makers:
-        raise UsageError(f"unknown optimizer.name '{name}': {nearest(name, makers)}")
-    known = set(inspect.signature(makers[name]).parameters) - {"rate", "learning_rate", "to_steps"}
+def _check(name: str, options: Mapping[str, Any], curvature: Any) -> dict[str, Any]:
+    """The named optimizer's own options with their defaults, if all that is given fits it."""
+    if name not in MAKERS:
+        raise UsageError(f"unknown optimizer.name '{name}': {nearest(name, MAKERS)}")
+    known = _own(name)
     for option in options.keys() - known:
         raise UsageError(f"optimizer '{name}' has no option '{option}': {nearest(option, known)}")
     if (name == "sdlm") != (curvature is not None):
         needs = "needs" if name == "sdlm" else "has no"
         raise UsageError(f"optimizer '{name}' {needs} optimizer.curvature (every, examples)")
+    return known
 
 
 def _with_share(make: Callable[[Any], optax.GradientTransformation]) -> Any:
@@ -214,3 +207,29 @@ def _adamw(
 def _kernels(params: Any) -> Any:
     """Weight decay is for kernels; biases are left alone."""
     return jax.tree_util.tree_map_with_path(lambda path, _: not is_bias(path), params)
+
+
+MAKERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "sgd": _sgd,
+    "sgd2012": _sgd2012,
+    "lars": lars,
+    "adam": _adam,
+    "adamw": _adamw,
+    "sdlm": make_sdlm,
+}
+CURVATURE = {"every": "1 epoch", "examples": 500}  # LeCun et al. 1998, pp. 10 and 42
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """Every option of a named optimizer that has a default; {} for a name that is none."""
+    if name not in MAKERS:
+        return {}
+    common = inspect.signature(create_optimizer).parameters
+    shared = {option: common[option].default for option in ("clip", "scale_rule", "base_batch")}
+    return shared | _own(name) | ({"curvature": dict(CURVATURE)} if name == "sdlm" else {})
+
+
+def _own(name: str) -> dict[str, Any]:
+    """The options of one optimizer alone, with their defaults."""
+    given = inspect.signature(MAKERS[name]).parameters
+    return {key: given[key].default for key in given.keys() - {"rate", "learning_rate", "to_steps"}}

@@ -24,7 +24,12 @@ class WithPlateau(NamedTuple):
 
 
 def with_plateau(
-    make: Any, *, patience: int, min_improvement: float, factor: float, drops: int
+    make: Any,
+    *,
+    patience: int = 3,
+    min_improvement: float = 0.001,
+    factor: float = 0.1,
+    drops: int = 3,
 ) -> tuple[optax.GradientTransformation, Any]:
     """An optimizer whose rate falls as the error stalls, and the function that tells it the error.
 

@@ -8,13 +8,16 @@ import itertools
 import math
 import random as randomness
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 from ml_collections import ConfigDict
 
+from lenet_alexnet import checks, options
 from lenet_alexnet import config as configs
-from lenet_alexnet.errors import UsageError, nearest
-from lenet_alexnet.parsing import allow_switch
+from lenet_alexnet.checks import check_ranges
+from lenet_alexnet.config import at_most, check_count
+from lenet_alexnet.errors import UsageError
 
 Override = dict[str, Any]
 Draw = Callable[[randomness.Random], Any]
@@ -23,6 +26,7 @@ Draw = Callable[[randomness.Random], Any]
 def grid(axes: Mapping[str, Sequence[Any]] | None = None, /, **more: Sequence[Any]) -> list:
     """Every combination of the values of each entry; the last entry changes fastest."""
     axes = {**(axes or {}), **more}
+    check_count(math.prod(len(values) for values in axes.values()), "grid")
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
@@ -38,7 +42,9 @@ def zip_(axes: Mapping[str, Sequence[Any]] | None = None, /, **more: Sequence[An
 def product(*sweeps: Iterable[Override]) -> list[Override]:
     """Every combination of an override of each sweep, merged."""
     merged: list[Override] = []
-    for parts in itertools.product(*(list(sweep) for sweep in sweeps)):
+    lists = [at_most(sweep, "product") for sweep in sweeps]
+    check_count(math.prod(map(len, lists)), "product")
+    for parts in itertools.product(*lists):
         twice = {key for a, b in itertools.combinations(parts, 2) for key in a.keys() & b.keys()}
         if twice:
             raise UsageError(f"product: '{min(twice)}' is in two of its sweeps")
@@ -48,6 +54,7 @@ def product(*sweeps: Iterable[Override]) -> list[Override]:
 
 def seeds(n: int, start: int = 0) -> list[Override]:
     """The seeds start, start + 1 ... of n runs."""
+    check_count(n, "seeds")
     return [{"seed": seed} for seed in range(start, start + n)]
 
 
@@ -59,6 +66,7 @@ def random(
     Growing n keeps those that were drawn before.
     """
     axes = {**(axes or {}), **more}
+    check_count(n, "random")
     generator = randomness.Random(seed)
     return [{key: draw(generator) for key, draw in axes.items()} for _ in range(n)]
 
@@ -89,89 +97,150 @@ def _short(x: float) -> float:
     return float(f"{x:.4g}")
 
 
-class Trial(NamedTuple):
-    """One run of a sweep: `id` is the hash of its config, `overrides` have full names."""
+class Trial:
+    """One run of a sweep.
 
-    id: str
-    overrides: Override
-    config: ConfigDict
+    Attributes:
+      id: the hash of its config.
+      overrides: by full names.
+      flat: the config's leaves by full names.
+    """
+
+    def __init__(self, overrides: Override, flat: dict[str, Any], base: ConfigDict) -> None:
+        self.overrides, self.flat, self._base = overrides, flat, base
+        self.id = configs.flat_hash(flat)
+
+    @cached_property
+    def config(self) -> ConfigDict:
+        """The base with the overrides applied; made when it is wanted, as a sweep may be long."""
+        config = self._base.copy_and_resolve_references()
+        config.update_from_flattened_dict(self.overrides)
+        return config
 
 
 def expand(module: Any, base: ConfigDict, name: str) -> tuple[list[Trial], int]:
     """The trials of config file `name`, each once, and how many were repetitions.
 
     Raises:
-      UsageError: no sweep(), one that fails or yields nothing, an unknown key or a wrong type.
+      UsageError: no sweep(), one that fails, yields nothing or too much, an unknown key or a value
+        of a wrong type or out of its range.
     """
     if not hasattr(module, "sweep"):
         raise UsageError(f"config file '{name}' has no sweep(): write one beside get_config()")
+    what = f"sweep() of '{name}'"
     try:
-        overrides = list(module.sweep())
-    except UsageError:
-        raise
-    except Exception as error:
-        line = str(error).strip().replace("\n", " ")
-        raise UsageError(f"sweep() of '{name}' fails: {type(error).__name__}: {line}") from error
+        overrides = at_most(module.sweep(), what)
+    except TypeError as error:
+        raise UsageError(f"{what} returns no list of overrides: {error}") from error
     if not overrides:
-        raise UsageError(f"sweep() of '{name}' yields nothing")
-    base = base.copy_and_resolve_references()
-    for key in {key for override in overrides if isinstance(override, Mapping) for key in override}:
-        allow_switch(base, key)
-    names = Names(base)
+        raise UsageError(f"{what} yields nothing")
     trials: dict[str, Trial] = {}
-    for override in overrides:
-        trial = make_trial(base, override, names)
+    for trial in Bases(base).trials(overrides):
         trials.setdefault(trial.id, trial)
     return list(trials.values()), len(overrides) - len(trials)
 
 
-class Names:
-    """The full names of a config's entries."""
+class Bases:
+    """What overrides are applied to: the base config for each network, optimizer and loss."""
 
     def __init__(self, base: ConfigDict) -> None:
-        self.known = configs.flatten(base)
-        self.by_last: dict[str, list[str]] = {}
-        for key in self.known:
-            self.by_last.setdefault(key.rpartition(".")[2], []).append(key)
+        self._base = base.copy_and_resolve_references()
+        self._by_names: dict[tuple, Base] = {}
 
-    def full(self, key: str) -> str:
-        """The entry meant by a full name or a unique last part.
+    def trials(self, overrides: Sequence[Any]) -> list[Trial]:
+        """The trial of each override.
 
         Raises:
-          UsageError: none or several, with the nearest.
+          UsageError: no dict, an unknown key, a value of a wrong type or out of its range.
         """
-        if key in self.known:
-            return key
-        meant = self.by_last.get(key, [])
+        for override in overrides:
+            if not isinstance(override, Mapping):
+                raise UsageError(f"sweep() must yield dicts of overrides, not {override!r}")
+            for key in override:
+                if not isinstance(key, str):
+                    raise UsageError(f"sweep() yields the key {key!r}, which is no text")
+        bases = [self._of(override) for override in overrides]
+        keys: dict[int, tuple[Base, dict[str, None]]] = {}
+        for base, override in zip(bases, overrides, strict=True):
+            keys.setdefault(id(base), (base, {}))[1].update(dict.fromkeys(override))
+        for base, wanted in keys.values():  # One config for all: a key of one is a key of each.
+            base.admit(wanted)
+        return [base.trial(override) for base, override in zip(bases, overrides, strict=True)]
+
+    def _of(self, override: Mapping[str, Any]) -> "Base":
+        names = tuple((key, str(override[key])) for key in options.DECIDING if key in override)
+        if names not in self._by_names:
+            config = self._base.copy_and_resolve_references()
+            options.decide(config, dict(names))
+            self._by_names[names] = Base(config)
+        return self._by_names[names]
+
+
+class Base:
+    """A config that overrides are applied to, and the full names of its entries."""
+
+    def __init__(self, config: ConfigDict) -> None:
+        self.config = config
+        self._names: dict[str, str] = {}
+        self._scratch = ConfigDict()
+        self.flat: dict[str, Any] = {}
+
+    def admit(self, keys: Iterable[str]) -> None:
+        """Adds the options among `keys` that the config leaves at their defaults.
+
+        Raises:
+          UsageError: an unknown key, with the nearest; a part of a name that several entries have.
+        """
+        known = configs.flatten(self.config)
+        every = known if known.keys() >= set(keys) else options.every(self.config)
+        self._names |= {key: _full(key, known, every, self.config) for key in keys}
+        options.admit(self.config, [key for key in self._names.values() if key not in known])
+        self.flat = configs.flatten(self.config)
+        self._scratch = self.config.copy_and_resolve_references()
+
+    def trial(self, override: Mapping[str, Any]) -> Trial:
+        """The config with one override applied; UsageError for a value that does not fit."""
+        full = {self._names[key]: _plain(key, value) for key, value in override.items()}
+        changed = {key: self._converted(key, value) for key, value in full.items()}
+        try:
+            check_ranges(self.flat | changed)
+        except UsageError as error:
+            raise UsageError(f"sweep() yields {full}: {error}") from error
+        return Trial(full, self.flat | changed, self.config)
+
+    def _converted(self, key: str, value: Any) -> Any:
+        """A value with the type of its entry, as the config takes it."""
+        section, _, last = key.rpartition(".")
+        part = configs.part(self._scratch, section)
+        before = part[last]
+        try:
+            part[last] = value
+            after = part[last]
+        except (TypeError, ValueError) as error:
+            kind = type(before).__name__
+            raise UsageError(f"sweep() yields {key} = {value!r}, which is no {kind}") from error
+        part[last] = before
+        return list(after) if isinstance(after, tuple) else after
+
+
+def _full(key: str, known: Mapping[str, Any], every: Mapping[str, Any], config: Any) -> str:
+    """The entry meant by a full name or a unique last part: of those listed, else of all."""
+    section, _, last = key.rpartition(".")
+    if key in every or (section in options.OPTIONAL and last in options.defaults(section, {})):
+        return key
+    for entries in (known, every):
+        meant = [name for name in entries if name.rpartition(".")[2] == key]
         if len(meant) == 1:
             return meant[0]
         if meant:
             raise UsageError(f"sweep() yields '{key}', which may be {' or '.join(meant)}")
-        hint = nearest(key, self.known)
-        raise UsageError(f"sweep() yields the unknown config key '{key}': {hint}")
+    raise UsageError(f"sweep() yields the {options.unknown(config, key)}")
 
 
-def make_trial(base: ConfigDict, override: Any, names: Names) -> Trial:
-    """The base config with one override applied.
-
-    Raises:
-      UsageError: no dict, an unknown key, a value of a wrong type.
-    """
-    if not isinstance(override, Mapping):
-        raise UsageError(f"sweep() must yield dicts of overrides, not {override!r}")
-    full = {names.full(key): _plain(value) for key, value in override.items()}
-    config = base.copy_and_resolve_references()
-    for key, value in full.items():
-        try:
-            config.update_from_flattened_dict({key: value})
-        except (TypeError, ValueError) as error:
-            old = names.known[key]
-            raise UsageError(
-                f"sweep() yields {key} = {value!r}, which is no {type(old).__name__}"
-            ) from error
-    return Trial(configs.config_hash(config), full, config)
-
-
-def _plain(value: Any) -> Any:
+def _plain(key: str, value: Any) -> Any:
     """Numpy's numbers as Python's, so that they are written and hashed alike."""
-    return value.item() if hasattr(value, "item") else value
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if not checks.plain(value):
+        raise UsageError(f"sweep() yields {key} = {value!r}, which is no number, text or list")
+    return value

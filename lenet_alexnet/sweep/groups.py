@@ -1,5 +1,6 @@
 """Which trials train together: those that differ only in numbers that one program can carry."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -40,10 +41,10 @@ def carried(flat: dict[str, Any]) -> dict[str, Any]:
 
 
 def signature(config: Any) -> str:
-    """Equal for configs that one program can train side by side."""
+    """Equal for configs (or their leaves) that one program can train side by side."""
     flat = configs.flatten(config)
     if flat["train.back_off"] or "optimizer.plateau.drops" in flat:
-        return configs.config_hash(config)  # Its rate depends on how it fares: it trains alone.
+        return configs.flat_hash(flat)  # Its rate depends on how it fares: it trains alone.
     rest = {key: value for key, value in flat.items() if configs.counts(key)}
     for key, value in carried(flat).items():
         rest[key] = len(value) if isinstance(value, list) else "number"
@@ -62,20 +63,33 @@ def group(
     start anew where none has more than its first, which a kill may have left to some of them. Apart
     they would train as other programs do, to other bits.
     """
-    groups: list[tuple[str, set[int], list[Trial]]] = []
-    signatures: dict[str, str] = {}
-    early: dict[str, bool] = {}
+    groups: list[_Group] = []
+    room: dict[str, list[_Group]] = {}  # by signature, those that are not full
     for trial in trials:
-        key, saved = signatures.setdefault(trial.id, signature(trial.config)), steps(trial)
-        early[trial.id] = len(saved) <= 1
-        for i, (other, common, members) in enumerate(groups):
-            fits = bool(common & saved) or all(early[one.id] for one in (*members, trial))
-            if other == key and fits and len(members) < most:
-                groups[i] = (key, common & saved, [*members, trial])
+        here, saved = room.setdefault(signature(trial.flat), []), steps(trial)
+        early = len(saved) <= 1
+        for one in here:
+            if one.common & saved or (one.early and early):
+                one.members.append(trial)
+                one.common &= saved
+                one.early &= early
                 break
         else:
-            groups.append((key, saved, [trial]))
-    return [members for _, _, members in groups]
+            one = _Group(set(saved), early, [trial])
+            groups.append(one)
+            here.append(one)
+        if len(one.members) >= most:
+            here.remove(one)
+    return [one.members for one in groups]
+
+
+@dataclasses.dataclass(eq=False)
+class _Group:
+    """Trials that train together: the steps that all have saved, whether none has many."""
+
+    common: set[int]
+    early: bool
+    members: list[Trial]
 
 
 def may_share(config: Any) -> bool:

@@ -7,15 +7,55 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from lenet_alexnet.duration import to_steps
-from lenet_alexnet.errors import LenetAlexnetError
+from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.record import read_json
 from lenet_alexnet.sweep.expand import Trial
 from lenet_alexnet.sweep.local import Job
 from lenet_alexnet.sweep.trials import COMPLETED, Sweep
 
 MOST_ROWS = 40
+COSTS = ("model.", "data.", "train.batch_size", "train.duration")
 _examples: dict[str, int] = {}
+
+
+def check(trials: Sequence[Trial]) -> None:
+    """Builds what each trial trains, as `train` does; those that differ only in numbers once.
+
+    Data that are not on this machine are no mistake: jobs may run on another.
+
+    Raises:
+      UsageError: what `train` would raise, with the overrides of the trial.
+    """
+    from lenet_alexnet.experiment import build
+
+    checked = set()
+    for trial in trials:
+        kind = json.dumps([key if isinstance(value, float) or key == "seed" else (key, value)
+                           for key, value in trial.flat.items()])  # fmt: skip
+        if kind in checked:  # `expand` has checked the range of each number.
+            continue
+        checked.add(kind)
+        try:
+            build(trial.config, read=_load)
+        except UsageError as error:
+            overrides = " ".join(f"{key}={value}" for key, value in trial.overrides.items())
+            raise UsageError(f"trial {trial.id} ({overrides}): {error}") from error
+        except DataError:
+            continue  # `describe` says so.
+
+
+def _load(config: Any, split: str) -> Any:
+    return _split(json.dumps(config.data.to_dict(), sort_keys=True), split)
+
+
+@functools.lru_cache(maxsize=8)
+def _split(data: str, split: str) -> Any:
+    from lenet_alexnet.experiment import load
+
+    return load(ConfigDict({"data": json.loads(data)}), split)
 
 
 def describe(sweep: Sweep, trials: Sequence[Trial], jobs: Sequence[Job], executor: str) -> str:
@@ -40,14 +80,20 @@ def describe(sweep: Sweep, trials: Sequence[Trial], jobs: Sequence[Job], executo
 
 
 def _cost(sweep: Sweep, left: Sequence[Trial], trials: Sequence[Trial]) -> list[str]:
-    try:
-        images = [training_images(trial.config) for trial in left]
-    except LenetAlexnetError as error:
-        return [f"cost unknown: {error}"]
-    work = 6e-12 * sum(
-        n * multiply_adds(json.dumps(trial.config.model.to_dict(), sort_keys=True))
-        for n, trial in zip(images, left, strict=True)
-    )
+    found: dict[str, tuple[int, int]] = {}  # images and multiply-adds, by what they depend on
+    kinds = []
+    for trial in left:
+        kinds.append(json.dumps([item for item in trial.flat.items() if item[0].startswith(COSTS)]))
+        if kinds[-1] in found:
+            continue
+        try:
+            images_each = training_images(trial.config)
+        except DataError as error:
+            return [f"cost unknown, not checked against the data: {error}"]
+        model = json.dumps(trial.config.model.to_dict(), sort_keys=True)
+        found[kinds[-1]] = images_each, multiply_adds(model)
+    images = [found[kind][0] for kind in kinds]
+    work = 6e-12 * sum(found[kind][0] * found[kind][1] for kind in kinds)
     lines = [f"to train: {sum(images):,} images, {work:,.3g} TFLOP"]
     speeds = []
     for trial in trials:
@@ -76,9 +122,7 @@ def examples(config: Any) -> int:
     """The size of the training set; each is read once."""
     key = json.dumps(config.data.to_dict(), sort_keys=True)
     if key not in _examples:
-        from lenet_alexnet.experiment import load
-
-        _examples[key] = len(load(config, config.data.train))
+        _examples[key] = len(_load(config, config.data.train))
     return _examples[key]
 
 

@@ -76,6 +76,7 @@ def run_sweep(
         if options.dry_run:
             sweep.check(base)
             jobs = make_jobs(sweep, trials, base, options)
+            plan.check(trials)
             print(plan.describe(sweep, trials, jobs, options.executor))
             return 0
         if not options.report:
@@ -135,12 +136,12 @@ def make_jobs(
     if options.executor in ("local", "slurm"):
         return [[trial.id] for trial in left]
     if options.executor == "vmap":
-        if any(trial.config.data.get("stream") for trial in trials):
+        if any(trial.flat.get("data.stream") for trial in trials):
             raise UsageError(
                 "--executor=vmap: streamed photos (data.stream=True) are not read for many lanes; "
                 "use --executor=auto or local"
             )
-        kinds = len({signature(trial.config) for trial in trials})
+        kinds = len({signature(trial.flat) for trial in trials})
         if kinds == len(trials) > 1:
             raise UsageError(
                 "--executor=vmap: no two trials differ only in numbers that one program carries; "
@@ -179,7 +180,11 @@ def make_runner(sweep: Sweep, base: ConfigDict, options: Options) -> Run:
 
 
 def _report(sweep: Sweep, trials: Sequence[Trial], options: Options) -> int:
-    """Writes results.csv and the figures, prints the table; 1 if a trial broke or is missing."""
+    """Writes results.csv and the figures, prints the table.
+
+    Raises:
+      LenetAlexnetError: a trial broke or is still to run.
+    """
     if not (sweep.root / "trials").is_dir():
         raise UsageError(f"'{sweep.root}' holds no sweep yet")
     rows = results.collect(sweep, trials)
@@ -196,5 +201,7 @@ def _report(sweep: Sweep, trials: Sequence[Trial], options: Options) -> int:
     except ModuleNotFoundError:
         print(plots.MISSING, file=sys.stderr)
     print("written: " + ", ".join(str(file) for file in files))
-    ended = [row.status in (states.COMPLETED, states.STOPPED, states.DIVERGED) for row in rows]
-    return 0 if all(ended) else 1
+    ended = (states.COMPLETED, states.STOPPED, states.DIVERGED)
+    if left := sum(row.status not in ended for row in rows):
+        raise LenetAlexnetError(f"{left} of {len(rows)} trials broke or are still to run")
+    return 0

@@ -7,7 +7,7 @@ from lenet_alexnet import config as configs
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.sweep import results
 from lenet_alexnet.sweep import trials as states
-from lenet_alexnet.sweep.expand import Names, Trial, make_trial
+from lenet_alexnet.sweep.expand import Bases, Trial
 from lenet_alexnet.sweep.trials import Sweep
 
 AT_ONCE = 8  # trials asked for together, so that they can share a program
@@ -21,7 +21,7 @@ def run_search(
     Raises:
       UsageError: no Optuna, or no search() in the file.
     """
-    module, names = configs.load(path), Names(base)
+    module = configs.load(path)
     if not hasattr(module, "search"):
         raise UsageError(f"config file '{path}' has no search(trial): see sweep/search.py")
     try:
@@ -40,7 +40,7 @@ def run_search(
     known: dict[str, Trial] = {}
 
     def make(overrides: dict[str, Any]) -> Trial:
-        trial = make_trial(base, overrides, names)
+        (trial,) = Bases(base).trials([overrides])
         sweep.add(trial)
         return known.setdefault(trial.id, trial)
 

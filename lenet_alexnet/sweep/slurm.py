@@ -1,7 +1,7 @@
 """Workers as Slurm job arrays through submitit: one task a trial, again after a preemption."""
 
-import getpass
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -141,7 +141,7 @@ def queue() -> set[str]:
     Raises:
       LenetAlexnetError: Slurm does not answer.
     """
-    command = ["squeue", "--array", "--noheader", "--format=%i", f"--user={getpass.getuser()}"]
+    command = ["squeue", "--array", "--noheader", "--format=%i", f"--user={os.getuid()}"]
     for attempt in range(5):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode == 0:

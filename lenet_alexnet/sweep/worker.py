@@ -38,9 +38,12 @@ def main(arguments: list[str]) -> int:
                 _several(sweep, ids, until, stop_requested)
         except Diverged:
             return 0  # Its summary says so.
+        except Interrupted as stop:
+            print(stop, file=sys.stderr, flush=True)
+            return stop.exit_code
         except LenetAlexnetError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
-            if len(ids) == 1 and not isinstance(error, Interrupted):
+            if len(ids) == 1:
                 sweep.end(ids[0], states.FAILED, str(error))
             return error.exit_code
         except Exception as error:

@@ -1,0 +1,148 @@
+"""The options that a config's sections have beyond those that its file lists, with their defaults.
+
+A section with a `name` (the network, the optimizer, the loss) has the options of what is named, and
+`data.photo` those of its function: their signatures are the one place of the defaults. An override
+of an option that the file leaves out adds it; what is not overridden stays out of the config, so
+that its hash is what it always was.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from lenet_alexnet import config as configs
+from lenet_alexnet.errors import nearest
+
+# What decides which options there are: these overrides are applied before all others.
+DECIDING = ("model.name", "model.variant", "optimizer.name", "train.loss.name")
+OF_ALL = {"optimizer": ("learning_rate", "schedule", "plateau")}  # without a default
+OPTIONAL = ("optimizer.plateau",)  # a section that an override of an option in it adds
+
+
+def defaults(section: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a section with their default values, by what is `given` in it.
+
+    Args:
+      section: its dotted name.
+      given: what the config lists there; `name` and `variant` are looked at.
+
+    Returns {} for a section that has none, or an unknown name.
+    """
+    name = str(given.get("name", ""))
+    if section == "model":
+        from lenet_alexnet import models
+
+        return models.defaults(name, str(given.get("variant", "")))
+    if section == "train.loss":
+        from lenet_alexnet import losses
+
+        return losses.defaults(name)
+    if section == "data.photo":
+        from lenet_alexnet.data.crops import create_photo_preprocess
+
+        return _signature(create_photo_preprocess) | {"colour_until": "0 steps"}
+    if section.partition(".")[0] == "optimizer":
+        return _of_optimizer(section, name)
+    return {}
+
+
+def _of_optimizer(section: str, name: str) -> dict[str, Any]:
+    from lenet_alexnet import optimizers
+
+    if section == "optimizer.schedule":
+        return _signature(optimizers.create_schedule)
+    if section == "optimizer.plateau":
+        return _signature(optimizers.with_plateau)
+    if section == "optimizer.curvature":
+        return dict(optimizers.CURVATURE)
+    return optimizers.defaults(name) if section == "optimizer" else {}
+
+
+def _signature(function: Callable[..., Any]) -> dict[str, Any]:
+    given = inspect.signature(function).parameters.items()
+    return {key: value.default for key, value in given if value.default is not inspect._empty}
+
+
+def decide(config: Any, changes: Mapping[str, Any]) -> None:
+    """Applies the overrides among `changes` that decide which options there are.
+
+    With another name, what the new one has too keeps its value, what it has not is left out, and
+    the rest is at the new one's defaults. An unknown name is left for its factory to refuse.
+    """
+    with config.unlocked():
+        for key in DECIDING:
+            section, _, last = key.rpartition(".")
+            part = configs.part(config, section)
+            if key not in changes or part is None or part.get(last) == changes[key]:
+                continue
+            options = defaults(section, {last: changes[key]} if last == "name" else part)
+            if not options or not isinstance(changes[key], str):
+                continue
+            for option in list(part) if last == "name" else ():
+                if option not in options and option not in (last, *OF_ALL.get(section, ())):
+                    del part[option]
+            part[last] = changes[key]
+            for option, value in options.items():
+                if isinstance(value, dict) and option not in part:
+                    part[option] = value  # a section that it needs: sdlm's curvature
+
+
+def admit(config: Any, keys: Iterable[str]) -> None:
+    """Adds to a config the options among `keys` that it leaves at their defaults."""
+    for key in keys:
+        section, _, option = key.rpartition(".")
+        outer, _, inner = section.rpartition(".")
+        part = configs.part(config, section)
+        if part is None and section in OPTIONAL:
+            values = defaults(section, {})
+            if option in values and configs.part(config, outer) is not None:
+                with config.unlocked():
+                    config[outer][inner] = values
+        elif part is not None and option not in part:
+            values = defaults(section, part)
+            if option in values:
+                with config.unlocked():
+                    part[option] = values[option]
+
+
+def every(config: Any) -> dict[str, Any]:
+    """All entries of a config by dotted name: those that it lists, and the options left out."""
+    flat = configs.flatten(config)
+    sections = {key.rpartition(".")[0] for key in flat}
+    for section in sorted(sections):
+        given = configs.part(config, section) or {}
+        for option, value in defaults(section, given).items():
+            if not isinstance(value, dict):
+                value = list(value) if isinstance(value, tuple) else value
+                flat.setdefault(f"{section}.{option}", value)
+    return flat
+
+
+def unknown(config: Any, key: str) -> str:
+    """Says of a key that a config does not have who else has it, or what was meant."""
+    section, _, option = key.rpartition(".")
+    part = configs.part(config, section) or {}
+    owners = [name for name in _names(section) if option in defaults(section, {"name": name})]
+    if owners and "name" in part:
+        kind = {"model": "network", "train.loss": "loss"}.get(section, section)
+        return (
+            f"unknown config key '{key}': {kind} '{part['name']}' has no option '{option}' "
+            f"({', '.join(owners)}: yes)"
+        )
+    return f"unknown config key '{key}': {nearest(key, every(config))}"
+
+
+def _names(section: str) -> list[str]:
+    if section == "model":
+        from lenet_alexnet.models import MODELS
+
+        return list(MODELS)
+    if section == "optimizer":
+        from lenet_alexnet.optimizers import MAKERS
+
+        return list(MAKERS)
+    if section == "train.loss":
+        from lenet_alexnet.losses import LOSSES
+
+        return list(LOSSES)
+    return []

@@ -1,0 +1,265 @@
+"""What no one foresaw, what the machine lacks, streams that go away: one line, or nothing lost."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from lenet_alexnet import experiment, start, train, unforeseen
+from lenet_alexnet.cli import main
+from lenet_alexnet.errors import Interrupted
+from tests import faults
+from tests.conftest import ROOT
+
+QUICK = f"--config={ROOT}/configs/lenet5_quickstart.py"
+
+
+def process(*arguments, script="from lenet_alexnet.cli import run; run()", **more):
+    """A command in a process of its own; `more` goes to its environment."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), **more}
+    command = [sys.executable, "-c", script, *arguments]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(*arguments, **more):
+    running = process(*arguments, **more)
+    out, err = running.communicate(timeout=300)
+    return running.returncode, out, err
+
+
+def fail_with(monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(train._Loop, "_evaluate", fail)
+
+
+def last_line(capsys):
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    line = err.splitlines()[-1]
+    assert line.startswith("error: ")
+    return line
+
+
+def test_any_exception_is_one_line_and_a_file_in_the_run(tmp_path, monkeypatch, capsys):
+    fail_with(monkeypatch, IndexError("deep inside\nand more"))
+    assert main(["x", *faults.command("lenet", tmp_path)]) == 1
+    line = last_line(capsys)
+    assert line.endswith(f"please report it with {tmp_path / 'traceback.txt'}")
+    assert "IndexError: deep inside;" in line
+    assert "in _train\n" in (tmp_path / "traceback.txt").read_text()
+    assert main(["x", *faults.command("lenet", tmp_path), "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_without_a_run_the_file_is_a_temporary_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(unforeseen.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(start, "set_up", lambda: 1 / 0)
+    assert main(["x", "info", QUICK]) == 1
+    (file,) = tmp_path.iterdir()
+    assert str(file) in last_line(capsys)
+    assert "ZeroDivisionError" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "fragment"),
+    [
+        (MemoryError(), 1, "error: out of memory: lower train.batch_size"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9"), 1, "allocating 9"),
+        (RuntimeError("Unable to initialize backend 'cuda': x"), 2, "JAX cannot start it here"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "free some space"),
+        (OSError(errno.EMFILE, "Too many open files"), 1, "ulimit -n"),
+    ],
+)
+def test_what_the_machine_lacks_is_named(monkeypatch, capsys, error, code, fragment):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(start, "set_up", fail)
+    assert main(["x", "info", QUICK]) == code
+    assert fragment in last_line(capsys)
+
+
+def test_a_missing_platform_is_one_line(tmp_path):
+    for name in ("cuda", "nonsense"):
+        flags = ["train", QUICK, f"--workdir={tmp_path / name}"]
+        code, _, err = finish(*flags, JAX_PLATFORMS=name)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert err.startswith(f"error: JAX_PLATFORMS={name}: ")
+
+
+def test_ctrl_c_is_no_error(monkeypatch, capsys):
+    def stop(error):
+        def raise_it(*_, **__):
+            raise error
+
+        return raise_it
+
+    for error, code in ((KeyboardInterrupt(), 130), (Interrupted("stopped, all saved"), 75)):
+        monkeypatch.setattr(start, "set_up", stop(error))
+        assert main(["x", "info", QUICK]) == code
+        err = capsys.readouterr().err
+        assert err.startswith("stopped")
+        assert "error" not in err
+
+
+def test_an_ascii_terminal_shows_escapes():
+    code, out, err = finish("reproduce", PYTHONIOENCODING="ascii")
+    assert (code, err) == (0, "")
+    assert out.isascii()
+    assert "\\x" in out or "\\u" in out
+
+
+def test_a_closed_stream_is_not_taken_by_a_file(tmp_path):
+    """And one that a shell has left open for reading alone: its script."""
+    script = (
+        "import os, sys; os.close(2); {}\n"
+        "from lenet_alexnet import streams; streams.prepare()\n"
+        "print('not in the file', file=sys.stderr)\n"
+        f"print(open({str(tmp_path / 'f')!r}, 'w').fileno() > 2)"
+    )
+    for before in ("pass", "os.open(os.devnull, os.O_RDONLY)"):
+        assert finish(script=script.format(before)) == (0, "True\n", "")
+        assert (tmp_path / "f").read_text() == ""
+
+
+def test_a_reader_that_goes_away_ends_nothing(tmp_path):
+    running = process(*faults.command("lenet", tmp_path / "w"))
+    running.stderr.close()
+    running.stdout.close()
+    assert running.wait(300) == 0
+    assert '"status": "completed"' in (tmp_path / "w" / "summary.json").read_text()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_result_that_cannot_be_written_is_an_error():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "lenet_alexnet", "--help"], stdout=full,
+            stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: [Errno 28] No space left on device; free some space")
+    assert done.stderr.count("\n") == 1
+
+
+def test_callbacks_that_come_too_late_are_quiet(monkeypatch, capsys):
+    shown = []
+    monkeypatch.setattr(sys, "excepthook", lambda *error: shown.append(error[1]))
+    unforeseen.quiet_callbacks()
+    other = RuntimeError("another")
+    for error in (RuntimeError("Event loop is closed"), other):
+        sys.excepthook(type(error), error, None)
+    assert shown == [other]
+
+
+def test_no_home_and_no_name(tmp_path, monkeypatch, capsys):
+    def unknown(*_):
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    import jax
+
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    start.set_up()
+    assert start._cache().is_dir()
+    assert main(["x", "data", "list"]) == 2
+    assert "no home directory is known for ~" in last_line(capsys)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    assert main(["x", "data", "list"]) == 0
+
+
+def test_paths_and_flags_as_people_write_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "c.py").write_text(
+        (ROOT / "configs" / "lenet5_quickstart.py").read_text(), encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr(
+        "lenet_alexnet.train.train_and_evaluate",
+        lambda config, workdir, **_: seen.append(workdir) or {"eval": {}, "epoch": 1,
+                                                              "train_seconds": 1},
+    )  # fmt: skip
+    assert main(["x", "train", "--config=~/c.py", "--workdir=~/run"]) == 0
+    assert seen == [tmp_path / "run"]
+    assert main(["x", "eval", "--workdir=~/a,~/b", "--data-dir=~/d"]) == 2
+    assert f"'{tmp_path}/a' is no run directory" in last_line(capsys)
+    found = []
+    monkeypatch.setattr(experiment, "load_split", lambda **given: found.append(given["data_dir"]))
+    from tests.conftest import make_tiny_config
+
+    config = make_tiny_config()
+    config.data.data_dir = "~/digits"
+    experiment.load(config, "train")
+    assert found == [f"{tmp_path}/digits"]
+
+
+def test_help_aligns_its_flags(capsys):
+    for name in ("train", "sweep", "eval"):
+        assert main(["x", name, "--help", QUICK]) == 0
+        rows = capsys.readouterr().out.splitlines()[4:]
+        assert rows
+        assert all(row.split("--")[1].split("  ")[0].isidentifier() or "-" in row for row in rows)
+        assert len({len(row) - len(row[2:].partition(" ")[2].lstrip()) for row in rows}) == 1
+
+
+def test_a_config_file_is_called_alike_each_time(tmp_path, capsys):
+    body = (ROOT / "configs" / "lenet5_quickstart.py").read_text()
+    for end, message in (
+        (
+            "    import sys; n.append(1); len(n) > 1 and sys.exit(0)\n    return config",
+            "SystemExit",
+        ),
+        ("    n.append(1)\n    config.seed = len(n)\n    return config", "differ (seed: 1 -> 2)"),
+    ):
+        text = body.replace("    return config.lock()", end) + "\n\nn = []\n"
+        (tmp_path / "c.py").write_text(text)
+        assert main(["x", "info", f"--config={tmp_path / 'c.py'}"]) == 2
+        assert message in last_line(capsys)
+
+
+def test_the_folder_above_a_config_stands_in_for_no_package(tmp_path):
+    (tmp_path / "up" / "me").mkdir(parents=True)
+    body = (ROOT / "configs" / "lenet5_quickstart.py").read_text()
+    (tmp_path / "up" / "optax.py").write_text("raise ImportError('planted')")
+    (tmp_path / "up" / "shared_base.py").write_text("")
+    config = tmp_path / "up" / "me" / "c.py"
+    config.write_text(f"import optax\nimport shared_base\n{body}")
+    code, _, err = finish("info", f"--config={config}")
+    assert (code, err) == (0, "")
+    (tmp_path / "up").chmod(0o777)  # as /tmp: what is there may be anyone's
+    code, _, err = finish("info", f"--config={config}")
+    assert code == 2
+    assert "No module named 'shared_base'" in err
+
+
+INCOMPLETE = [
+    ("del c.train.loss", "has no entry 'train.loss.name'"),
+    ("del c.checkpoint.keep", "has no entry 'checkpoint.keep'"),
+    ("del c.parallel", "has no entry 'parallel."),
+    ("c.seed = None", "seed = None is no int"),
+    ("c.optimizer.learning_rate = None", "learning_rate = None is no float"),
+    ("c.train = None", "has no entry 'train."),
+    ("c.train.hook = print", "is no number, text or list"),
+    ("c.train.log_evry = '1 epoch'", "did you mean 'train.log_every'?"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), INCOMPLETE)
+def test_a_config_that_is_not_whole_is_refused(tmp_path, capsys, line, message):
+    (tmp_path / "c.py").write_text(
+        "from lenet_alexnet import config as configs\ndef get_config():\n"
+        f"    c = configs.load('{ROOT}/configs/lenet5_quickstart.py').get_config().unlock()\n"
+        f"    {line}\n    return c\n"
+    )
+    assert main(["x", "info", f"--config={tmp_path / 'c.py'}"]) == 2
+    assert message in last_line(capsys)
