@@ -27,7 +27,9 @@ def get_config():
         "name": "sgd2012",
         "learning_rate": 0.01,
         "scale_rule": "none",  # "linear", "sqrt": the rate is for a batch of 128, and goes by it
-        "bias_learning_rate": 0.02,
+        "bias_rate_factor": 2.0,
+        "bias_schedule": {"name": "constant"},  # epsB stayed 0.02 while epsW fell
+        "bias_decay": False,
         "momentum": 0.9,
         "weight_decay": 0.0005,
         "schedule": {

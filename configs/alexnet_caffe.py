@@ -19,7 +19,8 @@ def get_config():
     config.optimizer = {
         "name": "sgd2012",
         "learning_rate": 0.01,
-        "bias_learning_rate": 0.02,
+        "bias_rate_factor": 2.0,  # lr_mult 2, decay_mult 0
+        "bias_decay": False,
         "momentum": 0.9,
         "weight_decay": 0.0005,
         "schedule": {

@@ -23,6 +23,7 @@ def get_config():
         "momentum": 0.9,
         "nesterov": False,
         "weight_decay": 0.0001,
+        "bias_decay": True,  # PyTorch's SGD decays every parameter
         "schedule": {
             "name": "steps",
             "boundaries": ("30 epochs", "60 epochs"),

@@ -5,9 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lenet_alexnet import config as configs
 from lenet_alexnet.errors import UsageError
+from lenet_alexnet.experiment import build_optimizer
 from lenet_alexnet.losses import create_loss
 from lenet_alexnet.optimizers import create_optimizer
+from tests.conftest import ROOT
 
 CONSTANT = {"name": "constant"}
 
@@ -61,10 +64,83 @@ def test_the_rate_is_inside_the_velocity():
     np.testing.assert_allclose(found["conv1"]["kernel"], [[expected]], rtol=1e-6)
 
 
-def test_biases_of_the_source_have_their_own_rate_and_no_decay():
-    found = after(make(bias_learning_rate=0.02, weight_decay=0.5), 1)
-    np.testing.assert_allclose(found["conv1"]["bias"], [[1 - 0.02 * 0.2]], rtol=1e-6)
+def test_biases_have_a_factor_and_no_decay():
+    found = after(make(bias_rate_factor=2.0, bias_decay=False, weight_decay=0.5), 1)
+    np.testing.assert_allclose(found["conv1"]["bias"], [[1 - 2 * 0.1 * 0.2]], rtol=1e-6)
     np.testing.assert_allclose(found["conv1"]["kernel"], [[2 - 0.5 * 0.1 * 2 - 0.03]], rtol=1e-6)
+
+
+def moves(optimizer, steps, share=None):
+    """By how much conv1's kernel and bias move in each step, without momentum and decay."""
+    params, state, found = PARAMS, optimizer.tx.init(PARAMS), []
+    if share is not None:
+        state = state._replace(plateau=state.plateau._replace(share=jnp.float32(share)))
+    update = jax.jit(optimizer.tx.update)
+    for _ in range(steps):
+        updates, state = update(GRADIENTS, state, params)
+        found.append([float(updates["conv1"][name][0, 0]) for name in ("kernel", "bias")])
+    return np.array(found) / [-0.3, -0.2]
+
+
+PLAIN = {"momentum": 0.0, "weight_decay": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("own", "ratios"), [({}, [2, 2, 2]), ({"bias_schedule": CONSTANT}, [4, 2, 20])]
+)
+def test_the_rate_of_biases_follows_the_schedule_or_its_own(own, ratios):
+    schedule = {"name": "steps", "boundaries": ("2 steps",), "factor": 0.1, "warmup": "1 steps"}
+    found = moves(make(schedule=schedule, bias_rate_factor=2.0, **own, **PLAIN), 3)
+    np.testing.assert_allclose(found[:, 0], [0.05, 0.1, 0.01], rtol=1e-5)
+    np.testing.assert_allclose(found[:, 1] / found[:, 0], ratios, rtol=1e-5)
+
+
+@pytest.mark.parametrize("own", [{}, {"bias_schedule": CONSTANT}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"back_off": True},
+        {"plateau": {"patience": 1, "min_improvement": 0.0, "factor": 0.1, "drops": 3}},
+    ],
+)
+def test_back_off_and_plateau_lower_the_rate_of_biases(options, own):
+    optimizer = make(bias_rate_factor=2.0, **options, **own, **PLAIN)
+    found = moves(optimizer, 1, share=0.25)
+    np.testing.assert_allclose(found, [[0.25 * 0.1, 0.25 * 0.2]], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("file", "at", "rates"),
+    [  # (weights, biases) at steps of 128 of 1,280 images, 10 an epoch; Caffe's steps are its own.
+        ("alexnet_2012", 0, (0.01, 0.02)),
+        ("alexnet_2012", 900, (1e-5, 0.02)),
+        ("alexnet_caffe", 0, (0.01, 0.02)),
+        ("alexnet_caffe", 400_000, (1e-6, 2e-6)),
+    ],
+)
+def test_the_rates_of_biases_in_the_configs(file, at, rates):
+    config = configs.load(str(ROOT / "configs" / f"{file}.py")).get_config()
+    with config.unlocked():
+        config.train.batch_size = 128
+        config.optimizer.update(momentum=0.0, weight_decay=0.0)
+    optimizer = build_optimizer(config, 1280)
+    state = optimizer.tx.init(PARAMS)._replace(steps=jnp.int32(at))
+    updates, _ = jax.jit(optimizer.tx.update)(GRADIENTS, state, PARAMS)
+    found = [float(updates["fc8"]["kernel"][0, 0]) / -0.4, float(updates["fc8"]["bias"][0]) / 0.1]
+    np.testing.assert_allclose(found, rates, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["sgd", "sgd2012"])
+@pytest.mark.parametrize("decays", [False, True])
+def test_whether_biases_decay(name, decays):
+    optimizer = make(name, momentum=0.0, weight_decay=0.5, bias_decay=decays)
+    found = after(optimizer, 1, jax.tree.map(jnp.zeros_like, GRADIENTS))
+    np.testing.assert_allclose(found["conv1"]["kernel"], [[2 - 0.5 * 0.1 * 2]], rtol=1e-6)
+    np.testing.assert_allclose(found["conv1"]["bias"], [[1 - 0.05 * decays]], rtol=1e-6)
+
+
+def test_torchvisions_recipe_decays_biases_too():
+    assert configs.load(str(ROOT / "configs" / "alexnet_owt.py")).get_config().optimizer.bias_decay
 
 
 def test_a_layer_is_slowed_and_then_frozen():
@@ -135,7 +211,7 @@ def test_the_rate_by_batch_size_is_said():
 
 
 def test_the_rule_is_for_the_rate_of_the_biases_too():
-    options = {"bias_learning_rate": 0.02, "momentum": 0.0, "weight_decay": 0.0}
+    options = {"bias_rate_factor": 2.0, "bias_schedule": CONSTANT, **PLAIN}
     alone = after(make(learning_rate=0.01, **options), 1)
     scaled = after(make(learning_rate=0.01, scale_rule="linear", batch_size=256, **options), 1)
     for name in ("kernel", "bias"):

@@ -81,15 +81,19 @@ def create_optimizer(
 
     def create(batch_size: int) -> Optimizer:
         scaled, note = scale_rate(learning_rate, scale_rule, batch_size, base_batch)
-        rate = create_schedule(
-            learning_rate=scaled, total_steps=total_steps, to_steps=to_steps, **schedule
-        )
-        own = dict(options)
-        if own.get("bias_learning_rate") is not None:
-            own["bias_learning_rate"] *= scaled / learning_rate
+
+        def of(shape: Mapping[str, Any]) -> optax.Schedule:
+            return create_schedule(
+                learning_rate=scaled, total_steps=total_steps, to_steps=to_steps, **shape
+            )
+
+        rate, own = of(schedule), options.get("bias_schedule")
+        bias_rate = of(own) if own else None
 
         def make(share: Any) -> optax.GradientTransformation:
-            tx = makers[name](lambda step: share * rate(step), **own)
+            # A plateau and back-off lower every rate, the biases' too.
+            biases = {"bias_schedule": lambda step: share * bias_rate(step)} if bias_rate else {}
+            tx = makers[name](lambda step: share * rate(step), **{**options, **biases})
             return optax.chain(optax.clip_by_global_norm(clip), tx) if clip else tx
 
         if plateau:
@@ -150,14 +154,18 @@ def scale_rate(
 
 def _sgd2012(
     rate: optax.Schedule, *, momentum: Number = 0.9, weight_decay: Number = 0.0005,
-    bias_learning_rate: Number | None = None, layers: Mapping[str, Any] | None = None,
+    bias_rate_factor: Number = 1.0, bias_schedule: optax.Schedule | None = None,
+    bias_decay: bool = True, layers: Mapping[str, Any] | None = None,
     to_steps: Callable[[str], int],
 ) -> optax.GradientTransformation:  # fmt: skip
-    """`sgd2012` with rates of their own.
+    """`sgd2012` with rates of their own for biases and layers.
 
     Args:
-      rate: of the weights, and of the biases unless they have their own.
-      bias_learning_rate: constant, and without decay, as epsB of layer-params-145.cfg.
+      rate: of the weights.
+      bias_rate_factor: what multiplies the biases' rate (lr_mult 2 of Caffe's biases).
+      bias_schedule: their schedule if it is not the weights', in a config as `schedule` is written:
+        constant for epsB of layer-params-145.cfg, which stayed while epsW fell.
+      bias_decay: whether biases decay too, see `sgd2012`.
       layers: by layer, what multiplies its rates: "values", from each of "boundaries" on.
       momentum, weight_decay, to_steps: see `sgd2012` and `create_optimizer`.
     """
@@ -170,23 +178,21 @@ def _sgd2012(
 
     def rates(step: jax.Array) -> dict[str, Any]:
         kernel = rate(step)
-        bias = kernel if bias_learning_rate is None else bias_learning_rate
+        bias = bias_rate_factor * (bias_schedule(step) if bias_schedule else kernel)
         own = {name: share(step) for name, share in shares.items()} | {"": 1.0}
         return {name: {"kernel": x * kernel, "bias": x * bias} for name, x in own.items()}
 
-    return sgd2012(
-        rates, momentum=momentum, weight_decay=weight_decay, bias_decay=bias_learning_rate is None
-    )
+    return sgd2012(rates, momentum=momentum, weight_decay=weight_decay, bias_decay=bias_decay)
 
 
 def _sgd(
     rate: optax.Schedule, *, momentum: Number = 0.0, nesterov: bool = False,
-    weight_decay: Number = 0.0,
+    weight_decay: Number = 0.0, bias_decay: bool = False,
 ) -> optax.GradientTransformation:  # fmt: skip
     # Without momentum there is no velocity in the state; a traced momentum is not 0.
     velocity = momentum if isinstance(momentum, jax.Array) or momentum else None
     return optax.chain(
-        optax.add_decayed_weights(weight_decay, mask=_kernels),
+        optax.add_decayed_weights(weight_decay, mask=None if bias_decay else _kernels),
         optax.sgd(rate, momentum=velocity, nesterov=nesterov),
     )
 
@@ -205,7 +211,7 @@ def _adamw(
 
 
 def _kernels(params: Any) -> Any:
-    """Weight decay is for kernels; biases are left alone."""
+    """Which parameters decay where biases do not."""
     return jax.tree_util.tree_map_with_path(lambda path, _: not is_bias(path), params)
 
 
