@@ -11,7 +11,7 @@ from PIL import Image
 from lenet_alexnet import restore
 from lenet_alexnet.data import folder, images, pixels
 from lenet_alexnet.errors import DataError, UsageError
-from lenet_alexnet.step import forward
+from lenet_alexnet.step import make_scores
 
 INVERT = ("auto", "yes", "no")
 GLYPH, SIDE = 20, 28  # MNIST: a 20x20 glyph centred by its mass in 28x28 (LeCun et al. 1998, III.A)
@@ -34,11 +34,12 @@ def predict(
     run = restore.open_run(workdir, checkpoint)
     data = run.config.data
     inputs = np.stack([_read(file, data, invert) for file in files])
-    logits = forward(run.model, run.variables, run.preprocess(jnp.asarray(inputs), None))
+    logits = make_scores(run.model, run.preprocess)(run.variables, jnp.asarray(inputs))
+    # By the scores: small probabilities are rounded to the same zero. Ties by the class's number.
+    order = np.argsort(-np.asarray(logits), axis=1, kind="stable")
     probabilities = np.asarray(jax.nn.softmax(logits))
     results = []
-    for file, row in zip(files, probabilities, strict=True):
-        best = np.argsort(-row)[:top]
+    for file, row, best in zip(files, probabilities, order[:, :top], strict=True):
         classes = [
             {"class": run.class_names[i], "index": int(i), "probability": float(row[i])}
             for i in best

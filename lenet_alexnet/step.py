@@ -211,11 +211,14 @@ def make_scores(
     views: Callable[[Array], Array] | None = None,
     forward: Callable[..., Array] = forward,
 ) -> Scores:
-    """(variables, images as bytes) -> the network's outputs, as in testing.
+    """(variables, images as bytes) -> the network's outputs, as in testing, computed in float32.
 
+    In bfloat16, whatever training used, classes would tie by rounding, and the order of sums, which
+    hangs on the batch size, would decide between near ones.
     With `views`, which makes several inputs [v, b, ...] of each image, the logarithm of the mean of
     their softmaxes (Krizhevsky et al. 2012, sec. 4.1).
     """
+    model = model.clone(dtype=jnp.float32)
 
     def scores(variables: Any, images: Array) -> Array:
         if views is None:

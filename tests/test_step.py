@@ -210,6 +210,50 @@ def test_metrics_count_ranks_and_never_take_nan_for_a_hit():
     assert float(sums.loss) == 3.0
 
 
+def test_ties_are_misses():
+    """Of the first five, too, where the right class does not fit with all that tie with it."""
+
+    def errors(*rows):
+        logits = jnp.array(rows, jnp.float32)
+        seen = jax.jit(Seen.of)(jnp.zeros(len(rows)), logits, jnp.zeros(len(rows), jnp.int32))
+        return int(seen.errors), int(seen.top5_errors)
+
+    assert errors([0.0] * 10) == (1, 1)  # Constant outputs know nothing.
+    assert errors([2, 2, 0, 0, 0, 0]) == (1, 0)
+    assert errors([1, 1, 2, 2, 2, 0]) == (1, 0)  # At worst the fifth.
+    assert errors([1, 1, 2, 2, 2, 2]) == (1, 1)  # At worst the sixth.
+    assert errors([1, 0, 0, 0, 0, 0]) == (0, 0)
+    broken = [[1, jnp.nan, 0], [jnp.nan, 1, 0], [jnp.inf, 1, 0]]
+    assert errors(*broken) == (3, 3)  # Though there are not five classes.
+
+
+def test_without_ties_or_nan_errors_are_those_of_sorting(rng):
+    logits, labels = rng.normal(size=(300, 8)), rng.integers(0, 8, 300)
+    place = (np.argsort(-logits, axis=1) == labels[:, None]).argmax(1)
+    seen = Seen.of(jnp.zeros(300), jnp.asarray(logits), jnp.asarray(labels))
+    assert (int(seen.errors), int(seen.top5_errors)) == ((place > 0).sum(), (place > 4).sum())
+
+
+@pytest.mark.parametrize("name", ["lenet5", "lenet5_1998"])
+def test_evaluation_of_bfloat16_is_the_same_at_any_batch_size_without_ties(rng, name):
+    images = jnp.asarray(rng.integers(0, 256, (100, 28, 28, 1)), jnp.uint8)
+    labels = jnp.asarray(rng.integers(0, 10, 100), jnp.int32)
+    model = create_model(name=name, precision="bfloat16")
+    variables = model.init(KEY, PREPROCESS(images[:1], None))
+    scores = steps.make_scores(model, PREPROCESS)
+    first, found = [
+        summarize(
+            jax.jit(steps.make_evaluate(scores, LOSS, size))(
+                Metrics.zero(), variables, images, labels, 100
+            )
+        )
+        for size in (100, 7)
+    ]
+    assert found == first | {"loss": pytest.approx(first["loss"], rel=2e-6)}
+    ordered = np.sort(jax.jit(scores)(variables, images), axis=1)
+    assert (ordered[:, 1:] > ordered[:, :-1]).all()
+
+
 def test_softmax_cross_entropy_with_smoothing(rng):
     logits, labels = rng.normal(size=(5, 4)), rng.integers(0, 4, 5)
     p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)

@@ -16,6 +16,7 @@ from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.models import Network1998
+from lenet_alexnet.state import rank
 
 SAY_EVERY = 10.0  # seconds
 
@@ -52,9 +53,10 @@ def judge(scores: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"]) -> An
     """
     if not np.isfinite(scores).all():
         raise DataError("the network's outputs are not all finite")
-    # As eval: an example counts as right if no class has more than its own.
-    right = scores.max(1) <= scores[np.arange(len(labels)), labels]
-    answers = np.where(right, labels, scores.argmax(1))
+    # As eval: of a tie the answer is a wrong class.
+    others = scores.copy()
+    others[np.arange(len(labels)), labels] = -np.inf
+    answers = np.where(np.asarray(rank(scores, labels)) == 0, labels, others.argmax(1))
     # In double precision, so that sure answers still differ in how sure they are.
     powers = np.exp(scores.astype(np.float64) - scores.max(1, keepdims=True))
     return Answers(scores, labels, answers, powers / powers.sum(1, keepdims=True))
@@ -151,14 +153,13 @@ class Subject:
         found, labels = self._over(scores, self.data, np.arange(len(self.data)), what)
         answers = judge(found, labels)
         loss = np.asarray(jax.jit(build_losses(run.config)[1])(found, labels), np.float64)
-        better = (found > found[np.arange(len(labels)), labels][:, None]).sum(1)
         result = {
             "split": self.split,
             "step": run.step,
             "checkpoint": run.chosen,
             "loss": float(loss.mean()),
             "top1_error": int(answers.wrong.sum()) / len(labels),
-            "top5_error": int((better >= 5).sum()) / len(labels),
+            "top5_error": int((np.asarray(rank(found, labels)) >= 5).sum()) / len(labels),
             "examples": len(labels),
         }
         return answers, result
