@@ -128,10 +128,13 @@ def prepare(name: str, /, *, source: str | None, data_dir: str, **options: Any) 
                 download_config=tfds.download.DownloadConfig(try_download_gcs=False),
             )
     if not (folder / CHECKSUMS).exists():  # They are last: without them, it was stopped here.
-        if known.shape[-1] == 3:
-            images = records.read(name, data_dir, "train").images
-            statistics.save(folder, statistics.compute(images))
-        write_checksums(folder)
+        try:
+            if known.shape[-1] == 3:
+                images = records.read(name, data_dir, "train").images
+                statistics.save(folder, statistics.compute(images))
+            write_checksums(folder)
+        except OSError as error:
+            raise DataError(f"cannot write to '{folder}': {error.strerror or error}") from error
     return folder
 
 

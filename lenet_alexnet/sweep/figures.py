@@ -74,7 +74,7 @@ def _metric(path: Path, rows: Sequence[Row], keys: Sequence[str], metric: str) -
     plt = pyplot()
     label, scale = _label(rows, metric)
     of_key = {key: lines(rows, key, metric) for key in keys}
-    entries = max(min(len(found), MOST_CURVES) for found in of_key.values()) + 2
+    entries = max(min(len(found), MOST_CURVES) for found in of_key.values()) + 3
     figure, grid = plt.subplots(
         1, len(keys), figsize=(1 + 4.5 * len(keys), 4 + LINE_HEIGHT * entries), squeeze=False,
         sharey=True,
@@ -86,14 +86,14 @@ def _metric(path: Path, rows: Sequence[Row], keys: Sequence[str], metric: str) -
         for line, color in zip(found, COLOURS, strict=False):
             axes.errorbar(
                 line.places, scale * np.array(line.means), scale * np.array(line.deviations),
-                fmt="-", color=color, capsize=3, label=_name(line.others, "mean, ±1 std"),
+                fmt="-", color=color, capsize=3, label=_name(line.others, "mean"),
             )  # fmt: skip
         if is_log(np.unique(x).tolist()):
             axes.set_xscale("log")
         axes.set_xlabel(key)
         axes.grid(alpha=0.3)
-        many = len(found) > MOST_CURVES
-        _legend(axes, f"the best {MOST_CURVES} of {len(found)} settings" if many else None)
+        best = f"the best {MOST_CURVES} of {len(found)} settings; " * (len(found) > MOST_CURVES)
+        _legend(axes, f"{best}mean, ±1 std over seeds" if found else None)
     if is_log([row.values[metric] for row in rows]):
         grid[0][0].set_yscale("log")
     grid[0][0].set_ylabel(label)
