@@ -1,10 +1,12 @@
 """CIFAR-10 from its official files: read, refused, prepared, trained on."""
 
+import errno
 import io
 import os
 import struct
 import tarfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,6 +167,24 @@ def test_no_pickle_is_run(batches, tmp_path, monkeypatch):
     assert not (tmp_path / "it-ran").exists()
 
 
+def test_the_official_file_is_downloaded_and_checked(official, batches, tmp_path):
+    known = prepare.KNOWN["cifar10"]
+    builder = prepare._builder("cifar10", "/nowhere", None)
+    sums = builder.url_infos["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"]
+    assert sums.checksum == "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+
+    class Manager:  # What tfds gives: each file under a name of its own.
+        download_dir = tmp_path
+
+        def download(self, urls):
+            assert list(urls.values()) == list(builder.url_infos)
+            members = {path.name: path.read_bytes() for path in official.iterdir()}
+            return {file: packed(tmp_path / f"hashed-{file}", members) for file in urls}
+
+    folder = prepare._download(Manager(), known)
+    assert known.read(folder)["test"].labels.tolist() == batches["test_batch"][1].tolist()
+
+
 @pytest.fixture
 def prepared(official, tmp_path):
     data_dir = tmp_path / "D"
@@ -193,7 +213,7 @@ def test_prepared_it_is_the_stock_data_set(prepared, batches, capsys):
     np.testing.assert_array_equal(streamed, expected(batches, "train")[0][[3, 40]])
 
 
-def test_stopped_before_its_statistics_it_is_finished(prepared, official):
+def test_stopped_before_its_statistics_it_is_finished(prepared, official, monkeypatch):
     folder = records.find("cifar10", str(prepared))
     sums = (folder / prepare.CHECKSUMS).read_bytes()
     (folder / prepare.CHECKSUMS).unlink()
@@ -201,6 +221,14 @@ def test_stopped_before_its_statistics_it_is_finished(prepared, official):
     assert prepare.prepare("cifar10", source=str(official), data_dir=str(prepared)) == folder
     assert (folder / prepare.CHECKSUMS).read_bytes() == sums
     prepare.check(folder)
+    (folder / prepare.CHECKSUMS).unlink()
+    monkeypatch.setattr(Path, "write_text", _read_only)
+    with pytest.raises(DataError, match=r"cannot write to '.*3\.0\.2': Read-only"):
+        prepare.prepare("cifar10", source=str(official), data_dir=str(prepared))
+
+
+def _read_only(*_, **__):
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
 def test_the_config_trains_on_it(prepared, tmp_path):

@@ -1,12 +1,15 @@
+import html
 import json
 import re
 import shutil
+import subprocess
 import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from lenet_alexnet import state
 from lenet_alexnet.checkpoint import Checkpoints
@@ -14,7 +17,7 @@ from lenet_alexnet.cli import main
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.models import create_model
 from lenet_alexnet.record import RunDirectory
-from lenet_alexnet.report import errors, kernels, maps, neighbours
+from lenet_alexnet.report import errors, kernels, maps, neighbours, page
 from lenet_alexnet.report.subject import Subject, first_of_each_class, judge
 from lenet_alexnet.report.tiles import mosaic
 from lenet_alexnet.train import train_and_evaluate
@@ -225,6 +228,47 @@ def test_photos_from_disk(data_dir, tmp_path, rng, capsys):  # noqa: F811
     assert "errors on 12 validation images" in page
     assert "8 kernels in each of 2 towers" in page
     assert "36 training images by Euclidean distance in fc7 (64 units)" in page
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+MEASURE = """<script>
+addEventListener("load", () => {
+  const wide = [...document.querySelectorAll("body *")].filter(e =>
+    e.getBoundingClientRect().right > innerWidth && !e.closest(".table, pre"));
+  const clipped = [...document.querySelectorAll(".table:not(.facts) th")]
+    .some(e => e.offsetHeight > 60);
+  const root = document.documentElement, over = root.scrollWidth - root.clientWidth;
+  parent.document.body.dataset.measured = [innerWidth, over, wide.length, clipped].join();
+});
+</script>"""
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_the_page_is_no_wider_than_a_screen(tmp_path, width):
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip("no Chromium to measure the page with")
+    figure = tmp_path / "wide.png"
+    Image.new("RGB", (1400, 300), "navy").save(figure)
+    word = "a_folder_whose_name_has_no_place_to_break/" * 5
+    table = [["class", *(f"number {i}" for i in range(20))]] * 3
+    sections = [
+        page.Section("curves", "Learning curves", [f"Read from {word}."], figure, table),
+        page.Section("maps", "Feature maps", [f"Not drawn: no data in '{word}'."]),
+    ]
+    text = page.as_html(word, f"In {word}.", [("folder", word)], sections, "x" * 500)
+    text = text.replace("<details>", "<details open>").replace("</body>", MEASURE + "</body>")
+    # A frame, for a window of Chromium has at least 500 pixels.
+    frame = f'<iframe style="width: {width}px; border: 0" srcdoc="{html.escape(text)}"></iframe>'
+    (tmp_path / "page.html").write_text(frame)
+    found = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+         f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
+         f"file://{tmp_path / 'page.html'}"],
+        capture_output=True, text=True, timeout=120,
+    ).stdout  # fmt: skip
+    (measured,) = re.findall('data-measured="(.*?)"', found)
+    assert measured == f"{width},0,0,false"
 
 
 def test_mistakes_are_one_line(run, tmp_path, capsys, monkeypatch):

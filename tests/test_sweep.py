@@ -11,6 +11,7 @@ from lenet_alexnet.cli import main
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.sweep import (
     choice,
+    figures,
     grid,
     halving,
     integers,
@@ -267,6 +268,61 @@ def test_results_are_grouped_over_seeds_and_ranked(tmp_path):
     assert [row["status"] for row in written].count("completed") == 7
     assert written[0] | {"optimizer.learning_rate": "0.1", "seconds": "2.0"} == written[0]
     assert {path.name for path in draw(sweep, rows, "top1_error")} == {"metric.png", "curves.png"}
+
+
+def swept(tmp_path, overrides, error):
+    """Finished trials and their rows; `error` is of a trial's overrides."""
+    sweep = Sweep(tmp_path)
+    trials = trials_of(overrides)
+    for trial in trials:
+        fake(sweep, trial, error(trial.overrides))
+    return sweep, results.collect(sweep, trials)
+
+
+def test_a_second_number_has_lines_of_its_own(tmp_path, monkeypatch):
+    values = (0.0, 0.5, 0.9)
+
+    def error(o):  # 0.1 of deviation over two seeds
+        rate, eps = o["optimizer.learning_rate"], o["optimizer.eps"]
+        return rate + eps / 10 + (o["seed"] - 0.5) * 0.1 * 2**0.5
+
+    axes = grid({"optimizer.learning_rate": [0.1, 0.2, 0.4], "optimizer.eps": values})
+    sweep, rows = swept(tmp_path, product(axes, seeds(2)), error)
+    found = figures.lines(rows, "optimizer.learning_rate", "top1_error")
+    assert [dict(line.others)["optimizer.eps"] for line in found] == list(values)
+    for line, eps in zip(found, values, strict=True):
+        assert line.places == [0.1, 0.2, 0.4]
+        assert line.means == pytest.approx([x + eps / 10 for x in line.places])
+        assert line.deviations == pytest.approx([0.1] * 3)
+    assert len(figures.lines(rows, "optimizer.eps", "top1_error")) == 3
+
+    drawn = {}
+    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.setdefault(path, figure))
+    figures.draw(sweep, rows, "top1_error")
+    assert len(drawn) == 2
+    for path, figure in drawn.items():
+        figure.tight_layout()
+        figure.canvas.draw()
+        for panel in figure.axes:
+            legend = panel.get_legend()
+            box, inside = legend.get_window_extent(), panel.get_window_extent()
+            assert not box.overlaps(inside)
+            assert figure.bbox.contains(box.x0, box.y0), path
+        texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+        for eps in values:
+            assert any(f"eps={eps}" in text for text in texts)
+
+
+def test_numbers_swept_together_are_one_line_and_random_ones_none(tmp_path):
+    pairs = zip_({"optimizer.learning_rate": [0.1, 0.2], "optimizer.eps": [0.5, 0.9]})
+    error = lambda o: o["optimizer.learning_rate"]  # noqa: E731
+    _, rows = swept(tmp_path / "a", product(pairs, seeds(2)), error)
+    (line,) = figures.lines(rows, "optimizer.eps", "top1_error")
+    assert (line.places, line.means) == ([0.5, 0.9], [0.1, 0.2])
+    crossed = [(0.1, 0.5), (0.1, 0.9), (0.2, 0.6), (0.2, 0.7)]
+    others = [{"optimizer.learning_rate": a, "optimizer.eps": b} for a, b in crossed]
+    _, rows = swept(tmp_path / "b", others, error)
+    assert figures.lines(rows, "optimizer.learning_rate", "top1_error") == []
 
 
 def test_halving_keeps_the_best_settings(tmp_path):

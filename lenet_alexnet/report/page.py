@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 STYLE = """
+* { box-sizing: border-box }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
-  color: #1a1a1a; background: #fff }
+  color: #1a1a1a; background: #fff; overflow-wrap: anywhere }
 h1 { line-height: 1.2; margin-bottom: 0.2rem } h2 { margin-top: 2.5rem }
 img { max-width: 100%; height: auto } figure { margin: 0 } nav a { margin-right: 1rem }
+.table { overflow-x: auto; overflow-wrap: normal } .facts td { overflow-wrap: anywhere }
 table { border-collapse: collapse } td, th { padding: 0.15rem 0.9rem 0.15rem 0; text-align: left;
   font-variant-numeric: tabular-nums; vertical-align: top }
 .missing { color: #555; font-style: italic } pre { overflow-x: auto; background: #f4f4f4;
-  padding: 0.8rem }
+  padding: 0.8rem; overflow-wrap: normal }
 """
 
 
@@ -33,11 +35,12 @@ def as_html(title: str, lead: str, facts: Sequence[tuple[str, str]], sections: S
     """The whole page; no text in it is taken for HTML, and nothing is loaded from elsewhere."""
     links = " ".join(f'<a href="#{s.key}">{html.escape(s.title)}</a>' for s in sections)
     rows = "".join(f"<tr><th>{html.escape(a)}</th><td>{html.escape(b)}</td></tr>" for a, b in facts)
+    table = _boxed(rows, "table facts")
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title)}</title><style>{STYLE}</style></head>\n<body>\n"
-        f"<h1>{html.escape(title)}</h1>\n<p>{html.escape(lead)}</p>\n<table>{rows}</table>\n"
+        f"<h1>{html.escape(title)}</h1>\n<p>{html.escape(lead)}</p>\n{table}\n"
         f"<nav><p>{links}</p></nav>\n"
         + "\n".join(_section(section) for section in sections)
         + f"\n<h2>Config</h2>\n<details><summary>all of it</summary><pre>{html.escape(config)}"
@@ -66,4 +69,9 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
         for row in rows[1:]
     )
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return _boxed(f"<tr>{head}</tr>{body}", "table")
+
+
+def _boxed(rows: str, kind: str) -> str:
+    """A table that scrolls in its own box where it is wider than the page."""
+    return f'<div class="{kind}"><table>{rows}</table></div>'
