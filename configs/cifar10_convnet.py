@@ -5,8 +5,8 @@
 
 The net sees the central 24x24 pixels, without augmentation: each file of
 configs/sweeps/cifar10_*.py changes one thing, and experiments/009 to 014 say what came of it. The
-rate is the best one for ReLU in sweeps/cifar10_activation.py, by the training error; the test images
-chose nothing.
+rate is the best one for ReLU in sweeps/cifar10_activation.py, by the training error; the test
+images chose nothing.
 """
 
 from lenet_alexnet import config as configs

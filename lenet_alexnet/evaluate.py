@@ -95,14 +95,19 @@ def evaluate_workdirs(
     from lenet_alexnet import restore
     from lenet_alexnet.experiment import build_losses, build_views
 
-    runs = [restore.open_run(workdir, checkpoint) for workdir in workdirs]
+    runs = [restore.open_run(workdir, checkpoint, data_dir) for workdir in workdirs]
     first = runs[0]
     for run, workdir in zip(runs, workdirs, strict=True):
         if run.class_names != first.class_names:
             raise UsageError(f"'{workdir}' and '{workdirs[0]}' were trained on other classes")
     layout = Layout()
     each = [
-        steps.make_scores(run.model, run.preprocess, build_views(run.config, views), layout.forward)
+        steps.make_scores(
+            run.model,
+            run.preprocess,
+            build_views(run.config, views, run.statistics),
+            layout.forward,
+        )
         for run in runs
     ]
     scores, variables = each[0], first.variables
@@ -110,7 +115,7 @@ def evaluate_workdirs(
         scores, variables = steps.mean_scores(each), [run.variables for run in runs]
     variables = layout.put(variables)
     split = split or ("test" if first.config.data.test else "validation")
-    data = restore.load_named(first, split, data_dir)
+    data = restore.load_named(first, split)
     loss = build_losses(first.config)[1]
     evaluator = Evaluator(scores, loss, data, first.config.eval.batch_size, variables, layout)
     place = {"step": first.step} if len(runs) == 1 else {"steps": [run.step for run in runs]}

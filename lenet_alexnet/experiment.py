@@ -22,8 +22,9 @@ from lenet_alexnet.duration import to_steps
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.losses import Loss, create_loss
 from lenet_alexnet.models import Network1998, create_model
+from lenet_alexnet.monitor import say
 from lenet_alexnet.optimizers import Optimizer, create_optimizer
-from lenet_alexnet.parallel import Layout
+from lenet_alexnet.parallel import Layout, most_devices
 from lenet_alexnet.step import Scores, make_scores
 
 FAR = 2**32  # Epochs from here on order other things than training.
@@ -68,6 +69,7 @@ class Experiment(NamedTuple):
     train_data: Split | Photos
     eval_data: dict[str, Split | Photos]
     in_steps: Callable[[str], int]  # of a duration
+    statistics: Statistics | None  # of the training photos, where the config wants them
 
     @property
     def blank(self) -> np.ndarray:
@@ -109,7 +111,7 @@ class Experiment(NamedTuple):
 def build(config: Any, *, devices: int = 0) -> Experiment:
     """Loads the data and builds the network, the optimizer and the schedule of a config.
 
-    `devices` share each batch (0: all there are).
+    `devices` share each batch (0: all there are; of a batch that is smaller, as many as divide it).
     """
     check_ranges(flatten(config))
     model = create_model(precision=config.train.precision, **config.model)
@@ -125,6 +127,10 @@ def build(config: Any, *, devices: int = 0) -> Experiment:
     if not 1 <= batch_size <= size:
         raise UsageError(f"train.batch_size {batch_size} is not within 1..{size}, the training set")
 
+    alone = config.parallel.mode == "dp" and jax.process_count() == 1
+    if alone and not devices and batch_size < jax.device_count():
+        devices = most_devices(config)
+        say(f"a batch of {batch_size} is on {devices} of {jax.device_count()} devices")
     layout = Layout(**config.parallel, devices=devices, model=model)
     layout.check_batch("train.batch_size", batch_size, config.train.accumulate)
     classes = len(train_data.class_names)
@@ -132,7 +138,8 @@ def build(config: Any, *, devices: int = 0) -> Experiment:
         raise UsageError(f"model.num_classes {model.num_classes} is less than the data's {classes}")
 
     in_steps = partial(to_steps, batch_size=batch_size, examples=size)
-    preprocess = build_preprocess(config, in_steps)
+    statistics = load_photo_statistics(config)
+    preprocess = build_preprocess(config, in_steps, statistics)
     inputs = jax.eval_shape(preprocess, blank_image(train_data), None)
     check_inputs(model.input_shape, inputs.shape[1:])
     optimizer = build_optimizer(config, size, turns=layout.turns)
@@ -152,10 +159,11 @@ def build(config: Any, *, devices: int = 0) -> Experiment:
         config.seed, size * config.data.variants, batch_size, reshuffle=config.data.reshuffle
     )
     train_loss, eval_loss = build_losses(config)
-    scores = make_scores(model, preprocess, build_views(config), layout.forward)
+    views = build_views(config, statistics=statistics)
+    scores = make_scores(model, preprocess, views, layout.forward)
     return Experiment(
         model, preprocess, train_loss, eval_loss, optimizer, schedule, order, scores,
-        layout, train_data, eval_data, in_steps,
+        layout, train_data, eval_data, in_steps, statistics,
     )  # fmt: skip
 
 
@@ -209,8 +217,13 @@ def build_preprocess(
     )  # fmt: skip
 
 
-def build_views(config: Any, views: int = 0) -> Callable[[Any], Any] | None:
-    """The `views` (0: the config's own number) of an image that are evaluated; None for one."""
+def build_views(
+    config: Any, views: int = 0, statistics: Statistics | None = None
+) -> Callable[[Any], Any] | None:
+    """The `views` (0: the config's own number) of an image that are evaluated; None for one.
+
+    `statistics` stand in for those of the prepared data.
+    """
     views = views or config.eval.views
     if views == 1:
         return None
@@ -222,12 +235,14 @@ def build_views(config: Any, views: int = 0) -> Callable[[Any], Any] | None:
         crop=photo.crop,
         mean=photo.mean,
         std=photo.std,
-        statistics=load_photo_statistics(config),
+        statistics=statistics or load_photo_statistics(config),
     )
 
 
 def load_photo_statistics(config: Any) -> Statistics | None:
     """Mean image and colours of the prepared training images, where the config wants them."""
+    if "photo" not in config.data:
+        return None
     photo = config.data.photo
     if photo.mean == "none" and not photo.colour_noise:
         return None

@@ -267,6 +267,12 @@ class Layout:
         return model.clone(axes=axes) if isinstance(model, AlexNet) else model
 
 
+def most_devices(config: Any) -> int:
+    """The most devices, of those there are, that share the batch of a config evenly."""
+    rows, rest = divmod(config.train.batch_size, config.train.accumulate)
+    return max(n for n in range(1, jax.device_count() + 1) if n == 1 or not (rest or rows % n))
+
+
 def _check_mode(mode: str, model: nn.Module | None, devices: int) -> None:
     if not isinstance(model, AlexNet):
         raise UsageError(f"parallel.mode '{mode}' is AlexNet's: LeNet has mode dp")

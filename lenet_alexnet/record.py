@@ -17,6 +17,8 @@ from typing import Any
 
 from lenet_alexnet import __version__
 from lenet_alexnet import config as configs
+from lenet_alexnet.data import statistics
+from lenet_alexnet.data.statistics import Statistics, load
 from lenet_alexnet.errors import DataError, UsageError
 
 # Changed code; what is recorded in experiments/ meanwhile changes no run.
@@ -59,12 +61,24 @@ class RunDirectory:
                     "name another workdir"
                 )
 
-    def begin(self, class_names: Sequence[str]) -> None:
-        """Writes config.json, and run.json: what runs, with what, where."""
+    def begin(self, class_names: Sequence[str], photos: Statistics | None = None) -> None:
+        """Writes config.json, run.json (what runs, with what, where) and statistics.npz.
+
+        Args:
+          class_names: of the training data.
+          photos: the mean image and colours of the training photos, where the config wants them;
+            with them the run can be used without its data.
+
+        Raises:
+          UsageError: the run began with other data.
+        """
         import jax
 
         if not self._writes:
             return
+        self._same_data(class_names, photos)
+        if photos is not None:
+            statistics.save(self.folder, photos)
         write_json(self.folder / "config.json", self.config.to_dict())
         packages = ("jax", "jaxlib", "flax", "optax")
         write_json(
@@ -86,6 +100,20 @@ class RunDirectory:
                 "started": time.time(),
             },
         )
+
+    def _same_data(self, class_names: Sequence[str], photos: Statistics | None) -> None:
+        """Refuses data that are not those of the run so far."""
+        hint = "name the data that it began with, or another workdir"
+        with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+            before = json.loads((self.folder / "run.json").read_text())["class_names"]
+            if before != list(class_names):
+                raise UsageError(f"workdir '{self.folder}' holds a run on other classes: {hint}")
+        path = self.folder / statistics.FILE
+        if photos is not None and path.exists() and not statistics.same(load(path), photos):
+            raise UsageError(
+                f"workdir '{self.folder}' holds a run on other photos ({statistics.FILE} is not "
+                f"that of the data): {hint}"
+            )
 
     @contextlib.contextmanager
     def outcome(self) -> Iterator[None]:

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from lenet_alexnet.checkpoint import Checkpoints
-from lenet_alexnet.data import Split
+from lenet_alexnet.data import Split, statistics
 from lenet_alexnet.data.augment import Preprocess
 from lenet_alexnet.data.class_names import check_same
+from lenet_alexnet.data.statistics import Statistics
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.models import create_model
@@ -24,27 +25,39 @@ class Run(NamedTuple):
     config: ConfigDict
     model: nn.Module
     preprocess: Preprocess
+    statistics: Statistics | None  # of the training photos
     class_names: tuple[str, ...]
     variables: Any
     step: int
     chosen: str  # "best" or "last"
 
 
-def open_run(workdir: Path, checkpoint: str = "auto") -> Run:
-    """Opens a run's folder at its best or last checkpoint.
+def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> Run:
+    """Opens a run's folder at its best or last checkpoint; its data need not be there.
+
+    (The statistics of the photos of a run that was begun before it kept them are its data's.)
+
+    Args:
+      workdir: a run's folder.
+      checkpoint: best | last | auto, see `evaluate.evaluate_workdirs`.
+      data_dir: where its data is now, if not where it was.
 
     Raises:
       UsageError: no run there. DataError: no checkpoint, or none that can be read.
     """
-    from lenet_alexnet.experiment import build_preprocess
+    from lenet_alexnet.experiment import build_preprocess, load_photo_statistics
 
     config = ConfigDict(read_json(Path(workdir) / "config.json", "model", "data", "train"))
     folder = Path(workdir) / "checkpoints"
     if not folder.is_dir():
         raise DataError(f"'{workdir}' has no checkpoints yet")
+    kept = Path(workdir) / statistics.FILE
     try:
+        if data_dir:
+            config.data.data_dir = data_dir
         model = create_model(precision=config.train.precision, **config.model)
-        preprocess = build_preprocess(config)
+        found = statistics.load(kept) if kept.exists() else load_photo_statistics(config)
+        preprocess = build_preprocess(config, statistics=found)
     except (AttributeError, TypeError) as error:
         raise UsageError(f"'{workdir}/config.json' describes no run: {error}") from error
     template = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *model.input_shape)))
@@ -56,10 +69,10 @@ def open_run(workdir: Path, checkpoint: str = "auto") -> Run:
             raise DataError(f"'{workdir}' has no {checkpoint} checkpoint yet")
         variables = checkpoints.restore_variables(step, template)
     names = tuple(read_json(Path(workdir) / "run.json", "class_names")["class_names"])
-    return Run(config, model, preprocess, names, variables, step, checkpoint)
+    return Run(config, model, preprocess, found, names, variables, step, checkpoint)
 
 
-def load_named(run: Run, split: str, data_dir: str = "") -> Split | Photos:
+def load_named(run: Run, split: str) -> Split | Photos:
     """The run's train, validation or test split.
 
     Raises:
@@ -67,12 +80,14 @@ def load_named(run: Run, split: str, data_dir: str = "") -> Split | Photos:
     """
     from lenet_alexnet.experiment import load
 
-    config = run.config
-    if data_dir:
-        config.data.data_dir = data_dir
+    check_split(run.config, split)
+    data = load(run.config, run.config.data[split])
+    check_same(data.class_names, run.class_names, f"split '{split}'", "the run")
+    return data
+
+
+def check_split(config: Any, split: str) -> None:
+    """Raises UsageError if a run has no such split."""
     if split not in ("train", "validation", "test") or not config.data[split]:
         known = [name for name in ("train", "validation", "test") if config.data[name]]
         raise UsageError(f"the run has no split '{split}': known: {', '.join(known)}")
-    data = load(config, config.data[split])
-    check_same(data.class_names, run.class_names, f"split '{split}'", "the run")
-    return data

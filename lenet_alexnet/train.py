@@ -28,11 +28,12 @@ from lenet_alexnet.state import NEVER, Metrics, TrainState
 
 
 def train_and_evaluate(
-    config: Any, workdir: Path, *, stop_requested: Callable[[], bool] = lambda: False
-) -> dict[str, Any]:
+    config: Any, workdir: Path, *, stop_requested: Callable[[], bool] = lambda: False,
+    devices: int = 0,
+) -> dict[str, Any]:  # fmt: skip
     """Trains what `config` says in `workdir`, going on from its newest checkpoint.
 
-    Returns the summary that it also writes.
+    `devices` share each batch, see `experiment.build`. Returns the summary that it also writes.
 
     Raises:
       Interrupted: `stop_requested` became true; everything is saved.
@@ -46,8 +47,8 @@ def train_and_evaluate(
             say(f"{workdir} is complete already: nothing to train")
             return done
         with run.outcome():
-            experiment = build(config)
-            run.begin(experiment.train_data.class_names)
+            experiment = build(config, devices=devices)
+            run.begin(experiment.train_data.class_names, experiment.statistics)
             return _Loop(config, experiment, run, stop_requested).run()
 
 

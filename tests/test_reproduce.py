@@ -2,14 +2,18 @@
 
 import json
 
+import jax
 import pytest
 
 from lenet_alexnet.cli import main
+from lenet_alexnet.parallel import most_devices
+from lenet_alexnet.record import read_json
 from lenet_alexnet.reproduce import catalogue, command, listing, records
 from lenet_alexnet.reproduce import run as runner
 from lenet_alexnet.reproduce.claims import ROOT, Claim, Row, Scale, Set
 from lenet_alexnet.reproduce.measured import measure, recorded
 from lenet_alexnet.reproduce.verdict import both, lower, row_verdict
+from tests import processes
 
 
 def call(capsys, *arguments):
@@ -188,6 +192,50 @@ def test_a_claim_is_run_once_and_reported_again(tiny, tmp_path, capsys):
     assert (again, out_again) == (0, out)
     assert "0 to run" in err
     assert [path.read_bytes() for path in sorted(tmp_path.rglob("metrics.jsonl"))] == logs
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from lenet_alexnet.reproduce import run
+from lenet_alexnet.reproduce.claims import Scale, Set
+
+digits = {"data.source": "embedded", "data.train": "train[:60]", "data.test": "test[:20]"}
+one = digits | {"train.duration": "1 epoch", "optimizer.curvature.examples": 10}
+few = digits | {"train.batch_size": 10, "train.duration": "4 steps", "train.log_every": "2 steps"}
+sets = {"one": Set("lenet5_1998.py", one), "few": Set("lenet5_quickstart.py", few)}
+run.run(Scale((), sets), Path(sys.argv[1]), seeds=1)
+"""
+
+
+def test_one_seed_is_trained_whatever_the_number_of_devices(tmp_path):
+    processes.finish(processes.start(["-c", PROGRAM, tmp_path], 3))
+    for label in ("one", "few"):
+        assert read_json(tmp_path / label / "seed_0" / "summary.json")["status"] == "completed"
+
+
+def test_a_batch_of_one_is_trained_on_one_of_many_devices(tmp_path):
+    arguments = [
+        "-m", "lenet_alexnet", "train", "--config=configs/lenet5_1998.py", f"--workdir={tmp_path}",
+        "--config.data.source=embedded", "--config.data.train=train[:60]",
+        "--config.data.test=test[:20]", "--config.train.duration=1 epoch",
+        "--config.optimizer.curvature.examples=10",
+    ]  # fmt: skip
+    process = processes.start(arguments, 2)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "a batch of 1 is on 1 of 2 devices" in err
+
+
+def test_the_most_devices_that_share_a_batch_evenly(monkeypatch, tiny_config):
+    for devices, batch, parts, most in (
+        (8, 1, 1, 1), (8, 6, 1, 6), (8, 7, 1, 7), (8, 12, 1, 6), (8, 64, 1, 8), (4, 12, 4, 3),
+        (3, 128, 1, 2), (2, 13, 1, 1), (1, 5, 1, 1), (4, 6, 4, 1),
+    ):  # fmt: skip
+        monkeypatch.setattr(jax, "device_count", lambda devices=devices: devices)
+        with tiny_config.unlocked():
+            tiny_config.train.update(batch_size=batch, accumulate=parts)
+        assert most_devices(tiny_config) == most
 
 
 def test_a_claim_that_is_computed(tiny, tmp_path, capsys, monkeypatch):

@@ -1,6 +1,7 @@
 """A narrow AlexNet end to end, on photos that the tests make: prepare, train, stop, evaluate."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from lenet_alexnet import config as configs
 from lenet_alexnet import train
 from lenet_alexnet.cli import main
-from lenet_alexnet.data import photos
+from lenet_alexnet.data import photos, records, statistics
 from lenet_alexnet.errors import DataError, Interrupted, UsageError
 from lenet_alexnet.evaluate import evaluate_workdirs
 from tests.conftest import ROOT
@@ -99,6 +100,89 @@ def test_ten_views_several_runs_and_predict(finished, data_dir, tmp_path, capsys
     found = json.loads(capsys.readouterr().out)[0]["predictions"]
     assert {p["class"] for p in found} == set(COLOURS)
     assert found[0]["class"] == "red"
+
+
+@pytest.fixture
+def moved(data_dir, tmp_path, capsys):
+    """A run whose data has moved, where to, and what commands do with the run."""
+    data, there = tmp_path / "data", tmp_path / "there"
+    shutil.copytree(data_dir, data)
+    workdir = tmp_path / "run"
+    train.train_and_evaluate(make_config(data, **{"train.duration": "4 steps"}), workdir)
+    data.rename(there)
+    picture = tmp_path / "red.png"
+    Image.new("RGB", (80, 80), COLOURS["red"]).save(picture)
+
+    capsys.readouterr()
+
+    def call(command, *arguments):
+        code = main(["", command, f"--workdir={workdir}", *arguments])
+        return code, capsys.readouterr()
+
+    return workdir, there, picture, call
+
+
+def test_a_run_is_used_without_its_data(moved):
+    workdir, there, picture, call = moved
+    found = statistics.load(workdir / statistics.FILE)
+    wanted = statistics.load_statistics("mine", str(there))
+    assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
+    code, said = call("predict", str(picture), "--json")
+    assert code == 0
+    assert {p["class"] for p in json.loads(said.out)[0]["predictions"]} == set(COLOURS)
+    code, said = call("report")
+    assert code == 0
+    assert said.err.count("no prepared data set 'mine'") == 1
+    page = (workdir / "report.html").read_text()
+    assert {path.stem for path in (workdir / "report").glob("*.png")} == {"curves", "kernels"}
+    assert page.count("<img") == 2
+    assert page.count("Not drawn: no prepared data set") == 6
+    for command in ("report", "eval"):  # What needs the images says what is missing.
+        code, said = call(command, "--data_dir=/nowhere")
+        assert (code, said.err.count("\n")) == (1, 1)
+    ten = call("eval", "--views=10", f"--data_dir={there}", "--json")
+    # The statistics are the run's own, whatever those of the images beside them.
+    other = wanted._replace(mean_image=wanted.mean_image + 50)
+    statistics.save(records.find("mine", str(there)), other)
+    assert call("eval", "--views=10", f"--data_dir={there}", "--json") == ten
+    assert ten[0] == 0
+
+
+def test_a_run_of_before_takes_the_statistics_from_its_data(moved):
+    workdir, there, picture, call = moved
+    with_it = call("eval", f"--data_dir={there}", "--json")
+    (workdir / statistics.FILE).unlink()
+    code, said = call("predict", str(picture))
+    assert (code, said.err.count("\n")) == (1, 1)
+    assert "no prepared data set 'mine'" in said.err
+    assert call("eval", f"--data_dir={there}", "--json") == with_it
+    there.rename(there.with_name("data"))
+    assert call("predict", str(picture))[0] == 0
+
+
+def test_a_run_does_not_go_on_with_other_data(moved):
+    workdir, there, _, _ = moved
+    there.rename(there.with_name("data"))
+    config = make_config(there.with_name("data"))
+    shutil.rmtree(workdir)
+    with pytest.raises(Interrupted):
+        train.train_and_evaluate(config, workdir, stop_requested=stop_after(2))
+    folder, before = records.find("mine", config.data.data_dir), (workdir / "run.json").read_bytes()
+    found = statistics.load(folder / statistics.FILE)
+    statistics.save(folder, found._replace(mean_image=found.mean_image + 1))
+    with pytest.raises(UsageError, match="holds a run on other photos"):
+        train.train_and_evaluate(config, workdir)
+    statistics.save(folder, found)
+    names = folder / "label.labels.txt"
+    names.write_text(names.read_text().replace("green", "yellow"))
+    shutil.rmtree(folder / ".decoded")
+    with pytest.raises(UsageError, match="holds a run on other classes"):
+        train.train_and_evaluate(config, workdir)
+    assert (workdir / "run.json").read_bytes() == before
+    (workdir / statistics.FILE).write_bytes(b"damaged")
+    names.write_text(names.read_text().replace("yellow", "green"))
+    with pytest.raises(DataError, match=r"statistics.npz': it is damaged"):
+        train.train_and_evaluate(config, workdir)
 
 
 def test_plateau_average_and_parts_go_on_after_a_stop(data_dir, tmp_path):

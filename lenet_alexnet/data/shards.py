@@ -100,7 +100,7 @@ def finished(shard: Shard) -> Report | None:
     """The report of a shard that was finished, but for its sums; None if there is none."""
     try:
         with shard.report.open("rb") as file, np.load(file) as arrays:
-            report = Report(*json.loads(str(arrays["text"])), None)
+            report = Report._make([*json.loads(str(arrays["text"])), None])
         there = report.key == shard.key and shard.path.stat().st_size == report.size
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile):
         return None  # Cut off, or as another version wrote it: the shard is written again.

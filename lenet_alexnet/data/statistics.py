@@ -1,10 +1,12 @@
 """Mean image and colour covariance of a training set: exact sums, merged in any order.
 
-`statistics.npz` in a prepared data set's folder holds, over the training images, 0..255:
+`statistics.npz` in a prepared data set's folder, and in that of a run on it, holds, over the
+training images, 0..255:
 `images` (their number), `mean_image` float32 [h,w,3] (2012, sec. 2), and of the RGB of all pixels
 `colour_mean` [3], `eigenvalues` [3] (largest first) and `eigenvectors` [3,3] (columns; sec. 4.1).
 """
 
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,10 +81,28 @@ def compute(images: UInt8[np.ndarray, "n h w 3"]) -> Statistics:
     return sums.finish()
 
 
+def same(a: Statistics, b: Statistics) -> bool:
+    """Whether they are of the same images: the sums agree, principal axes up to rounding."""
+    sums = a.images == b.images and np.array_equal(a.mean_image, b.mean_image)
+    return sums and np.allclose(a.eigenvalues, b.eigenvalues, rtol=1e-6)
+
+
 def save(folder: Path, statistics: Statistics) -> None:
-    """Writes `statistics.npz`."""
-    with folder.joinpath(FILE).open("wb") as file:
+    """Writes `statistics.npz`, whole or not at all."""
+    aside = folder / f".{FILE}.new"
+    with aside.open("wb") as file:
         np.savez(file, **statistics._asdict())
+    aside.replace(folder / FILE)
+
+
+def load(path: Path) -> Statistics:
+    """What `save` wrote; DataError if it is damaged."""
+    try:
+        with np.load(path) as arrays:
+            values = {key: arrays[key] for key in Statistics._fields}
+        return Statistics(**(values | {"images": int(values["images"])}))
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"cannot read '{path}': it is damaged") from error
 
 
 def load_statistics(name: str, data_dir: str) -> Statistics:
@@ -97,8 +117,6 @@ def load_statistics(name: str, data_dir: str) -> Statistics:
     if not path.exists():
         raise DataError(f"'{path.parent}' has no {FILE}: it was not prepared as photos")
     try:
-        with np.load(path) as arrays:
-            values = {key: arrays[key] for key in Statistics._fields}
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError(f"cannot read {path}: prepare again") from error
-    return Statistics(**(values | {"images": int(values["images"])}))
+        return load(path)
+    except DataError as error:
+        raise DataError(f"{error}: prepare again") from error

@@ -6,6 +6,8 @@ from typing import Any
 
 from absl import flags
 
+WITHOUT_DATA = ("curves", "kernels")  # The rest of a report needs images.
+
 
 def define(values: flags.FlagValues) -> None:
     """All but --workdir and --checkpoint."""
@@ -29,7 +31,8 @@ def write(
 ) -> list[Path]:
     """Writes WORKDIR/report.html and WORKDIR/report/*.png; returns the figures.
 
-    What cannot be drawn is said in a line, on the page too.
+    What cannot be drawn is reported in a line, on the page too: without the run's data, all but the
+    curves and the kernels.
 
     Args:
       workdir: a run's folder.
@@ -53,6 +56,7 @@ def write(
     from lenet_alexnet.report.subject import Subject
 
     subject = Subject(workdir, split=split, checkpoint=checkpoint, data_dir=data_dir)
+    missing = _missing(subject, named=bool(data_dir))
     folder = workdir / "report"
     folder.mkdir(exist_ok=True)
     model, params = subject.run.model, subject.run.variables["params"]
@@ -72,15 +76,33 @@ def write(
         # A figure of an earlier report must not be taken for one of this.
         (folder / f"{key}.png").unlink(missing_ok=True)
         try:
-            sections.append(draw())
+            if missing and key not in WITHOUT_DATA:
+                sections.append(Section(key, title, [f"Not drawn: {missing}."]))
+            else:
+                sections.append(draw())
         except LenetAlexnetError as error:
             monitor.say(f"{title.lower()}: not drawn: {error}")
             sections.append(Section(key, title, [f"Not drawn: {error}."]))
     config = subject.run.config.to_json_best_effort(indent=1)
-    title, lead, facts = _head(subject)
+    title, lead, facts = _head(subject, missing)
     page = as_html(title, lead, facts, sections, config)
     (workdir / "report.html").write_text(page, encoding="utf-8")
     return [section.figure for section in sections if section.figure]
+
+
+def _missing(subject: Any, *, named: bool) -> str:
+    """Why the images of the split are not to be had ("": they are); an error if they were named."""
+    from lenet_alexnet import monitor
+    from lenet_alexnet.errors import LenetAlexnetError
+
+    try:
+        len(subject.data)
+    except LenetAlexnetError as error:
+        if named:
+            raise
+        monitor.say(f"drawn without its data are {' and '.join(WITHOUT_DATA)}: {error}")
+        return str(error)
+    return ""
 
 
 def _unit(subject: Any) -> str:
@@ -89,28 +111,30 @@ def _unit(subject: Any) -> str:
     return "cross-entropy, nats an image" if softmax else "loss an image"
 
 
-def _head(subject: Any) -> tuple[str, str, list[tuple[str, str]]]:
-    """The title, one sentence, and the numbers of the run."""
+def _head(subject: Any, missing: str) -> tuple[str, str, list[tuple[str, str]]]:
+    """The title, one sentence, and the numbers of the run, whose data may be missing."""
     from lenet_alexnet.record import read_json
 
-    config, result = subject.run.config, subject.result
+    run, config = subject.run, subject.run.config
     data = config.data.name if config.data.source == "tfds" else config.data.source
-    examples = result["examples"]
-    errors = int(subject.answers.wrong.sum())
-    error = f"{100 * result['top1_error']:.2f} %"
     record = read_json(subject.workdir / "run.json")
     summary = subject.workdir / "summary.json"
     ended = read_json(summary, "status")["status"] if summary.exists() else "has not ended"
-    lead = (
-        f"{errors:,} errors on {examples:,} {result['split']} images: {error}, "
-        f"by the {result['checkpoint']} checkpoint, after {result['step']:,} steps."
-    )
+    lead, numbers = f"Drawn without the {subject.split} images ({missing}),", []
+    if not missing:
+        result, errors = subject.result, int(subject.answers.wrong.sum())
+        error, examples = f"{100 * result['top1_error']:.2f} %", result["examples"]
+        lead = f"{errors:,} errors on {examples:,} {subject.split} images: {error},"
+        numbers = [
+            ("error", f"{error} ({errors:,} of {examples:,})"),
+            ("top-5 error", f"{100 * result['top5_error']:.2f} %"),
+            ("loss", f"{result['loss']:.4f}"),
+        ]
+    lead += f" by the {run.chosen} checkpoint, after {run.step:,} steps."
     facts = [
-        ("split", result["split"]),
-        ("error", f"{error} ({errors:,} of {examples:,})"),
-        ("top-5 error", f"{100 * result['top5_error']:.2f} %"),
-        ("loss", f"{result['loss']:.4f}"),
-        ("checkpoint", f"{result['checkpoint']}, step {result['step']:,}"),
+        ("split", subject.split),
+        *numbers,
+        ("checkpoint", f"{run.chosen}, step {run.step:,}"),
         ("training", f"{config.train.duration}, seed {config.seed}: {ended}"),
         ("trained at commit", str(record.get("git_commit"))),
         ("folder", str(subject.workdir)),

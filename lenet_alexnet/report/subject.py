@@ -1,8 +1,8 @@
 """What a report is about: a trained network, a split of its data, and its answers to all of it."""
 
+import functools
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,31 +65,44 @@ class Subject:
 
     Attributes:
       run: the network, its parameters, its config.
-      split: which split; `data` are its examples, `answers` what the network says of them.
-      result: the same numbers as `eval` gives.
+      split: which split.
       layers: the names of the network's layers in their order.
     """
 
     def __init__(
         self, workdir: Path, *, split: str = "", checkpoint: str = "auto", data_dir: str = ""
     ) -> None:
-        """Evaluates the split ("": test, or validation if there is none).
+        """Opens the run; the split ("": test, or validation if there is none) is read when needed.
 
         Raises:
-          UsageError, DataError: no run, checkpoint, split or data.
+          UsageError, DataError: no run, checkpoint or split.
         """
-        self.workdir, self.run = workdir, restore.open_run(workdir, checkpoint)
-        self._data_dir, config = data_dir, self.run.config
+        self.workdir, self.run = workdir, restore.open_run(workdir, checkpoint, data_dir)
+        config = self.run.config
         self.split = split or ("test" if config.data.test else "validation")
-        self.data = self.load(self.split)
+        restore.check_split(config, self.split)
         described = info.describe(self.run.model, self.run.model.input_shape)["layers"]
         self.layers = [layer["name"] for layer in described]
         self._trained = {layer["name"] for layer in described if layer["params"]}
-        self.answers, self.result = self._evaluate()
+
+    @functools.cached_property
+    def data(self) -> Split | Photos:
+        """The examples of the split; UsageError or DataError if they are not to be had."""
+        return self.load(self.split)
+
+    @property
+    def answers(self) -> Answers:
+        """What the network says of them."""
+        return self._evaluated[0]
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The same numbers as `eval` gives."""
+        return self._evaluated[1]
 
     def load(self, split: str) -> Split | Photos:
         """A split of the run's data."""
-        return restore.load_named(self.run, split, self._data_dir)
+        return restore.load_named(self.run, split)
 
     @property
     def hidden(self) -> str | None:
@@ -127,11 +140,13 @@ class Subject:
 
         return self._over(outputs, data, np.asarray(index), what)[0]
 
-    def _evaluate(self) -> tuple[Answers, dict[str, Any]]:
+    @functools.cached_property
+    def _evaluated(self) -> tuple[Answers, dict[str, Any]]:
         from lenet_alexnet.experiment import build_losses, build_views
 
         run = self.run
-        scores = step.make_scores(run.model, run.preprocess, build_views(run.config))
+        views = build_views(run.config, statistics=run.statistics)
+        scores = step.make_scores(run.model, run.preprocess, views)
         what = f"answers to {len(self.data):,} {self.split} images"
         found, labels = self._over(scores, self.data, np.arange(len(self.data)), what)
         answers = judge(found, labels)
@@ -163,7 +178,7 @@ class Subject:
             # The last batch repeats an example, so that one program serves all.
             images, classes = read(data, np.pad(part, (0, size - len(part)), mode="edge"))
             outputs = jax.device_get(program(variables, images))
-            parts.append(jax.tree.map(partial(_head, count=len(part)), outputs))
+            parts.append(jax.tree.map(functools.partial(_head, count=len(part)), outputs))
             labels.append(classes[: len(part)])
             if time.monotonic() - said > SAY_EVERY:
                 said = time.monotonic()

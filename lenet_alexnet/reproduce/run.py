@@ -52,6 +52,7 @@ def _train(
     config: ConfigDict, seeds: list[int], folder: Path, stop_requested: Callable[[], bool]
 ) -> None:
     """One run for each seed in folder/seed_N: small networks as one program, others in a row."""
+    from lenet_alexnet.parallel import most_devices
     from lenet_alexnet.sweep.groups import may_share
     from lenet_alexnet.sweep.vmap import train_seeds
     from lenet_alexnet.train import train_and_evaluate
@@ -63,7 +64,11 @@ def _train(
         own = config.copy_and_resolve_references()
         with own.unlocked():
             own.seed = seed
-        train_and_evaluate(own, folder / f"seed_{seed}", stop_requested=stop_requested)
+        # The cores were made devices for runs side by side; the batch of one is what it is.
+        train_and_evaluate(
+            own, folder / f"seed_{seed}", stop_requested=stop_requested,
+            devices=most_devices(own),
+        )  # fmt: skip
 
 
 def compute(scale: Scale, data_dir: str) -> list[dict[str, Any]]:

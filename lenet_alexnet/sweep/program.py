@@ -78,7 +78,7 @@ class Programs:
         return (
             create_model(precision=config.train.precision, **config.model),
             build_optimizer(config, len(self.e.train_data)).tx,
-            build_preprocess(config, self.e.in_steps),
+            build_preprocess(config, self.e.in_steps, self.e.statistics),
             *build_losses(config),
         )
 
@@ -112,7 +112,8 @@ class Programs:
         variables, lane = of_lane
         model, _, preprocess, _, loss = self._build(lane)
         batch_size = min(self.config.eval.batch_size, len(shared[1]))
-        scores = steps.make_scores(model, preprocess, build_views(self.config))
+        views = build_views(self.config, statistics=self.e.statistics)
+        scores = steps.make_scores(model, preprocess, views)
         return steps.make_evaluate(scores, loss, batch_size)(Metrics.zero(), variables, *shared)
 
 

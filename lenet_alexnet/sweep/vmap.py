@@ -83,7 +83,7 @@ class _Lane:
         self.config = config
         stack.enter_context(lock.hold(folder))
         self.out = RunDirectory(folder, config)
-        self.out.begin(experiment.train_data.class_names)
+        self.out.begin(experiment.train_data.class_names, experiment.statistics)
         self.log = stack.enter_context(MetricsLog(folder / "metrics.jsonl"))
         # A kill may come between the saves of two lanes: the step before must still be there.
         keep = max(config.checkpoint.keep, 2)
