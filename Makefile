@@ -20,7 +20,7 @@ install: .venv/.installed  ## a virtual environment in .venv, everything pinned 
 	@sed -n '/^pip==/,/[^\\]$$/p' requirements.txt > .venv/pip.txt
 	@$(PIP) --require-hashes -r .venv/pip.txt
 	@$(PIP) --require-hashes -r requirements.txt
-	@$(PIP) --no-deps --no-build-isolation -e .
+	@PYTHONWARNINGS=ignore $(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 lock:        ## requirements.txt again, after a change of pyproject.toml or constraints.txt (needs uv)

@@ -274,7 +274,7 @@ def test_a_run_and_its_splits_have_the_same_classes(image_folder, tiny_config):
     shutil.rmtree(image_folder / "test" / "cat")
     with pytest.raises(DataError, match=r"data\.test has other classes than data\.train: it lacks"):
         build(config)
-    run = restore.Run(config, None, None, ("cat", "dog"), {}, 0, "last")
+    run = restore.Run(config, None, None, None, ("cat", "dog"), {}, 0, "last")
     assert len(restore.load_named(run, "train")) == 6
     with pytest.raises(DataError, match="'test' has other classes than the run: it lacks 'cat'"):
         restore.load_named(run, "test")

@@ -200,7 +200,7 @@ def _cached(folder: Path, split: str) -> Split:
     path = folder / ".decoded" / f"{split}-{key}.npz"
     # One that is broken is made again.
     broken = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-    with contextlib.suppress(*broken), path.open("rb") as cached, np.load(cached) as arrays:
+    with contextlib.suppress(*broken), path.open("rb") as file, np.load(file) as arrays:
         return Split(arrays["images"], arrays["labels"], class_names(folder))
     data = decode(folder, split)
     if data.images.nbytes > CACHE_BYTES:
@@ -208,8 +208,8 @@ def _cached(folder: Path, split: str) -> Split:
     try:
         path.parent.mkdir(exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
-        with temporary.open("wb") as file:
-            np.savez(file, images=data.images, labels=data.labels)
+        with temporary.open("wb") as aside:
+            np.savez(aside, images=data.images, labels=data.labels)
         settle(temporary, path)
     except OSError:
         pass  # A read-only data folder costs the seconds again, nothing else.

@@ -1,0 +1,56 @@
+"""make install takes files by their hashes: requirements.txt is constraints.txt with hashes."""
+
+import re
+import tomllib
+
+from tests.conftest import ROOT
+
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+
+
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(name):
+    """{package: (version, number of hashes)} of a file of requirements."""
+    text = (ROOT / name).read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and line[0] != "#"]
+    found = {}
+    for line in lines:
+        package, version = re.match(r"([\w.-]+)==([\w.]+)", line).groups()
+        found[canonical(package)] = version, len(HASH.findall(line))
+        assert "://" not in line
+    assert len(found) == len(lines)
+    return found
+
+
+def test_requirements_are_the_constraints_with_hashes():
+    versions, locked = pins("constraints.txt"), pins("requirements.txt")
+    assert all(hashes for _, hashes in locked.values())
+    for package, (version, _) in locked.items():
+        assert version == versions.get(package, (version, 0))[0], package
+    # Only what another system needs is not among the versions that were tested.
+    text = (ROOT / "requirements.txt").read_text()
+    for package in locked.keys() - versions.keys():
+        assert re.search(rf"^{package}==\S+ ; sys_platform == 'win32'", text, re.MULTILINE), package
+
+
+def test_everything_that_the_package_and_its_tests_need_is_locked():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [
+        *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["dev"],
+        *project["build-system"]["requires"],
+        "pip",
+    ]
+    names = {canonical(re.match(r"[\w.-]+", text)[0]) for text in wanted}
+    assert names <= pins("requirements.txt").keys()
+
+
+def test_make_install_requires_the_hashes():
+    rule = (ROOT / "Makefile").read_text().split("\n.venv/.installed:")[1].split("\n\n")[0]
+    installs = [line for line in rule.splitlines() if "$(PIP)" in line]
+    assert len(installs) == 3
+    assert all("--require-hashes -r" in line for line in installs[:2])
+    assert "--no-deps --no-build-isolation -e ." in installs[2]
