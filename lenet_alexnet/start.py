@@ -9,12 +9,12 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lenet_alexnet import unforeseen
 from lenet_alexnet.errors import DataError, Diverged, Interrupted, LenetAlexnetError, UsageError
 
 # Where a launcher says how many processes it started.
@@ -87,7 +87,7 @@ def together() -> Iterator[None]:
         if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in line:
             line += f" ({_who_failed()})"
         elif not isinstance(error, LenetAlexnetError):
-            traceback.print_exc()
+            line = unforeseen.tell(error, None, debug="--debug" in sys.argv)[0]
         with contextlib.suppress(Exception):
             _store().key_value_set(f"{FAILED}/{this}", line)
         code = error.exit_code if isinstance(error, LenetAlexnetError) else 1

@@ -39,13 +39,14 @@ def quiet_callbacks() -> None:
     A save that failed has said why; what else was being written by tensorstore still calls into
     asyncio's loop, which is closed by then: a page of tracebacks.
     """
-    shown = sys.excepthook
+    shown = sys.unraisablehook
 
-    def hook(kind: Any, error: BaseException, trace: Any) -> None:
+    def hook(unraisable: Any) -> None:
+        error = unraisable.exc_value
         if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
-            shown(kind, error, trace)
+            shown(unraisable)
 
-    sys.excepthook = hook
+    sys.unraisablehook = hook
 
 
 def explain(error: Exception) -> tuple[str, int] | None:

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -150,12 +151,24 @@ def test_a_result_that_cannot_be_written_is_an_error():
 
 def test_callbacks_that_come_too_late_are_quiet(monkeypatch, capsys):
     shown = []
-    monkeypatch.setattr(sys, "excepthook", lambda *error: shown.append(error[1]))
+    monkeypatch.setattr(sys, "unraisablehook", lambda given: shown.append(given.exc_value))
     unforeseen.quiet_callbacks()
     other = RuntimeError("another")
     for error in (RuntimeError("Event loop is closed"), other):
-        sys.excepthook(type(error), error, None)
+        sys.unraisablehook(SimpleNamespace(exc_value=error))
     assert shown == [other]
+
+
+def test_a_save_that_fails_is_one_error_line(tmp_path):
+    """A file size limit, as a full disk, is met by many writes at once."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20480, 20480))\n"
+    script = limit + "from lenet_alexnet.cli import run; run()"
+    code, _, err = finish(*faults.command("lenet", tmp_path), script=script)
+    assert code == 1
+    assert "Traceback" not in err
+    assert [line for line in err.splitlines() if line.startswith("error: ")] == [
+        err.splitlines()[-1]
+    ]
 
 
 def test_no_home_and_no_name(tmp_path, monkeypatch, capsys):

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from lenet_alexnet import start
+from lenet_alexnet import start, unforeseen
 from lenet_alexnet.errors import Diverged, Interrupted, LenetAlexnetError
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.trials import Sweep
@@ -99,4 +99,5 @@ def _several(
 
 
 if __name__ == "__main__":
+    unforeseen.quiet_callbacks()
     sys.exit(main(sys.argv[1:]))
