@@ -26,7 +26,8 @@ ONE_START = threading.Lock()
 class Checkpoints(contextlib.AbstractContextManager):
     """The checkpoints of one run, by completed steps.
 
-    A checkpoint saved with an evaluation's top-1 error takes part in the choice of the best.
+    A checkpoint saved with a top-1 error on the validation split takes part in the choice of the
+    best; without that split there is no best one.
     Opened to write, those that are damaged are renamed and what was never completed is removed.
 
     Args:

@@ -88,8 +88,9 @@ def check_ranges(flat: dict[str, Any]) -> None:
     for key, least in LEAST.items():
         if key in flat and flat[key] < least:
             raise UsageError(f"{key} {flat[key]} is not at least {least}")
-    if "train.back_off" in flat and flat["train.back_off"] >= 1:
-        raise UsageError(f"train.back_off {flat['train.back_off']} is not less than 1")
+    for key in ("train.back_off", "train.average"):
+        if key in flat and flat[key] >= 1:
+            raise UsageError(f"{key} {flat[key]} is not less than 1")
     for key in ("data.std", "data.photo.std"):
         if key in flat and flat[key] <= 0:
             raise UsageError(f"{key} {flat[key]} is not more than 0")
@@ -110,6 +111,18 @@ def check_value(key: str, value: Any) -> None:
             value.encode()
         except UnicodeEncodeError as error:
             raise UsageError(f"{key} {value!a} is no text") from error
+
+
+def check_validation(config: Any, what: str) -> None:
+    """Raises UsageError if an error would decide something and there is no validation split.
+
+    The test split decides nothing: its error would then be too low.
+    """
+    if not config["data"]["validation"]:
+        raise UsageError(
+            f"{what} needs a validation split, for example data.train='train[:90%]' with "
+            "data.validation='train[90%:]'"
+        )
 
 
 def check_inputs(wanted: tuple[int, ...], given: tuple[int, ...]) -> None:

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from lenet_alexnet.checks import LONGEST, check_inputs, check_ranges
+from lenet_alexnet.checks import LONGEST, check_inputs, check_ranges, check_validation
 from lenet_alexnet.config import expand, flatten
 from lenet_alexnet.data import Split, load_split
 from lenet_alexnet.data.augment import Preprocess, create_preprocess
@@ -27,6 +27,7 @@ from lenet_alexnet.optimizers import Optimizer, create_optimizer
 from lenet_alexnet.parallel import Layout, most_devices
 from lenet_alexnet.step import Scores, make_scores
 
+SELECTS = "validation"  # The split whose error chooses the best checkpoint and drives a plateau.
 FAR = 2**32  # Epochs from here on order other things than training.
 
 
@@ -75,6 +76,14 @@ class Experiment(NamedTuple):
     def blank(self) -> np.ndarray:
         """One image of the data's shape, to initialise with."""
         return blank_image(self.train_data)
+
+    @property
+    def curve(self) -> list[str]:
+        """The split that is evaluated during training: validation, or test, which chooses nothing.
+
+        [] without either.
+        """
+        return [name for name in (SELECTS, "test") if name in self.eval_data][:1]
 
     @property
     def steps_per_epoch(self) -> float:
@@ -153,6 +162,11 @@ def build(
     in_steps = partial(to_steps, batch_size=batch_size, examples=size)
     statistics = load_photo_statistics(config)
     preprocess = build_preprocess(config, in_steps, statistics)
+    weights = train_loss.class_weights
+    if weights and len(weights) != classes:
+        raise UsageError(
+            f"train.loss.class_weights has {len(weights)} numbers for {classes} classes"
+        )
     inputs = jax.eval_shape(preprocess, blank_image(train_data), None)
     check_inputs(model.input_shape, inputs.shape[1:])
     optimizer = build_optimizer(config, size, turns=layout.turns)
@@ -166,6 +180,10 @@ def build(
         refresh=optimizer.curvature.every if optimizer.curvature else 0,
         per_dispatch=config.train.steps_per_dispatch,
     )
+    if optimizer.observe:
+        check_validation(config, "optimizer.plateau")
+        if not schedule.evaluate:
+            raise UsageError("optimizer.plateau needs evaluations: eval.every is 0 steps")
     if not schedule.log or not schedule.total:
         raise UsageError("train.log_every and train.duration must be more than 0 steps")
     order = Order(

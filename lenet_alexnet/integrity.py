@@ -28,7 +28,7 @@ class Saved(NamedTuple):
 
     step: int
     folder: Path
-    top1_error: float | None  # of the evaluation it was saved with
+    top1_error: float | None  # on the validation split, if it was evaluated
 
     @property
     def size(self) -> int:

@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -11,7 +12,37 @@ from jaxtyping import Array, Float, Int
 
 from lenet_alexnet.errors import UsageError, nearest
 
-Loss = Callable[[Float[Array, "b k"], Int[Array, " b"]], Float[Array, " b"]]
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss per example, and how much each example counts in the mean over a batch.
+
+    Attributes:
+      of_examples: (scores [b, k], labels [b]) -> losses [b], each times its class's weight.
+      class_weights: a factor for each class, or None: all count the same.
+    """
+
+    of_examples: Callable[..., Float[Array, " b"]]
+    class_weights: tuple[float, ...] | None = None
+
+    def __call__(
+        self, scores: Float[Array, "b k"], labels: Int[Array, " b"], mean_weight: Any = None
+    ) -> Float[Array, " b"]:
+        """Losses whose mean over a batch is sum(w loss) / sum(w), w the weights of its labels.
+
+        `mean_weight` is that of the whole batch; None: these examples are the batch.
+        """
+        losses = self.of_examples(scores, labels)
+        if self.class_weights is None:
+            return losses
+        return losses / (self.mean_weight(labels) if mean_weight is None else mean_weight)
+
+    def mean_weight(self, labels: Int[Array, " b"]) -> Any:
+        """The mean of the labels' class weights; 1 where there are none or all are 0."""
+        if self.class_weights is None:
+            return 1.0
+        mean = jnp.asarray(self.class_weights, jnp.float32)[labels].mean()
+        return jnp.where(mean > 0, mean, 1.0)
 
 
 def create_loss(*, name: str, **options: Any) -> Loss:
@@ -28,7 +59,10 @@ def create_loss(*, name: str, **options: Any) -> Loss:
     known = defaults(name)
     for option in options.keys() - known.keys():
         raise UsageError(f"loss '{name}' has no option '{option}': {nearest(option, known)}")
-    return functools.partial(LOSSES[name], **options)
+    weights = options.get("class_weights")
+    if weights and (min(weights) < 0 or max(weights) == 0):
+        raise UsageError(f"train.loss.class_weights {weights}: none may be negative, nor all 0")
+    return Loss(functools.partial(LOSSES[name], **options), tuple(weights) if weights else None)
 
 
 def defaults(name: str) -> dict[str, Any]:
@@ -45,7 +79,8 @@ def softmax_cross_entropy(
 ) -> Float[Array, " b"]:  # fmt: skip
     """-log p(label) in nats; smoothing spreads that share of the target over all classes.
 
-    `class_weights` has a factor for each class, by which its examples count more or less.
+    `class_weights` has a factor for each class; `Loss` divides by their mean over the batch, as
+    PyTorch's weighted mean does.
     """
     log_probs = jax.nn.log_softmax(logits)
     hit = jnp.take_along_axis(log_probs, labels[:, None], axis=-1)[:, 0]

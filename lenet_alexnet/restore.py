@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from lenet_alexnet.checkpoint import Checkpoints
+from lenet_alexnet.checks import check_validation
 from lenet_alexnet.data import Split, statistics
 from lenet_alexnet.data.augment import Preprocess
 from lenet_alexnet.data.class_names import check_same
@@ -63,6 +64,8 @@ def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> Run
     template = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *model.input_shape)))
     if checkpoint == "auto":
         checkpoint = "best" if config.data.validation else "last"
+    if checkpoint == "best":
+        check_validation(config, f"the best checkpoint of '{workdir}'")
     with Checkpoints(folder, read_only=True) as checkpoints:
         step = checkpoints.first_whole(checkpoint)
         if step is None:

@@ -3,6 +3,7 @@
 No files, no config: what it does is a function of its arguments alone.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -73,7 +74,7 @@ TrainStep = Callable[..., TrainState]
 
 
 def make_train_step(
-    update: Update, preprocess: Preprocess, *, variants: int = 1, average: float | Array = 0.0
+    update: Update, preprocess: Preprocess, *, variants: int = 1, average: float = 0.0
 ) -> TrainStep:
     """One step: (state, images as bytes, labels, index, key) -> state.
 
@@ -84,7 +85,8 @@ def make_train_step(
       update: how a batch moves the parameters, see `update.py`.
       preprocess: makes the network's inputs.
       variants: more than 1 for a fixed set of distortions, see `draw`.
-      average: the decay of the moving average of the parameters, if the state has one.
+      average: the decay of the moving average of the parameters, 0 < decay < 1, if the state has
+        one.
     """
 
     def train_step(
@@ -107,7 +109,7 @@ def make_train_step(
             step=state.step + 1,
             params=new.params,
             batch_stats=new.batch_stats,
-            average=_move(state.average, new.params, average),
+            average=_move(state.average, new.params, average, state.step + 1),
             opt_state=new.opt_state,
             # A sum is finite if all of it is.
             metrics=state.metrics.add(new.seen).check(jnp.isfinite(new.seen.loss), state.step + 1),
@@ -116,11 +118,17 @@ def make_train_step(
     return train_step
 
 
-def _move(old: Any, params: Any, decay: float | Array) -> Any:
-    """A moving average of the parameters, if there is one, after one more step."""
+def _move(old: Any, params: Any, decay: float, step: Int[Array, ""]) -> Any:
+    """A moving average of the parameters, if there is one, after `step` steps.
+
+    Without bias: the sum of decay^(step - t) p_t over that of decay^(step - t), t = 1 .. step, in
+    which the initial parameters have no weight (Kingma and Ba 2015, sec. 3; `optax.ema`).
+    """
     if old is None:
         return None
-    return jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, old, params)
+    log = math.log(decay)
+    new = jnp.expm1(log) / jnp.expm1(step * log)  # (1 - decay) / (1 - decay^step); at first 1
+    return jax.tree.map(lambda a, p: (1 - new) * a + new * p, old, params)
 
 
 def make_train_steps(train_step: TrainStep) -> Callable[..., tuple[TrainState, Metrics]]:

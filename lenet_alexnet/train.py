@@ -17,7 +17,7 @@ from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Diverged, Interrupted
 from lenet_alexnet.evaluate import Evaluator, summarize
-from lenet_alexnet.experiment import Experiment, build
+from lenet_alexnet.experiment import SELECTS, Experiment, build
 from lenet_alexnet.feed import create_feed
 from lenet_alexnet.monitor import Flat, Progress, Starving, Stopwatch, first_process, say
 from lenet_alexnet.optimizers.plateau import WithPlateau
@@ -61,9 +61,6 @@ class _Loop:
         self.config, self.experiment, self.out = config, experiment, run
         self.stop_requested = stop_requested
         self.schedule = experiment.schedule
-        # What choices are made on; without a validation split the test curve is all there is.
-        self.selected_on = "validation" if config.data.validation else "test"
-        self.curve = [self.selected_on] if self.selected_on in experiment.eval_data else []
         self.step, self.first_step = 0, 0
         self.state: TrainState
         self.observe: Callable[[Any, Any], Any]
@@ -123,7 +120,7 @@ class _Loop:
         self.state = self.state.replace(opt_state=self.observe(self.state.opt_state, error_there))
         if self.share != before:
             rate = self.share * e.rate(self.step)
-            say(f"the {self.selected_on} error stalls: learning rate {rate:.3g} from here")
+            say(f"the {SELECTS} error stalls: learning rate {rate:.3g} from here")
 
     def _say_what(self) -> None:
         e, batch_size = self.experiment, self.config.train.batch_size
@@ -220,7 +217,7 @@ class _Loop:
                 self._read(*pending)
                 pending = None
                 with self.clock.paused():
-                    error = self._evaluate(self.curve) if evaluate else None
+                    error = self._evaluate(e.curve) if evaluate else None
                     if error is not None and e.optimizer.observe:
                         self._observe(error)
                     if evaluate or save:
@@ -272,11 +269,11 @@ class _Loop:
             self.flat.check(row)
 
     def _evaluate(self, splits: list[str]) -> float | None:
-        """Evaluates, and returns the top-1 error of the split that selects."""
+        """Evaluates, and returns the validation split's top-1 error (None without that split)."""
         for split in splits:
             self.results[split] = self.evaluators[split](self.state.variables)
             self._write(self.step, split, self.results[split], None)
-        selecting = self.results.get(self.selected_on)
+        selecting = self.results.get(SELECTS)
         return selecting["top1_error"] if selecting else None
 
     def _write(
@@ -298,7 +295,7 @@ class _Loop:
             "seed": self.config.seed,
             "config_hash": configs.config_hash(self.config),
             "eval": self.results if status == "completed" else {},
-            "best": self.log.result(self.checkpoints.best(), self.selected_on),
+            "best": self.log.result(self.checkpoints.best(), SELECTS),
             "train_seconds": round(seconds, 3),
             "compile_seconds": round(self.compile_seconds, 3),
             "images_per_second": round(images / seconds, 1) if seconds else None,

@@ -35,8 +35,10 @@ def make_update(
     layout = layout or Layout(devices=1)
 
     def update(state: TrainState, x: Array, labels: Array, key: Array) -> Moved:
+        mean_weight = loss.mean_weight(labels)  # Of the whole batch, before it is cut.
+
         def gradients(forward_train: ForwardTrain, variables: Any, *batch: Array) -> Gradients:
-            total = partial(_total, forward_train, loss, len(x))
+            total = partial(_total, forward_train, loss, len(x), mean_weight)
             return _in_parts(total, accumulate, variables, *batch)
 
         variables = {"params": state.params}
@@ -51,12 +53,15 @@ def make_update(
 
 
 def _total(
-    forward_train: ForwardTrain, loss: Loss, batch_size: int, params: Any, rest: Any, x: Array,
-    labels: Array, key: Array,
+    forward_train: ForwardTrain, loss: Loss, batch_size: int, mean_weight: Any, params: Any,
+    rest: Any, x: Array, labels: Array, key: Array,
 ) -> tuple[Array, tuple[Seen, Any]]:  # fmt: skip
-    """The sum of the losses over `batch_size`: rows may be a part of a batch."""
+    """The sum of the losses over `batch_size`: rows may be a part of a batch.
+
+    `mean_weight` is that of the whole batch.
+    """
     logits, batch_stats = forward_train({"params": params, **rest}, x, key)
-    losses = loss(logits, labels)
+    losses = loss(logits, labels, mean_weight)
     return losses.sum() / batch_size, (Seen.of(losses, logits, labels), batch_stats)
 
 
@@ -123,22 +128,27 @@ def make_turn_update(
                 variables["batch_stats"] = state.batch_stats
             return layout.forward_train(model, variables, x, key, part="convolutions")
 
+        mean_weight = loss.mean_weight(labels)
         flat, pull, batch_stats = jax.vjp(convolutions, below, has_aux=True)
         rows = [cut_turns(a, layout.shards, count) for a in (flat, labels, jnp.arange(len(x)))]
 
         def turn(carry: tuple[Any, Any], of_turn: Any) -> tuple[tuple[Any, Any], tuple[Any, ...]]:
             head, opt_state = carry
             flat, labels, position = of_turn
+            own = loss.mean_weight(labels)
 
             def mean_loss(head: Any, flat: Array) -> tuple[Array, tuple[Array, Array]]:
                 logits = layout.dense(model, head, flat, key, position)
-                losses = loss(logits, labels)
+                losses = loss(logits, labels, own)
                 return losses.mean(), (losses, logits)
 
             (grads, pulled), seen = jax.grad(mean_loss, (0, 1), has_aux=True)(head, flat)
             updates, moved = dense_tx.update(still | grads, opt_state, params | head)
             head = optax.apply_updates(head, {name: updates[name] for name in head})
-            return (head, _of_head(moved, opt_state)), (pulled / count, *seen)
+            # The convolutions move on the weighted mean over the batch.
+            part = own / mean_weight
+            pulled, losses, logits = pulled * part / count, seen[0] * part, seen[1]
+            return (head, _of_head(moved, opt_state)), (pulled, losses, logits)
 
         # Unrolled, so that the compiler sees what can go on at the same time.
         (head, turned), (pulled, losses, logits) = jax.lax.scan(

@@ -1,6 +1,6 @@
 """Run by test_parallel.py in a process of its own: five steps of a narrow AlexNet in a mode.
 
-    python -m tests.alexnet_program MODE VARIANT PRECISION FILE
+    python -m tests.alexnet_program MODE VARIANT PRECISION FILE [CLASS_WEIGHTS]
 
 MODE turns is owt with the batch meeting in parts; each_turn updates the dense layers after each of
 them, and naive_4 does for one device what each_turn does for four, by the definition.
@@ -30,7 +30,7 @@ from tests.conftest import ROOT
 BATCH, STEPS, STORED, CROP = 16, 5, 72, 64
 
 
-def main(mode: str, variant: str, precision: str, file: str) -> None:
+def main(mode: str, variant: str, precision: str, file: str, weights: str = "null") -> None:
     """Trains, and reports what the compiled program exchanges."""
     jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "xla"))
     model = create_model(
@@ -51,7 +51,7 @@ def main(mode: str, variant: str, precision: str, file: str) -> None:
     )
     # A rate of their own for the dense layers of each_turn, which their optimizer must use.
     tx, dense_tx = sgd2012(lambda _: 0.01), sgd2012(lambda _: 0.004)
-    loss = create_loss(name="softmax")
+    loss = create_loss(name="softmax", class_weights=json.loads(weights))
 
     def init(key):
         blank = jnp.zeros((1, STORED, STORED, 3), jnp.uint8)
@@ -105,8 +105,12 @@ def naive_update(model, loss, devices):
                 return loss(logits, labels[rows]).mean(), logits
 
             grads, logits = jax.grad(mean_loss, has_aux=True)(params)
-            seen = seen.add(Seen.of(loss(logits, labels[rows]), logits, labels[rows]))
-            total = grads if total is None else jax.tree.map(jnp.add, total, grads)
+            mean_weight = loss.mean_weight(labels)
+            losses = loss(logits, labels[rows], mean_weight)
+            seen = seen.add(Seen.of(losses, logits, labels[rows]))
+            part = loss.mean_weight(labels[rows]) / mean_weight
+            parts = jax.tree.map(lambda g, part=part: part * g, grads)
+            total = parts if total is None else jax.tree.map(jnp.add, total, parts)
             for name in dense:
                 v, w, g = velocity[name], params[name], grads[name]
                 v = jax.tree.map(lambda v, w, g: 0.9 * v - 0.0005 * 0.004 * w - 0.004 * g, v, w, g)

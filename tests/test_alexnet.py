@@ -27,6 +27,13 @@ TOTALS = {
 }
 
 
+def test_half_is_a_tower_of_the_source_with_its_norms_and_weights():
+    half, source = (
+        alexnet(variant=name).clone(towers=2, widths=()) for name in ("half", "source2012")
+    )
+    assert half == source
+
+
 def alexnet(**options):
     return create_model(name="alexnet", **options)
 

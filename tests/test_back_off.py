@@ -167,3 +167,5 @@ def test_it_is_no_plateau_and_no_lane_of_a_sweep():
         build_optimizer(one, 300)
     with pytest.raises(UsageError, match="not less than 1"):
         check_ranges(flatten(make_config(**{"train.back_off": 1.0})))
+    with pytest.raises(UsageError, match=r"train.average 1.0 is not less than 1"):
+        check_ranges(flatten(make_config(**{"train.average": 1.0})))

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from lenet_alexnet import cli
-from lenet_alexnet.bench import machine, steps
+from lenet_alexnet.bench import machine, steps, sweep
 from lenet_alexnet.bench.measure import Measured, Subject, interleave, ratio
+from lenet_alexnet.errors import Diverged
 from lenet_alexnet.models import create_model
+from lenet_alexnet.models.alexnet_variants import VARIANTS
 
 # C1, C3, C5, F6, output; one for every unit of S2 and S4.
 LENET_MULTIPLY_ADDS = 784 * 150 + 100 * 2400 + 48_000 + 10_080 + 840 + 14 * 14 * 6 + 5 * 5 * 16
@@ -128,6 +130,31 @@ def test_sweep(capsys):
     one, three = found["rates"]
     assert (one["name"], three["name"]) == ("1 run", "3 runs")
     assert three["amount"] % 12 == 0
+
+
+@pytest.fixture(scope="module")
+def photos():
+    with steps.random_photos(4, 80) as place:
+        yield place
+
+
+@pytest.mark.parametrize(
+    "variant",
+    ["owt", *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS if name != "owt")],
+)
+def test_every_variant_of_alexnet_stays_finite(photos, variant):
+    data_dir, name = photos
+    config = steps.alexnet_config(4, variant=variant, data_dir=data_dir, name=name, size=80)
+    with config.unlocked():
+        config.model.dense_width = 256
+    steps.Trainer(config).many().run(16)
+
+
+def test_lanes_that_are_not_finite_have_no_speed(monkeypatch):
+    monkeypatch.setattr(steps, "OPTIMIZER", steps.OPTIMIZER | {"learning_rate": 1e30})
+    _, (_, lanes) = sweep.subjects(2, 8, "float32")
+    with pytest.raises(Diverged, match="NaN or infinite"):
+        lanes.run(4)
 
 
 @pytest.mark.slow

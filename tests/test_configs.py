@@ -4,6 +4,8 @@ import pytest
 
 from lenet_alexnet import config as configs
 from lenet_alexnet import experiment
+from lenet_alexnet.data.order import Order
+from lenet_alexnet.data.photo_sources import TRAIN_IMAGES
 from lenet_alexnet.data.statistics import compute
 from lenet_alexnet.models import create_model
 from tests.conftest import ROOT
@@ -24,6 +26,15 @@ def test_every_config_file_loads_and_says_what_it_is(path, monkeypatch):
     preprocess = experiment.build_preprocess(config)
     blank = np.zeros((1, *[config.data.image_size] * 2, config.data.channels), np.uint8)
     assert jax.eval_shape(preprocess, blank, None).shape[1:] == model.input_shape
+
+
+def test_batches_of_the_source_are_the_same_in_every_epoch():
+    data = configs.load(str(ROOT / "configs" / "alexnet_2012.py")).get_config().data
+    size = int(data.train.removeprefix("train[:").removesuffix("]"))
+    assert 0 <= TRAIN_IMAGES - size < 128
+    order = Order(0, size, 128, reshuffle=data.reshuffle)
+    epoch = size // 128
+    np.testing.assert_array_equal(order.batches(5, 3), order.batches(2 * epoch + 5, 3))
 
 
 def test_hash_and_differences():

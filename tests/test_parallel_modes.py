@@ -19,9 +19,9 @@ def _no_process_stays():
     processes.end_all()
 
 
-def train_alexnet(folder, mode, devices, variant="paper", precision="float32"):
+def train_alexnet(folder, mode, devices, variant="paper", precision="float32", weights=None):
     file = folder / f"{mode}_{devices}.npz"
-    program = ["-m", "tests.alexnet_program", mode, variant, precision, file]
+    program = ["-m", "tests.alexnet_program", mode, variant, precision, file, json.dumps(weights)]
     report = json.loads(finish(start(program, devices)))
     with np.load(file) as arrays:
         return dict(arrays), report
@@ -95,6 +95,19 @@ def test_the_dense_layers_move_after_each_turn(tmp_path, devices):
             for found in (turns, report)
         ]
         assert amounts[0] == amounts[1]
+
+
+@pytest.mark.parametrize(
+    "mode",
+    ["dp", *(pytest.param(m, marks=pytest.mark.slow) for m in ("tower", "owt", "each_turn"))],
+)
+def test_class_weights_are_of_the_whole_batch_in_every_mode(tmp_path, mode):
+    weights = [8.0, 0.1, 1.0, 1.0, 0.0, 3.0, 0.5, 2.0]
+    one_device = "naive_2" if mode == "each_turn" else "dp"
+    alone, of_one = train_alexnet(tmp_path, one_device, 1, weights=weights)
+    params, report = train_alexnet(tmp_path, mode, 2, weights=weights)
+    assert_same(alone, params)
+    assert report["loss"] == pytest.approx(of_one["loss"], rel=1e-4)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.experiment import build_optimizer
+from lenet_alexnet.experiment import build, build_optimizer
 from lenet_alexnet.losses import create_loss
 from lenet_alexnet.optimizers import create_optimizer
 from tests.conftest import ROOT
@@ -252,8 +252,20 @@ def test_numbers_may_be_traced(name):
     np.testing.assert_allclose(many[1], one(0.2, 0.1), rtol=1e-5)
 
 
-def test_class_weights_count_examples_more():
+def test_class_weights_are_normalised_over_the_batch():
     logits, labels = jnp.array([[1.0, 2.0], [0.5, 0.0]]), jnp.array([0, 1])
     plain = create_loss(name="softmax")(logits, labels)
     weighted = create_loss(name="softmax", class_weights=(3.0, 0.5))(logits, labels)
-    np.testing.assert_allclose(weighted, plain * jnp.array([3.0, 0.5]), rtol=1e-6)
+    np.testing.assert_allclose(weighted, plain * jnp.array([3.0, 0.5]) / 1.75, rtol=1e-6)
+    nothing = create_loss(name="softmax", class_weights=(0.0, 1.0))(logits[:1], labels[:1])
+    np.testing.assert_array_equal(nothing, [0.0])
+    for weights in ((1.0, -1.0), (0.0, 0.0)):
+        with pytest.raises(UsageError, match="class_weights"):
+            create_loss(name="softmax", class_weights=weights)
+
+
+def test_as_many_class_weights_as_classes(tiny_config):
+    with tiny_config.unlocked():
+        tiny_config.train.loss = {"name": "softmax", "class_weights": (1.0, 2.0)}
+    with pytest.raises(UsageError, match="class_weights has 2 numbers for 10 classes"):
+        build(tiny_config)

@@ -131,13 +131,40 @@ def test_evaluation_counts_every_example_once_at_any_batch_size(data, batch_size
     np.testing.assert_allclose(found["loss"], LOSS(logits, data[1]).mean(), rtol=1e-5)
 
 
-def test_a_batch_in_parts_has_the_gradient_of_the_whole(data):
-    tx = optax.sgd(0.5)
+WEIGHTS = (3.0, 0.1, 1.0, 5.0, 0.0, 1.0, 2.0, 1.0, 0.5, 1.0)
+
+
+def test_class_weights_are_those_of_a_weighted_mean(data):
+    index, ten = jnp.array([3, 0, 22, 7]), np.array(WEIGHTS)
+    tx, labels = optax.sgd(0.1), data[1][jnp.array([3, 0, 22, 7])]
+
+    def after(weights):
+        loss = create_loss(name="softmax", class_weights=weights)
+        step = steps.make_train_step(make_update(MODEL, tx, loss), PREPROCESS)
+        return jax.jit(step)(state_of(tx), *data, index, KEY)
+
+    found, scaled = after(WEIGHTS), after(tuple(7 * ten))
+    assert_close(found.params, scaled.params, 1e-6)
+    start = state_of(tx).params
+    distort_key = jax.random.split(jax.random.fold_in(KEY, 0))[0]
+    x = PREPROCESS(data[0][index], jax.vmap(jax.random.fold_in, (None, 0))(distort_key, index))
+    log_probs = jax.nn.log_softmax(jax.jit(MODEL.apply)({"params": start}, x))
+    w = ten[labels] / ten[labels].sum()
+    error = w @ (np.exp(log_probs) - np.eye(10)[labels])
+    moved = found.params["output"]["bias"] - start["output"]["bias"]
+    np.testing.assert_allclose(moved, -0.1 * error, atol=1e-6)
+    mean = -w @ np.asarray(log_probs)[np.arange(4), labels]
+    np.testing.assert_allclose(found.metrics.loss / 4, mean, rtol=1e-5)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(data, weights):
+    tx, loss = optax.sgd(0.5), create_loss(name="softmax", class_weights=weights)
     index = jnp.array([3, 0, 22, 7, 9, 1])
 
     def after(accumulate):
         step = steps.make_train_step(
-            make_update(MODEL, tx, LOSS, accumulate=accumulate), PREPROCESS
+            make_update(MODEL, tx, loss, accumulate=accumulate), PREPROCESS
         )
         return jax.jit(step)(state_of(tx), *data, index, KEY)
 
@@ -150,16 +177,16 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(data):
 def test_the_moving_average_is_what_is_evaluated(data):
     tx = optax.sgd(0.5)
     index = jnp.arange(6)
-    start = state_of(tx)
-    start = start.replace(average=jax.tree.map(jnp.copy, start.params))
+    state = state_of(tx)
+    state = state.replace(average=jax.tree.map(jnp.copy, state.params))
     step = jax.jit(steps.make_train_step(make_update(MODEL, tx, LOSS), PREPROCESS, average=0.75))
-    one = step(start, *data, index, KEY)
-    two = step(one, *data, index, KEY)
-    expected = jax.tree.map(
-        lambda a, b, c: 0.75 * (0.75 * a + 0.25 * b) + 0.25 * c,
-        start.params, one.params, two.params,
-    )  # fmt: skip
-    assert_close(two.variables["params"], expected, 1e-6)
+    ema = optax.ema(0.75, debias=True)
+    theirs = ema.init(state.params)
+    for _ in range(3):  # The initial parameters take no part in it.
+        state = step(state, *data, index, KEY)
+        expected, theirs = ema.update(state.params, theirs)
+        assert_close(state.variables["params"], expected, 1e-6)
+    two = state
     whole = two.rest.with_variables(two.variables)
     assert jax.tree.structure(whole) == jax.tree.structure(two)
 

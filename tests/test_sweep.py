@@ -189,6 +189,7 @@ def test_other_mistakes(capsys, tmp_path, monkeypatch):
         (tmp_path / "n", ["--halving=1"], "at least 2"),
         (tmp_path / "none", ["--report"], "holds no sweep"),
         (tmp_path / "m", ["--search=3"], "has no search"),
+        (tmp_path / "m", ["--halving=3"], "--halving needs a validation split"),
     ]:
         code, _, err = call(capsys, path, workdir, *flags)
         assert (code, err.count("\n")) == (2, 1), err

@@ -114,12 +114,15 @@ def test_halving_and_search_over_processes(tmp_path):
         " trial.suggest_float('r', 1e-4, 1e-2, log=True)}"
     )
     path = write(tmp_path, body)
-    code, _, err = finish(path, tmp_path / "h", "--halving=3")
+    code, _, err = finish(path, tmp_path / "s", "--search=3")
+    assert (code, "--search needs a validation split" in err) == (2, True), err
+    held_out = "--config.data.validation=train[300:400]"
+    code, _, err = finish(path, tmp_path / "h", "--halving=3", held_out)
     assert code == 0, err
     assert [row["status"] for row in table(tmp_path / "h")] == ["stopped", "completed", "stopped"]
-    code, _, err = finish(path, tmp_path / "s", "--search=3")
+    code, _, err = finish(path, tmp_path / "s", "--search=3", held_out)
     assert code == 0, err
     assert [row["status"] for row in table(tmp_path / "s")] == ["completed"] * 3
-    code, _, err = finish(path, tmp_path / "s", "--search=3")
+    code, _, err = finish(path, tmp_path / "s", "--search=3", held_out)
     assert code == 0, err
     assert len(table(tmp_path / "s")) == 3

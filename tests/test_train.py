@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lenet_alexnet import config as configs
-from lenet_alexnet import train
+from lenet_alexnet import integrity, train
 from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.errors import DataError, Diverged, Interrupted, UsageError
 from lenet_alexnet.evaluate import evaluate_workdirs
@@ -55,13 +55,22 @@ def finished(tmp_path_factory):
     return config, workdir, summary
 
 
+@pytest.fixture(scope="module")
+def validated(tmp_path_factory):
+    """The same with a validation split."""
+    config, workdir = make_tiny_config(), tmp_path_factory.mktemp("validated") / "w"
+    with config.unlocked():
+        config.data.validation = "train[300:400]"
+    return config, workdir, train.train_and_evaluate(config, workdir)
+
+
 def test_a_run_leaves_the_files_of_the_contract(finished):
     config, workdir, summary = finished
     assert summary == read_json(workdir / "summary.json")
     assert (summary["status"], summary["step"], summary["epoch"]) == ("completed", 60, 4.0)
     assert (summary["params"], summary["seed"]) == (61706, 0)
     assert summary["eval"]["test"]["examples"] == 110
-    assert summary["best"]["selected_on"] == "test"
+    assert summary["best"] is None
     assert configs.differences(read_json(workdir / "config.json"), config.to_dict()) == []
     run = read_json(workdir / "run.json")
     assert run["versions"]["jax"] == jax.__version__
@@ -80,9 +89,10 @@ def test_it_learns(finished):
     assert log[-1]["top1_error"] < log[0]["top1_error"] - 0.2
 
 
-def test_best_is_the_smallest_error_of_the_log(finished):
-    _, workdir, summary = finished
-    errors = {row["step"]: row["top1_error"] for row in rows(workdir) if row["split"] == "test"}
+def test_best_is_the_smallest_validation_error_of_the_log(validated):
+    _, workdir, summary = validated
+    log = [row for row in rows(workdir) if row["split"] == "validation"]
+    errors = {row["step"]: row["top1_error"] for row in log}
     assert summary["best"]["top1_error"] == min(errors.values())
     assert errors[summary["best"]["step"]] == summary["best"]["top1_error"]
 
@@ -92,11 +102,6 @@ def test_eval_reads_the_checkpoints_back(finished):
     last = evaluate_workdirs([workdir])
     assert last["step"] == 60
     assert {k: last[k] for k in summary["eval"]["test"]} == summary["eval"]["test"]
-    best = evaluate_workdirs([workdir], checkpoint="best")
-    assert (best["step"], best["top1_error"]) == (
-        summary["best"]["step"],
-        summary["best"]["top1_error"],
-    )
     assert evaluate_workdirs([workdir], split="train")["examples"] == 300
     with pytest.raises(UsageError, match="known: train, test"):
         evaluate_workdirs([workdir], split="validation")
@@ -155,18 +160,46 @@ def test_another_seed_is_another_run(finished, tiny_config, tmp_path):
     assert other["eval"]["test"]["loss"] != finished[2]["eval"]["test"]["loss"]
 
 
-def test_validation_selects_and_test_is_looked_at_once(tiny_config, tmp_path):
-    with tiny_config.unlocked():
-        tiny_config.data.validation = "train[300:400]"
-    summary = train.train_and_evaluate(tiny_config, tmp_path)
-    looked = [(row["step"], row["split"]) for row in rows(tmp_path) if row["split"] != "train"]
+def test_validation_selects_and_test_is_looked_at_once(validated):
+    _, workdir, summary = validated
+    looked = [(row["step"], row["split"]) for row in rows(workdir) if row["split"] != "train"]
     assert looked == [(20, "validation"), (40, "validation"), (60, "validation"), (60, "test")]
     assert summary["best"]["selected_on"] == "validation"
-    assert evaluate_workdirs([tmp_path], split="test")["checkpoint"] == "best"
+    assert evaluate_workdirs([workdir], split="test")["checkpoint"] == "best"
+    best = evaluate_workdirs([workdir], split="validation", checkpoint="best")
+    assert {key: best[key] for key in ("step", "top1_error", "loss")} == {
+        key: summary["best"][key] for key in ("step", "top1_error", "loss")
+    }
 
 
-def test_checkpoints_keep_the_last_and_the_best(finished):
-    _, workdir, summary = finished
+def test_without_a_validation_split_no_checkpoint_is_the_best(finished):
+    _, workdir, _ = finished
+    assert evaluate_workdirs([workdir])["checkpoint"] == "last"
+    with pytest.raises(UsageError, match=r"needs a validation split.*data.validation='train\[90%:"):
+        evaluate_workdirs([workdir], checkpoint="best")
+    saved = integrity.saved(workdir / "checkpoints")
+    assert [(one.step, one.top1_error) for one in saved] == [(60, None), (45, None)]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({}, r"optimizer.plateau needs a validation split.*data.validation='train\[90%:"),
+        ({"data.validation": "train[300:400]", "eval.every": "0 steps"}, "eval.every is 0 steps"),
+    ],
+)
+def test_a_plateau_needs_validation_errors(tiny_config, overrides, words):
+    with tiny_config.unlocked():
+        tiny_config.update_from_flattened_dict(overrides)
+        tiny_config.optimizer.plateau = {
+            "patience": 1, "min_improvement": 0.0, "factor": 0.1, "drops": 3
+        }  # fmt: skip
+    with pytest.raises(UsageError, match=words):
+        build(tiny_config)
+
+
+def test_checkpoints_keep_the_last_and_the_best(validated):
+    _, workdir, summary = validated
     kept = {int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdigit()}
     assert kept == {45, 60, summary["best"]["step"]}
 

@@ -4,6 +4,7 @@ Its batch stays where it is, normalised: reading bytes, crops and the running su
 which our step does too, are left out, in PyTorch's favour.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from lenet_alexnet.bench.measure import Subject
-from lenet_alexnet.errors import UsageError
+from lenet_alexnet.errors import Diverged, UsageError
 from lenet_alexnet.models.alexnet import LRN, AlexNet, sides
 from lenet_alexnet.models.lenet import LeNet5
 from lenet_alexnet.start import own_cores
@@ -149,5 +150,7 @@ def _runner(
             sgd.step()
         if kind == "cuda":
             torch.cuda.synchronize()
+        if not math.isfinite(loss.item()):
+            raise Diverged("PyTorch's loss became NaN or infinite: the rates would mean nothing")
 
     return run

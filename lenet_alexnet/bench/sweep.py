@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from lenet_alexnet.bench.measure import Subject
-from lenet_alexnet.bench.steps import Trainer, lenet5_config
+from lenet_alexnet.bench.steps import Trainer, check_finite, lenet5_config
 from lenet_alexnet.sweep.program import Devices, Programs, stack_lanes
 
 
@@ -42,5 +42,6 @@ def _lanes(trainer: Trainer, lanes: int) -> Subject:
             state, _ = train(state, (numbers, devices.spread(order)), shared)
             done += n
         jax.block_until_ready(state)
+        check_finite(state.metrics)
 
     return Subject(f"{lanes} runs", run, lanes * trainer.batch)

@@ -10,16 +10,18 @@ HE = (None,) * 8
 ZEROS = (0.0,) * 8
 ONE_WEIRD_TRICK = (64, 192, 384, 256, 256)
 
+# layers-145.cfg, whose run gave the paper's numbers.
+SOURCE: dict[str, Any] = {
+    "lrn": "source",
+    "lrn_place": "first_before_relu",
+    "spatial_norm": True,
+    "stds": SOURCE_STDS,
+}
+
 VARIANTS: dict[str, dict[str, Any]] = {
     # Krizhevsky et al. 2012, secs. 3.3, 3.5, 4.2, 5: the defaults of `AlexNet`.
     "paper": {},
-    # layers-145.cfg, whose run gave the paper's numbers.
-    "source2012": {
-        "lrn": "source",
-        "lrn_place": "first_before_relu",
-        "spatial_norm": True,
-        "stds": SOURCE_STDS,
-    },
+    "source2012": SOURCE,
     # BVLC models/bvlc_alexnet: two groups on one GPU, LRN across the groups' border.
     "caffe": {
         "lrn": "caffe",
@@ -55,8 +57,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "biases": CAFFE_BIASES,
         "dropout_form": "inverted",
     },
-    # layers-145-half.cfg: the one-GPU net of the two-GPU ablation (sec. 3.2).
-    "half": {"towers": 1, "widths": (48, 128, 192, 192, 256)},
+    # layers-145-half.cfg: the one-GPU net of the two-GPU ablation (sec. 3.2), one of 145's towers
+    # with all of conv5.
+    "half": SOURCE | {"towers": 1, "widths": (48, 128, 192, 192, 256)},
 }
 
 # Parameters and multiply-adds by layer of the two-tower nets at 1,000 classes and 224 or 227

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from lenet_alexnet import config as configs
 from lenet_alexnet import plots
+from lenet_alexnet.checks import check_validation
 from lenet_alexnet.errors import LenetAlexnetError, UsageError
 from lenet_alexnet.sweep import halving, plan, results
 from lenet_alexnet.sweep import trials as states
@@ -59,7 +60,8 @@ def run_sweep(
     """Runs the sweep of config file `path` over `base`; returns the exit code.
 
     Raises:
-      UsageError: see `expand`; an unknown executor; another sweep's workdir.
+      UsageError: see `expand`; an unknown executor; another sweep's workdir; what stops or asks
+        for trials by their error has no validation split.
     """
     _check(options)
     with contextlib.closing(Sweep(workdir)) as sweep:
@@ -73,6 +75,8 @@ def run_sweep(
         trials, repeated = expand(configs.load(path), base, path)
         if repeated:
             print(f"{repeated} of the sweep's trials are repetitions and run once", file=sys.stderr)
+        for trial in trials if options.halving else ():
+            check_validation(trial.config, "--halving")
         if options.dry_run:
             sweep.check(base)
             jobs = make_jobs(sweep, trials, base, options)

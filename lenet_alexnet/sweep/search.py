@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lenet_alexnet import config as configs
+from lenet_alexnet.checks import check_validation
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.sweep import results
 from lenet_alexnet.sweep import trials as states
@@ -19,11 +20,12 @@ def run_search(
     """Asks Optuna for trials until `options.search` have ended; goes on where it was stopped.
 
     Raises:
-      UsageError: no Optuna, or no search() in the file.
+      UsageError: no Optuna, no search() in the file, or no validation split.
     """
     module = configs.load(path)
     if not hasattr(module, "search"):
         raise UsageError(f"config file '{path}' has no search(trial): see sweep/search.py")
+    check_validation(base, "--search")
     try:
         import optuna
         from optuna.storages.journal import JournalFileBackend

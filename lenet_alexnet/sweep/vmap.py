@@ -17,7 +17,7 @@ from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Interrupted
 from lenet_alexnet.evaluate import summarize
-from lenet_alexnet.experiment import Experiment, build, build_optimizer
+from lenet_alexnet.experiment import SELECTS, Experiment, build, build_optimizer
 from lenet_alexnet.monitor import Stopwatch, say
 from lenet_alexnet.optimizers.sdlm import get_curvature, step_report, step_sizes
 from lenet_alexnet.record import MetricsLog, RunDirectory
@@ -92,7 +92,6 @@ class _Lane:
             optimizer=build_optimizer(config, len(experiment.train_data)),
             order=experiment.order.with_seed(config.seed),
         )
-        self.selected_on = "validation" if config.data.validation else "test"
         self.bad_step: int | None = None
         self.results: dict[str, dict[str, Any]] = {}
 
@@ -111,10 +110,10 @@ class _Lane:
         with MetricsLog(self.out.folder / "step_sizes.jsonl") as log:
             log.write({"step": step, "split": "step sizes", **report})
 
-    def error(self) -> float | None:
-        """The last top-1 error on the split that selects."""
-        selecting = self.results.get(self.selected_on)
-        return selecting["top1_error"] if selecting else None
+    def error(self, split: str = SELECTS) -> float | None:
+        """The last top-1 error on a split; None if there was none."""
+        result = self.results.get(split)
+        return result["top1_error"] if result else None
 
     def finish(self, status: str, step: int, common: dict[str, Any]) -> dict[str, Any]:
         """Writes and returns the summary."""
@@ -125,7 +124,7 @@ class _Lane:
             "seed": self.config.seed,
             "config_hash": configs.config_hash(self.config),
             "eval": self.results if status == "completed" and self.bad_step is None else {},
-            "best": self.log.result(self.checkpoints.best(), self.selected_on),
+            "best": self.log.result(self.checkpoints.best(), SELECTS),
             **common,
         }
         self.out.write_summary(summary)
@@ -138,7 +137,6 @@ class _Group:
     def __init__(self, experiment: Experiment, lanes: list[_Lane], devices: Devices) -> None:
         self.e, self.lanes, self.devices = experiment, lanes, devices
         self.config, self.schedule = lanes[0].config, experiment.schedule
-        self.curve = [lanes[0].selected_on] if lanes[0].selected_on in experiment.eval_data else []
         self.step = self.first_step = 0
         self.clock, self.began = Stopwatch(), time.monotonic()
 
@@ -220,7 +218,7 @@ class _Group:
                 pending = None
                 with self.clock.paused():
                     if evaluate:
-                        self._evaluate(self.curve)
+                        self._evaluate(self.e.curve)
                     if evaluate or save or interrupted:
                         self._save(evaluated=evaluate)
             if interrupted and stop < self.schedule.total:
@@ -261,11 +259,12 @@ class _Group:
             sums = jax.device_get(found)
             for i, lane in self._live():
                 lane.write(self.step, split, _lane_of(sums, i), None)
-        errors = [lane.error() for _, lane in self._live()]
+        shown = "".join(self.e.curve)
+        errors = [lane.error(shown) for _, lane in self._live()]
         known = [100 * error for error in errors if error is not None]
         if known and splits:
             say(
-                f"epoch {self.step / self.e.steps_per_epoch:6.2f}  {self.lanes[0].selected_on} "
+                f"epoch {self.step / self.e.steps_per_epoch:6.2f}  {shown} "
                 f"error {min(known):.2f} .. {max(known):.2f} % of {len(known)} runs"
             )
 
