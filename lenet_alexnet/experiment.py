@@ -20,7 +20,7 @@ from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.duration import to_steps
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.losses import Loss, create_loss
-from lenet_alexnet.models import Network1998, create_model
+from lenet_alexnet.models import Network1998, create_model, defaults
 from lenet_alexnet.optimizers import Optimizer, create_optimizer
 from lenet_alexnet.parallel import Layout
 from lenet_alexnet.step import Scores, make_scores
@@ -105,13 +105,20 @@ class Experiment(NamedTuple):
         }
 
 
+def build_model(config: Any) -> nn.Module:
+    """The network, with the operations that are fast on this machine where `model.conv_form` does
+    not name others."""
+    fast = {"conv_form": "auto"} if "conv_form" in defaults(config.model.name) else {}
+    return create_model(precision=config.train.precision, **{**fast, **config.model})
+
+
 def build(config: Any, *, devices: int = 0) -> Experiment:
     """Loads the data and builds the network, the optimizer and the schedule of a config.
 
     `devices` share each batch (0: all there are).
     """
     check_ranges(flatten(config))
-    model = create_model(precision=config.train.precision, **config.model)
+    model = build_model(config)
     train_data = load(config, config.data.train)
     eval_data = {
         name: load(config, config.data[name])

@@ -13,7 +13,6 @@ from lenet_alexnet.data import Split
 from lenet_alexnet.data.augment import Preprocess
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError, UsageError
-from lenet_alexnet.models import create_model
 from lenet_alexnet.record import read_json
 
 
@@ -35,14 +34,14 @@ def open_run(workdir: Path, checkpoint: str = "auto") -> Run:
     Raises:
       UsageError: no run there. DataError: no checkpoint, or none that can be read.
     """
-    from lenet_alexnet.experiment import build_preprocess
+    from lenet_alexnet.experiment import build_model, build_preprocess
 
     config = ConfigDict(read_json(Path(workdir) / "config.json", "model", "data", "train"))
     folder = Path(workdir) / "checkpoints"
     if not folder.is_dir():
         raise DataError(f"'{workdir}' has no checkpoints yet")
     try:
-        model = create_model(precision=config.train.precision, **config.model)
+        model = build_model(config)
         preprocess = build_preprocess(config)
     except (AttributeError, TypeError) as error:
         raise UsageError(f"'{workdir}/config.json' describes no run: {error}") from error
