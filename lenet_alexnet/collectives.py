@@ -4,10 +4,22 @@ import math
 import re
 from typing import NamedTuple
 
+from lenet_alexnet.errors import DataError
+
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 SIZES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "f32": 4, "s32": 4, "u32": 4, "f64": 8}
 LINE = re.compile(rf"= (?P<type>.+?) (?P<kind>{'|'.join(KINDS)})(?:-start)?\(")
 SHAPE = re.compile(r"(?P<type>\w+)\[(?P<shape>[0-9,]*)\]")
+# Which devices exchange with each other, see `_group`.
+PAIRS = re.compile(r"source_target_pairs=\{\{")
+LISTED = re.compile(r"replica_groups=\{\{([0-9,]+(?:\},\{[0-9,]+)*)\}\}")
+COUNTED = re.compile(r"replica_groups=\[[0-9]+,([0-9]+)\]<=\[")
+NAME = r"['\"]?[\w.-]+['\"]?"
+MESHED = re.compile(
+    rf"replica_groups=mesh\[(?P<mesh>(?:{NAME}=[0-9]+,?)*)\](?:, ?device_ids=\([^ ]*\))? ?"
+    rf"\{{(?P<axes>(?:{NAME}(?::\([0-9]+\)[0-9]+)?,?)*)\}}"
+)
+ALL = re.compile(r"replica_groups=\{\}")
 
 
 class Collective(NamedTuple):
@@ -16,7 +28,7 @@ class Collective(NamedTuple):
     kind: str
     shapes: tuple[tuple[int, ...], ...]
     bytes: int  # of the results, on one device
-    group: int  # so many devices exchange with each other; 0: not said, so all
+    group: int  # so many devices exchange with each other; 0: all there are
 
 
 def sent(kind: str, size: int, group: int) -> int:
@@ -34,24 +46,60 @@ def sent(kind: str, size: int, group: int) -> int:
 
 
 def _group(line: str) -> int:
-    """The size of the groups of devices, as {{0,1},{2,3}} or [2,2]<=[4] say it."""
-    if listed := re.search(r"replica_groups=\{\{([0-9,]+)\}", line):
-        return listed[1].count(",") + 1
-    if counted := re.search(r"replica_groups=\[[0-9]+,([0-9]+)\]<=", line):
+    """The size of the groups of devices, in each of the forms in which XLA prints them.
+
+    - {{0,1},{2,3}}: the devices themselves; {}: all of them;
+    - [2,2]<=[4] or [2,4]<=[4,2]T(1,0): groups, devices in each, and the order of the devices;
+    - mesh['data'=4,'tower'=2] {'data'}: the axes of a mesh over which a group goes, of an axis
+      perhaps a part, 'data':(1)2, whose size comes last. After ] may come the devices' order.
+
+    Raises:
+      DataError: another form.
+    """
+    if PAIRS.search(line):
+        return 2  # Each sends to one, and receives from one.
+    if "replica_groups=" not in line:
+        return 0
+    if listed := LISTED.search(line):
+        return max(len(group.split(",")) for group in listed[1].split("},{"))
+    if counted := COUNTED.search(line):
         return int(counted[1])
-    return 0
+    if (meshed := MESHED.search(line)) and (size := _along(meshed["mesh"], meshed["axes"])):
+        return size
+    if ALL.search(line):
+        return 0
+    written = line[line.index("replica_groups=") :][:120]
+    raise DataError(f"cannot read which devices exchange with each other: {written}")
+
+
+def _along(mesh: str, axes: str) -> int | None:
+    """How many devices are along some axes of a mesh; None: it has no such axis."""
+    sizes = dict(pair.rsplit("=", 1) for pair in mesh.split(",") if pair)
+    total = 1
+    for axis in filter(None, axes.split(",")):
+        name, _, part = axis.partition(":")
+        size = part.rpartition(")")[2] if part else sizes.get(name)
+        if not size:
+            return None
+        total *= int(size)
+    return total
 
 
 def collectives(text: str) -> list[Collective]:
     """The exchanges in a program's optimised text (`compiled.as_text()`), each counted once.
 
     A training program repeats its loop's body, so these are the exchanges of one step.
+
+    Raises:
+      DataError: the text names groups of devices in a form that is not known.
     """
     found = []
     for line in text.splitlines():
         match = LINE.search(line)
+        if match is None:
+            continue
         group = _group(line)
-        if match is None or group == 1:  # Each by itself: nothing is exchanged.
+        if group == 1:  # Each by itself: nothing is exchanged.
             continue
         shapes, total = [], 0
         results = SHAPE.findall(match["type"])

@@ -17,8 +17,7 @@ from lenet_alexnet import step as steps
 from lenet_alexnet.collectives import KINDS, collectives, sent
 from lenet_alexnet.data.statistics import Statistics
 from lenet_alexnet.duration import to_steps
-from lenet_alexnet.experiment import build_losses, build_optimizer, build_preprocess
-from lenet_alexnet.models import create_model
+from lenet_alexnet.experiment import build_losses, build_model, build_optimizer, build_preprocess
 from lenet_alexnet.models.alexnet import AlexNet
 from lenet_alexnet.parallel import Layout
 from lenet_alexnet.program import Program
@@ -42,7 +41,7 @@ def analyse(config: Any, devices: int) -> dict[str, Any]:
     Raises:
       UsageError: the mode, the batch or the devices do not fit each other.
     """
-    model = create_model(precision=config.train.precision, **config.model)
+    model = build_model(config)
     layout = Layout(**config.parallel, devices=devices, model=model)
     batch = config.train.batch_size
     layout.check_batch("train.batch_size", batch, config.train.accumulate)
@@ -76,7 +75,7 @@ def analyse(config: Any, devices: int) -> dict[str, Any]:
         "exchanges": len(found),
         "exchanged": {kind: n for kind, n in exchanged.items() if n},
         "formula": formula(mode, size, devices, batch) if not sharded else None,
-        "sent_bytes": sum(sent(c.kind, c.bytes, c.group) for c in found),
+        "sent_bytes": sum(sent(c.kind, c.bytes, c.group or devices) for c in found),
     }  # fmt: skip
 
 

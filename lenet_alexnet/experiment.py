@@ -21,7 +21,7 @@ from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.duration import to_steps
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.losses import Loss, create_loss
-from lenet_alexnet.models import Network1998, create_model
+from lenet_alexnet.models import Network1998, create_model, defaults
 from lenet_alexnet.monitor import say
 from lenet_alexnet.optimizers import Optimizer, create_optimizer
 from lenet_alexnet.parallel import Layout, most_devices
@@ -117,6 +117,13 @@ class Experiment(NamedTuple):
         }
 
 
+def build_model(config: Any) -> nn.Module:
+    """The network, with the operations that are fast on this machine where `model.conv_form` does
+    not name others."""
+    fast = {"conv_form": "auto"} if "conv_form" in defaults(config.model.name) else {}
+    return create_model(precision=config.train.precision, **{**fast, **config.model})
+
+
 def build(
     config: Any, *, devices: int = 0, read: Callable[[Any, str], Split | Photos] | None = None
 ) -> Experiment:
@@ -133,7 +140,7 @@ def build(
     """
     read = read or load
     check_ranges(flatten(config))
-    model = create_model(precision=config.train.precision, **config.model)
+    model = build_model(config)
     train_loss, eval_loss = build_losses(config)
     train_data = read(config, config.data.train)
     eval_data = {

@@ -16,7 +16,6 @@ from lenet_alexnet.data.class_names import check_same
 from lenet_alexnet.data.statistics import Statistics
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError, UsageError
-from lenet_alexnet.models import create_model
 from lenet_alexnet.record import read_json
 
 
@@ -46,7 +45,7 @@ def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> Run
     Raises:
       UsageError: no run there. DataError: no checkpoint, or none that can be read.
     """
-    from lenet_alexnet.experiment import build_preprocess, load_photo_statistics
+    from lenet_alexnet.experiment import build_model, build_preprocess, load_photo_statistics
 
     config = ConfigDict(read_json(Path(workdir) / "config.json", "model", "data", "train"))
     folder = Path(workdir) / "checkpoints"
@@ -56,7 +55,7 @@ def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> Run
     try:
         if data_dir:
             config.data.data_dir = data_dir
-        model = create_model(precision=config.train.precision, **config.model)
+        model = build_model(config)
         found = statistics.load(kept) if kept.exists() else load_photo_statistics(config)
         preprocess = build_preprocess(config, statistics=found)
     except (AttributeError, TypeError) as error:

@@ -35,13 +35,14 @@ def scaled(model, key):
     )
 
 
+@pytest.mark.parametrize("form", ["plain", "auto"])
 @pytest.mark.parametrize("variant", COUNTS)
-def test_logits_are_those_of_naive_loops(variant):
+def test_logits_are_those_of_naive_loops(variant, form):
     # Narrow, so that the loops are quick; 20 pixels: pools reach over both kinds of edge.
     local = {"local_widths": (6, 5)} if variant in ("13pct", "11pct") else {}
     model = create_model(
         name="cuda_convnet", variant=variant, image_size=21,
-        widths=(12, 10) if local else (12, 10, 8), **local,
+        widths=(12, 10) if local else (12, 10, 8), conv_form=form, **local,
     )  # fmt: skip
     params = scaled(model, jax.random.key(3))
     x = 60 * jax.random.normal(jax.random.key(1), (2, 21, 21, 3))

@@ -147,14 +147,14 @@ def test_the_same_bits_however_many_threads_share_the_work():
 @needs_compiler
 def test_enough_images_in_a_batch_take_the_loops(rng):
     kernel = numbers(rng, 5, 5, 1, 6)
-    assert isinstance(ops.conv2d(numbers(rng, 16, 9, 9, 1), kernel), Lanes)
-    assert isinstance(ops.conv2d(numbers(rng, 1, 9, 9, 1), kernel), ops.Folded)
+    assert isinstance(ops.conv2d(numbers(rng, 16, 9, 9, 1), kernel, "auto"), Lanes)
+    assert isinstance(ops.conv2d(numbers(rng, 1, 9, 9, 1), kernel, "auto"), ops.Folded)
 
 
 def test_without_a_compiler_there_is_another_form(rng, monkeypatch):
     monkeypatch.setattr(native, "problem", lambda: "no C++ compiler was found")
     x, kernel = numbers(rng, 16, 9, 9, 1), numbers(rng, 5, 5, 1, 6)
-    assert isinstance(ops.conv2d(x, kernel), ops.Folded)
+    assert isinstance(ops.conv2d(x, kernel, "auto"), ops.Folded)
     with pytest.raises(UsageError, match="'native' cannot be had here: no C"):
         ops.conv2d(x, kernel, "native")
 

@@ -42,11 +42,12 @@ def numbers(rng, *shape):
     return jnp.asarray(rng.normal(size=shape), jnp.float32)
 
 
+@pytest.mark.parametrize("form", ["plain", "auto"])
 @pytest.mark.parametrize("channels", [3, 8])
 @pytest.mark.parametrize(("size", "beta"), [(5, 0.75), (4, 0.6)])
-def test_response_norm_against_a_loop_and_finite_differences(rng, channels, size, beta):
+def test_response_norm_against_a_loop_and_finite_differences(rng, channels, size, beta, form):
     x = 3 * numbers(rng, 2, 2, 3, channels)
-    run = jax.jit(lambda x: ops.response_norm(x, size=size, k=2.0, alpha=0.1, beta=beta))
+    run = jax.jit(lambda x: ops.response_norm(x, size=size, k=2.0, alpha=0.1, beta=beta, form=form))
     expected = np.zeros(x.shape)
     for i in range(channels):
         window = x[..., max(i - size // 2, 0) : i - size // 2 + size]
@@ -55,9 +56,12 @@ def test_response_norm_against_a_loop_and_finite_differences(rng, channels, size
     check_gradient(rng, run, x)
 
 
-def test_spatial_response_norm_against_a_loop_and_finite_differences(rng):
+@pytest.mark.parametrize("form", ["plain", "auto"])
+def test_spatial_response_norm_against_a_loop_and_finite_differences(rng, form):
     x = 3 * numbers(rng, 1, 7, 4, 2)
-    run = jax.jit(lambda x: ops.spatial_response_norm(x, size=5, k=1.0, alpha=0.1, beta=0.75))
+    run = jax.jit(
+        lambda x: ops.spatial_response_norm(x, size=5, k=1.0, alpha=0.1, beta=0.75, form=form)
+    )
     expected = np.zeros(x.shape)
     for i, j in np.ndindex(7, 4):
         window = x[:, max(i - 2, 0) : i + 3, max(j - 2, 0) : j + 3]
@@ -77,9 +81,10 @@ def check_gradient(rng, run, x):
         np.testing.assert_allclose(np.sum(gradient * direction), numerical, rtol=5e-3, atol=5e-3)
 
 
+@pytest.mark.parametrize("form", ["plain", "auto"])
 @pytest.mark.parametrize("ceil", [False, True])
 @pytest.mark.parametrize(("height", "size", "stride"), [(13, 3, 2), (8, 3, 2), (7, 2, 2)])
-def test_max_pool_against_xla(rng, height, size, stride, ceil):
+def test_max_pool_against_xla(rng, height, size, stride, ceil, form):
     x = numbers(rng, 2, height, height, 3)
     over = (size - height) % stride if ceil else 0
     window = ((1, size, size, 1), (1, stride, stride, 1), ((0, 0), (0, over), (0, over), (0, 0)))
@@ -88,7 +93,7 @@ def test_max_pool_against_xla(rng, height, size, stride, ceil):
         return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, *window)
 
     def fast(x):
-        return ops.max_pool(x, size=size, stride=stride, ceil=ceil)
+        return ops.max_pool(x, size=size, stride=stride, ceil=ceil, form=form)
 
     weight = numbers(rng, *jax.eval_shape(plain, x).shape)
     a, b = (
@@ -98,9 +103,10 @@ def test_max_pool_against_xla(rng, height, size, stride, ceil):
     np.testing.assert_allclose(a[1], b[1], rtol=1e-6)
 
 
-def test_the_first_of_equal_maxima_has_the_gradient():
+@pytest.mark.parametrize("form", ["plain", "auto"])
+def test_the_first_of_equal_maxima_has_the_gradient(form):
     x = jnp.zeros((1, 3, 3, 1))
-    gradient = jax.jit(jax.grad(lambda x: ops.max_pool(x, size=3, stride=2).sum()))(x)
+    gradient = jax.jit(jax.grad(lambda x: ops.max_pool(x, size=3, stride=2, form=form).sum()))(x)
     assert gradient[0, :, :, 0].tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
 
 
@@ -206,10 +212,11 @@ def in_both_orders(layer, x):
     "layer",
     [
         partial(ops.max_pool, size=3, stride=2),
-        partial(ops.max_pool, size=3, stride=2, ceil=True),
+        partial(ops.max_pool, size=3, stride=2, form="auto"),
+        partial(ops.max_pool, size=3, stride=2, ceil=True, form="auto"),
         partial(ops.average_pool, size=2),
-        partial(ops.response_norm, size=5, k=2.0, alpha=0.1, beta=0.75),
-        partial(ops.spatial_response_norm, size=5, k=1.0, alpha=0.1, beta=0.75),
+        partial(ops.response_norm, size=5, k=2.0, alpha=0.1, beta=0.75, form="auto"),
+        partial(ops.spatial_response_norm, size=5, k=1.0, alpha=0.1, beta=0.75, form="auto"),
     ],
 )
 def test_layers_are_the_same_in_both_orders_of_maps(rng, layer):
@@ -217,11 +224,12 @@ def test_layers_are_the_same_in_both_orders_of_maps(rng, layer):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), usual, inside)
 
 
-def test_dense_towers_against_one_product_each(rng):
+@pytest.mark.parametrize("form", ["plain", "auto"])
+def test_dense_towers_against_one_product_each(rng, form):
     x, kernels, weight = numbers(rng, 3, 20), numbers(rng, 2, 20, 7), numbers(rng, 2, 3, 7)
 
     def found(x, kernels):
-        return jnp.vdot(ops.dense(x, kernels), weight)
+        return jnp.vdot(ops.dense(x, kernels, form), weight)
 
     def expected(x, kernels):
         return sum(jnp.vdot(x @ k, w) for k, w in zip(kernels, weight, strict=True))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lenet_alexnet.collectives import collectives
-from lenet_alexnet.errors import UsageError
+from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.models import create_model
 from lenet_alexnet.parallel import Layout
 from tests import processes
@@ -159,3 +159,34 @@ def test_reading_the_exchanges_of_a_program():
         ("all-gather", 128), ("all-reduce", 20), ("all-gather", 32)
     ]  # fmt: skip
     assert found[1].shapes == ((3,), (2, 2))
+
+
+@pytest.mark.parametrize(
+    ("groups", "size"),
+    [
+        ("replica_groups={{0,2},{1,3}}", 2),
+        ("replica_groups={{0},{1,2,3}}", 3),
+        ("replica_groups={}", 0),  # all
+        ("dimensions={0}", 0),
+        ("replica_groups=[2,4]<=[8]", 4),
+        ("replica_groups=[4,2]<=[4,2]T(1,0)", 2),
+        ("replica_groups=mesh['data'=4,'tower'=2] {'data'}", 4),
+        ("replica_groups=mesh['data'=4,'tower'=2] {'tower','data'}", 8),
+        ("replica_groups=mesh['a'=2,'b'=1,'c'=4], device_ids=([4,2]T(1,0)) {'a'}", 2),
+        ("replica_groups=mesh['data'=8] {'data':(2)4}", 4),
+        ("source_target_pairs={{0,1},{1,0}}", 2),
+    ],
+)
+def test_groups_of_devices_in_each_form_that_xla_prints(groups, size):
+    (found,) = collectives(
+        f"  %a = f32[8]{{0}} all-reduce(%x), channel_id=1, {groups}, to_apply=%b"
+    )
+    assert found.group == size
+
+
+@pytest.mark.parametrize(
+    "groups", ["grid{0,1}", "mesh['data'=4] {'tower'}", "[2,4]", "{{0,1},", "mesh['data'=4]"]
+)
+def test_groups_in_an_unknown_form_are_an_error(groups):
+    with pytest.raises(DataError, match="which devices"):
+        collectives(f"  %a = f32[8]{{0}} all-reduce(%x), replica_groups={groups}, to_apply=%b")

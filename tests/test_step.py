@@ -63,7 +63,8 @@ def test_fixed_variants_are_the_original_and_then_distortions_of_it(data):
         return steps.draw(PREPROCESS, images[index % 23], index, KEY, size=size)
 
     original, first, second = draw(index, size=23)
-    np.testing.assert_array_equal(original, PREPROCESS(images[5:6], None)[0])
+    # Two programs, whose sums XLA may round differently; a grey level is 0.013.
+    np.testing.assert_allclose(original, PREPROCESS(images[5:6], None)[0], rtol=0, atol=1e-6)
     assert np.abs(first - original).max() > 0.1 < np.abs(second - first).max()
     again = draw(index[1:2], size=23)[0]
     np.testing.assert_allclose(again, first, atol=1e-6)  # Whatever the batch.

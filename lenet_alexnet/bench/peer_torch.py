@@ -27,7 +27,7 @@ def create(model: LeNet5 | AlexNet) -> nn.Module:
     if isinstance(model, LeNet5):
         return lenet5(model.num_classes)
     ours = AlexNet(num_classes=model.num_classes, image_size=model.image_size)
-    if model.clone(dtype=ours.dtype, dropout=ours.dropout) != ours:
+    if model.clone(dtype=ours.dtype, dropout=ours.dropout, conv_form=ours.conv_form) != ours:
         raise UsageError("--peer=torch has AlexNet's variant 'paper' alone")
     return alexnet(model)
 

@@ -28,7 +28,8 @@ class AlexNet(nn.Module):
 
     The defaults are the paper's net; `alexnet_variants.py` has the others. Widths are those of all
     towers together; `stds` and `biases` are the initial values of conv1 .. conv5, fc6, fc7, fc8.
-    `conv_form` forces a form of the convolutions (`ops.conv2d`).
+    `conv_form` is the form of the convolutions (`ops.conv2d`); but with "plain" pooling,
+    normalisation and dense layers have gradients by hand, too.
     """
 
     num_classes: int = 1000
@@ -50,7 +51,7 @@ class AlexNet(nn.Module):
     dropout_place: Literal["after", "before"] = "after"
     stds: tuple[float | None, ...] = (0.01,) * 8
     biases: tuple[float, ...] = (0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0)
-    conv_form: ConvForm = "auto"
+    conv_form: ConvForm = "plain"
     axes: Axes = Axes()
     dtype: Any = jnp.float32
 
@@ -203,20 +204,20 @@ class AlexNet(nn.Module):
             raise UsageError("lrn 'caffe' crosses the towers' border: it has no mode 'tower'")
         k, alpha, beta = LRN[self.lrn]
         kind = layers.CrossTowerNorm if self.lrn == "caffe" else layers.ResponseNorm
-        norm = kind(5, k, alpha, beta, name=f"norm{n}")
+        norm = kind(5, k, alpha, beta, form=self.conv_form, name=f"norm{n}")
         if n == 2 and self.spatial_norm:
-            spatial = layers.SpatialNorm(name="cnorm2")
+            spatial = layers.SpatialNorm(form=self.conv_form, name="cnorm2")
             return lambda x: spatial(norm(x))
         return norm
 
     def _pool(self, n: int, x: TowerMaps) -> TowerMaps:
         size = int(self.pool[0])
-        return layers.MaxPool(size, 2, ceil=size == 2, name=f"pool{n}")(x)
+        return layers.MaxPool(size, 2, ceil=size == 2, form=self.conv_form, name=f"pool{n}")(x)
 
     def _dense(self, n: int, x: Array) -> Towers:
         return layers.Dense(
             self.dense_width, self.towers, self.stds[n - 1], self.biases[n - 1],
-            ACTIVATIONS[self.activation], self.axes, self.dtype, name=f"fc{n}",
+            ACTIVATIONS[self.activation], self.axes, self.dtype, self.conv_form, name=f"fc{n}",
         )(x)  # fmt: skip
 
     def _drop(

@@ -40,7 +40,7 @@ class ConvNet(nn.Module):
         k = 2, 5 maps, beta = 0.75, for inputs on the scale 0..255); 0: none.
       dropout: of the hidden layer's units, or without one of the softmax layer's inputs.
       output_std: of the softmax layer's initial weights; None: as in the other layers.
-      conv_form: forces a form of the convolutions (`ops.conv2d`).
+      conv_form: the form of the convolutions (`ops.conv2d`) and, "plain" or not, of the rest.
     """
 
     num_classes: int = 10
@@ -54,7 +54,7 @@ class ConvNet(nn.Module):
     response_norm: float = 0.0
     dropout: float | Array = 0.0
     output_std: float | None = None
-    conv_form: ConvForm = "auto"
+    conv_form: ConvForm = "plain"
     dtype: Any = jnp.float32
 
     @property
@@ -73,13 +73,22 @@ class ConvNet(nn.Module):
                 form=self.conv_form, dtype=self.dtype, name=f"conv{n}",
             )(maps)  # fmt: skip
             if n <= 2 and self.response_norm:
-                maps = layers.ResponseNorm(alpha=self.response_norm, name=f"norm{n}")(maps)
+                maps = layers.ResponseNorm(
+                    alpha=self.response_norm, form=self.conv_form, name=f"norm{n}"
+                )(maps)
             if n <= 2 or n == len(self.widths):
                 maps = self._pool(n, maps)  # pool1: 12x12x8, pool2: 6x6x16, pool3: 3x3x32
-        out = ops.nhwc(maps[0]).reshape(len(x), -1)  # 288
+        out = ops.nhwc(maps[0]).reshape(x.shape[0], -1)  # 288
         if self.dense_width:
             (out,) = layers.Dense(
-                self.dense_width, 1, None, 0.0, squash, dtype=self.dtype, name="dense"
+                self.dense_width,
+                1,
+                None,
+                0.0,
+                squash,
+                dtype=self.dtype,
+                form=self.conv_form,
+                name="dense",
             )(out)
         training = self.has_rng("dropout") and not self.is_initializing()
         key = self.make_rng("dropout") if training else None
@@ -91,4 +100,6 @@ class ConvNet(nn.Module):
     def _pool(self, n: int, maps: TowerMaps) -> TowerMaps:
         if self.pooling == "average":
             return AveragePool(name=f"pool{n}")(maps)
-        return layers.MaxPool(int(self.pooling[0]), 2, ceil=True, name=f"pool{n}")(maps)
+        return layers.MaxPool(
+            int(self.pooling[0]), 2, ceil=True, form=self.conv_form, name=f"pool{n}"
+        )(maps)

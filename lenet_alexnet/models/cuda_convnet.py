@@ -91,7 +91,9 @@ class WithinMapNorm(layers.Plain):
 
     def apply_to(self, x: ChannelsLast) -> ChannelsLast:
         """Divides; the scale 5e-5 is over the 9 squares (layer.py, NormLayerParser)."""
-        return ops.spatial_response_norm(x, size=3, k=1.0, alpha=5e-5 / 9, beta=0.75)
+        return ops.spatial_response_norm(
+            x, size=3, k=1.0, alpha=5e-5 / 9, beta=0.75, form=self.form
+        )
 
 
 class CudaConvNet(nn.Module):
@@ -108,7 +110,7 @@ class CudaConvNet(nn.Module):
         for `across_before_pool`. Across maps: 9 neighbours, scale .001; within: 3x3, scale 5e-5.
       dropout: of the last hidden layer's outputs; 0 in 2011.
       stds: of the initial weights, layer by layer; None: He's sqrt(2 / fan-in).
-      conv_form: forces a form of the convolutions (`ops.conv2d`).
+      conv_form: the form of the convolutions (`ops.conv2d`) and, "plain" or not, of the rest.
     """
 
     num_classes: int = 10
@@ -122,7 +124,7 @@ class CudaConvNet(nn.Module):
     activation: Activation = "relu"
     dropout: float | Array = 0.0
     stds: tuple[float | None, ...] = (1e-4, 0.01, 0.01, 0.01)
-    conv_form: ConvForm = "auto"
+    conv_form: ConvForm = "plain"
     dtype: Any = jnp.float32
 
     @property
@@ -143,11 +145,12 @@ class CudaConvNet(nn.Module):
             maps = self._pool_and_norm(n, maps)  # pool3: 4x4x64 | pool2: 6x6x64
         for n, width in enumerate(self.local_widths, len(self.widths) + 1):
             maps = Local(width, next(stds), function, dtype=self.dtype, name=f"local{n}")(maps)
-        out = ops.nhwc(maps[0]).reshape(len(x), -1)  # 1024 | 1152
+        out = ops.nhwc(maps[0]).reshape(x.shape[0], -1)  # 1024 | 1152
         if self.dense_width:
             (out,) = layers.Dense(
-                self.dense_width, 1, next(stds), 0.0, function, dtype=self.dtype, name="fc64"
-            )(out)
+                self.dense_width, 1, next(stds), 0.0, function, dtype=self.dtype,
+                form=self.conv_form, name="fc64",
+            )(out)  # fmt: skip
         training = self.has_rng("dropout") and not self.is_initializing()
         key = self.make_rng("dropout") if training else None
         dropped = layers.Dropout(self.dropout, "inverted", name="drop")([out], key)
@@ -157,7 +160,7 @@ class CudaConvNet(nn.Module):
 
     def _pool_and_norm(self, n: int, maps: TowerMaps) -> TowerMaps:
         pool: nn.Module = (
-            layers.MaxPool(3, 2, ceil=True, name=f"pool{n}")
+            layers.MaxPool(3, 2, ceil=True, form=self.conv_form, name=f"pool{n}")
             if self.pools[n - 1] == "max"
             else AveragePool(name=f"pool{n}")
         )
@@ -165,10 +168,11 @@ class CudaConvNet(nn.Module):
         if norm == "none":
             return pool(maps)
         if norm == "within":
-            return WithinMapNorm(name=f"rnorm{n}")(pool(maps))
-        across = layers.ResponseNorm(9, 1.0, 0.001 / 9, 0.75, name=f"rnorm{n}")
+            return WithinMapNorm(form=self.conv_form, name=f"rnorm{n}")(pool(maps))
+        across = layers.ResponseNorm(9, 1.0, 0.001 / 9, 0.75, form=self.conv_form, name=f"rnorm{n}")
         return across(pool(maps)) if norm == "across" else pool(across(maps))
 
+    @nn.nowrap
     def check(self) -> None:
         """Refuses options that do not fit each other, with UsageError."""
         count = len(self.widths) + len(self.local_widths) + bool(self.dense_width) + 1

@@ -37,7 +37,7 @@ class Conv(nn.Module):
     activation: Activation = identity
     kernel_init: Initializer = nn.initializers.lecun_normal()
     bias_init: Initializer = nn.initializers.zeros
-    form: ConvForm = "auto"
+    form: ConvForm = "plain"
     dtype: Any = jnp.float32
 
     @nn.compact

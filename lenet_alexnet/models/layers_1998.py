@@ -7,6 +7,7 @@ without the batch.
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, Literal
@@ -84,7 +85,7 @@ def weighted_sums(weights: Float[Array, "O P"], x: Float[Array, "B P Q"]) -> Flo
     """sum_p weights[o, p] x[b, p, q], written so that XLA's CPU backend copies nothing."""
     if x.shape[2] == 1:
         return (x[:, :, 0] @ weights.T)[:, :, None]
-    if len(x) == 1:
+    if x.shape[0] == 1:
         return (weights @ x[0])[None]
     return jnp.einsum("op,bpq->boq", weights, x)
 
@@ -92,22 +93,21 @@ def weighted_sums(weights: Float[Array, "O P"], x: Float[Array, "B P Q"]) -> Flo
 def spread(table: tables.Table) -> Callable[[Float[Array, "N K"]], Float[Array, "O I K"]]:
     """From the kernels of the N connected (output, input) maps to all kernels, 0 elsewhere."""
     connected = np.array(table, bool).T  # output map, input map
-    count = int(connected.sum())
-    source = np.full(connected.shape, count)
-    source[connected] = np.arange(count)
-    cells = np.flatnonzero(connected)
-    if count == connected.size:
+    cells = connected.reshape(-1)
+    if cells.all():
         return lambda kernels: kernels.reshape(*connected.shape, -1)
+    starts = [0, *(1 + np.flatnonzero(cells[1:] != cells[:-1])), len(cells)]
+    runs = [(bool(cells[a]), int(b - a)) for a, b in itertools.pairwise(starts)]
 
-    @jax.custom_vjp
+    # Runs put one after another: of indices the gradient is a scatter, a slow loop on CPUs.
     def place(kernels: Float[Array, "N K"]) -> Float[Array, "O I K"]:
-        return jnp.concatenate([kernels, jnp.zeros_like(kernels[:1])])[source]
+        parts = iter(jax.lax.split(kernels, [length for there, length in runs if there]))
+        placed = [
+            next(parts) if there else jnp.zeros((length, kernels.shape[1]), kernels.dtype)
+            for there, length in runs
+        ]
+        return jnp.concatenate(placed).reshape(*connected.shape, -1)
 
-    # By hand, as a gather too: the automatic transpose is a scatter, a slow loop on CPUs.
-    def backward(_: None, g: Float[Array, "O I K"]) -> tuple[Float[Array, "N K"]]:
-        return (g.reshape(connected.size, -1)[cells],)
-
-    place.defvjp(lambda kernels: (place(kernels), None), backward)
     return place
 
 
@@ -131,7 +131,7 @@ class Convolution1998(nn.Module):
         dense = spread(self.table)(kernel.astype(x.dtype).reshape(len(kernel), -1))
         a = weighted_sums(dense.reshape(maps, -1), patches(x, self.size))
         a = a + bias[:, None]
-        return a.reshape(len(x), maps, x.shape[2] - self.size + 1, x.shape[3] - self.size + 1)
+        return a.reshape(x.shape[0], maps, x.shape[2] - self.size + 1, x.shape[3] - self.size + 1)
 
     def __call__(self, x: Float[Array, "B I H W"]) -> Float[Array, "B O H2 W2"]:
         """States x = f(a)."""
@@ -190,7 +190,7 @@ class Dense1998(nn.Module):
         bound, bias_bound = self.initial.bound(self.inputs), self.initial.bias_bound(self.inputs)
         kernel = self.param("kernel", uniform(-bound, bound), (self.inputs, self.features))
         bias = self.param("bias", uniform(-bias_bound, bias_bound), (self.features,))
-        return x.reshape(len(x), -1) @ kernel.astype(x.dtype) + bias.astype(x.dtype)
+        return x.reshape(x.shape[0], -1) @ kernel.astype(x.dtype) + bias.astype(x.dtype)
 
     def __call__(self, x: Float[Array, "B ..."]) -> Float[Array, "B O"]:
         """States x = f(a)."""

@@ -34,7 +34,7 @@ class Conv(nn.Module):
     activation: Activation = identity
     stride: int = 1
     padding: Padding = ((0, 0), (0, 0))
-    form: ConvForm = "auto"
+    form: ConvForm = "plain"
     axes: Axes = Axes()
     dtype: Any = jnp.float32
 
@@ -91,6 +91,7 @@ class Dense(nn.Module):
     activation: Activation = identity
     axes: Axes = Axes()
     dtype: Any = jnp.float32
+    form: ConvForm = "plain"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n"]) -> Towers:
@@ -101,7 +102,7 @@ class Dense(nn.Module):
         kernel = self.param("kernel", normal(self.std), shape, jnp.float32)
         bias = self.param("bias", nn.initializers.constant(self.bias), (local, each))
         x, kernel, bias = (a.astype(self.dtype) for a in (x, kernel, bias))
-        out = ops.dense(x, kernel)
+        out = ops.dense(x, kernel, self.form)
         return [self.activation(out[t] + bias[t]) for t in range(local)]
 
     def connections(self, output_shape: Shape) -> int:
@@ -162,8 +163,10 @@ def normal(std: float | None, fan_in: int = 0) -> Callable[..., Array]:
     return init
 
 
-class Plain(nn.Module):
+class Plain(nn.Module, kw_only=True):
     """A layer without parameters that does the same to every tower."""
+
+    form: ConvForm = "plain"
 
     def apply_to(self, x: ChannelsLast) -> ChannelsLast:
         """What it does."""
@@ -192,7 +195,7 @@ class MaxPool(Plain):
 
     def apply_to(self, x: ChannelsLast) -> ChannelsLast:
         """Pools."""
-        return ops.max_pool(x, size=self.size, stride=self.stride, ceil=self.ceil)
+        return ops.max_pool(x, size=self.size, stride=self.stride, ceil=self.ceil, form=self.form)
 
 
 class ResponseNorm(Plain):
@@ -205,7 +208,9 @@ class ResponseNorm(Plain):
 
     def apply_to(self, x: ChannelsLast) -> ChannelsLast:
         """Divides."""
-        return ops.response_norm(x, size=self.size, k=self.k, alpha=self.alpha, beta=self.beta)
+        return ops.response_norm(
+            x, size=self.size, k=self.k, alpha=self.alpha, beta=self.beta, form=self.form
+        )
 
 
 class CrossTowerNorm(ResponseNorm):
@@ -223,7 +228,9 @@ class SpatialNorm(Plain):
 
     def apply_to(self, x: ChannelsLast) -> ChannelsLast:
         """Divides; the scale .001 is over the 25 squares (layer.py, NormLayerParser)."""
-        return ops.spatial_response_norm(x, size=5, k=1.0, alpha=0.001 / 25, beta=0.75)
+        return ops.spatial_response_norm(
+            x, size=5, k=1.0, alpha=0.001 / 25, beta=0.75, form=self.form
+        )
 
 
 class BatchNorm(nn.Module):

@@ -29,12 +29,12 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 class LeNet5(nn.Module):
     """C1 6@5x5, S2, C3 16@5x5, S4, C5 120, F6 84, output: 61,706 parameters for 10 classes.
 
-    `conv_form` forces a form of the convolutions (`ops.conv2d`).
+    `conv_form` is the form of the convolutions (`ops.conv2d`).
     """
 
     num_classes: int = 10
     activation: Activation = "tanh"
-    conv_form: ConvForm = "auto"
+    conv_form: ConvForm = "plain"
     dtype: Any = jnp.float32
 
     input_shape = (32, 32, 1)
@@ -48,7 +48,7 @@ class LeNet5(nn.Module):
         maps = AveragePool(name="S2")(maps)  # S2: 14x14x6
         maps = conv(16, name="C3")(maps)  # C3: 10x10x16
         maps = AveragePool(name="S4")(maps)  # S4: 5x5x16
-        x = ops.nhwc(maps).reshape(len(x), -1)
+        x = ops.nhwc(maps).reshape(x.shape[0], -1)
         x = Dense(120, squash, dtype=dtype, name="C5")(x)  # C5: 120
         x = Dense(84, squash, dtype=dtype, name="F6")(x)  # F6: 84
         x = Dense(self.num_classes, dtype=dtype, name="output")(x)  # output: 10

@@ -1,4 +1,8 @@
-"""Operations with more than one form: the plain XLA form and one that is fast on a backend."""
+"""Operations with more than one form: the plain one, and those that are fast on a backend.
+
+The plain forms are ordinary JAX: they have derivatives of every kind and can be exported. The fast
+ones are for training, see `fast.py`.
+"""
 
 from lenet_alexnet.ops.conv import CONV_FORMS, ConvForm, conv2d, conv_bias
 from lenet_alexnet.ops.dense import dense

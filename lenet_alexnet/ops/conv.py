@@ -7,6 +7,7 @@ import jax
 from jaxtyping import Array, Float
 
 from lenet_alexnet.ops import native
+from lenet_alexnet.ops.fast import mark, require_numbers
 from lenet_alexnet.ops.folded import Folded, conv_folded
 from lenet_alexnet.ops.lanes import LANES, Lanes, conv_lanes
 from lenet_alexnet.ops.orders import ChannelsLast, Maps, nhwc
@@ -20,7 +21,7 @@ NONE: Padding = ((0, 0), (0, 0))
 def conv2d(
     x: Maps,
     kernel: Float[Array, "k k c f"],
-    form: ConvForm = "auto",
+    form: ConvForm = "plain",
     *,
     bias: Float[Array, " f"] | None = None,
     stride: int = 1,
@@ -28,21 +29,24 @@ def conv2d(
 ) -> Maps:
     """A convolution (cross-correlation), its maps in the order in which its form leaves them.
 
-    `padding` is the zeros added at the (top, bottom) and (left, right). `auto` takes `plain`, but
-    on CPU, where XLA's convolutions are slow inside a loop, for kernels with few channels, stride 1
-    and no padding `native` (our own loops, where a C++ compiler is at hand and the batch fills
-    their vectors) or `block` (matrix products), else `winograd` for sides up to 5 (times the
-    stride). A form that cannot have this convolution leaves it to `plain`.
+    `padding` is the zeros added at the (top, bottom) and (left, right). `plain` has derivatives of
+    every kind and can be exported; the fast forms have gradients. `auto` takes `plain`, but on CPU,
+    where XLA's convolutions are slow inside a loop, for kernels with few channels, stride 1 and no
+    padding `native` (our own loops, where a C++ compiler is at hand and the batch fills their
+    vectors) or `block` (matrix products), else `winograd` for sides up to 5 (times the stride). A
+    form that cannot have this convolution leaves it to `plain`.
 
     Raises:
-      UsageError: `native` is asked for where it cannot be had.
+      UsageError: `native` is asked for where it cannot be had; see `fast.mark` for the fast forms.
     """
     if form == "auto":
-        form = _fastest(x.shape[0], kernel, stride, padding)
+        form = _fastest(x.shape, kernel, stride, padding)
     elif form == "native":
         native.require()
     if not _fits(form, kernel, stride, padding):
         form = "plain"
+    if form != "plain":
+        x, kernel, bias = jax.tree.map(mark, (x, kernel, bias))
     if form == "native":
         return conv_lanes(x if isinstance(x, Lanes) else nhwc(x), kernel, bias)
     if form == "block":
@@ -61,7 +65,7 @@ def conv_bias(
     kernel: Float[Array, "k k c f"],
     bias: Float[Array, " f"] | None,
     activation: Callable[[Array], Array],
-    form: ConvForm = "auto",
+    form: ConvForm = "plain",
     *,
     stride: int = 1,
     padding: Padding = NONE,
@@ -71,13 +75,14 @@ def conv_bias(
     return jax.tree.map(activation, out)
 
 
-def _fastest(batch: int, kernel: Array, stride: int, padding: Padding) -> ConvForm:
+def _fastest(shape: tuple[int, ...], kernel: Array, stride: int, padding: Padding) -> ConvForm:
     if jax.default_backend() != "cpu":
         return "plain"
+    require_numbers(shape)
     few = kernel.shape[2] <= 16 and kernel.shape[3] <= 32
     if not few or not _fits("block", kernel, stride, padding):
         return "winograd"
-    return "native" if batch >= LANES and native.problem() is None else "block"
+    return "native" if shape[0] >= LANES and native.problem() is None else "block"
 
 
 def _fits(form: ConvForm, kernel: Array, stride: int, padding: Padding) -> bool:

@@ -1,44 +1,56 @@
 """Response normalisation across maps (LRN) and within a map."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from lenet_alexnet.ops.conv import ConvForm
+from lenet_alexnet.ops.fast import mark
 from lenet_alexnet.ops.orders import ChannelsLast, Maps, channels_last
 from lenet_alexnet.ops.winograd import HWNC
 
 Window = tuple[int, int, int, int]
 
 
-def response_norm(x: Maps, *, size: int, k: float, alpha: float, beta: float) -> ChannelsLast:
+def response_norm(
+    x: Maps, *, size: int, k: float, alpha: float, beta: float, form: ConvForm = "plain"
+) -> ChannelsLast:
     """Across maps: x / (k + alpha * sum of x^2 over `size` neighbours)^beta (2012, sec. 3.3).
 
     The window of map i is i - size//2 .. i - size//2 + size - 1, cut off at the first and last map.
+    But for the `plain` form the gradient is by hand.
     """
-    window = (1, 1, 1, size)
-    return jax.tree.map(lambda a: _normalise(a, window, k, alpha, beta), channels_last(x))
+    return _each(channels_last(x), (1, 1, 1, size), k, alpha, beta, form)
 
 
 def spatial_response_norm(
-    x: Maps, *, size: int, k: float, alpha: float, beta: float
+    x: Maps, *, size: int, k: float, alpha: float, beta: float, form: ConvForm = "plain"
 ) -> ChannelsLast:
     """The same over size x size neighbours within a map ("rnorm" of layers-145.cfg)."""
     x = channels_last(x)
     window = (size, size, 1, 1) if isinstance(x, HWNC) else (1, size, size, 1)
-    return jax.tree.map(lambda a: _normalise(a, window, k, alpha, beta), x)
+    return _each(x, window, k, alpha, beta, form)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
+def _each(
+    x: ChannelsLast, window: Window, k: float, alpha: float, beta: float, form: ConvForm
+) -> ChannelsLast:
+    if form == "plain":
+        return jax.tree.map(lambda a: _normalise(a, window, k, alpha, beta), x)
+    return jax.tree.map(lambda a: _fast(mark(a), window, k, alpha, beta), x)
+
+
 def _normalise(x: Array, window: Window, k: float, alpha: float, beta: float) -> Array:
     wide = x.astype(jnp.float32)  # Squares of bfloat16 would lose their small neighbours.
     divisor = k + alpha * _window_sums(wide * wide, window)
     return (wide / _power(divisor, beta)).astype(x.dtype)
 
 
+_fast = jax.custom_vjp(_normalise, nondiff_argnums=(1, 2, 3, 4))
+
+
 def _forward(x: Array, window: Window, k: float, alpha: float, beta: float) -> tuple[Array, Array]:
-    return _normalise(x, window, k, alpha, beta), x
+    return _fast(x, window, k, alpha, beta), x
 
 
 def _backward(
@@ -52,7 +64,7 @@ def _backward(
     return ((scaled - 2 * alpha * beta * wide * inner).astype(x.dtype),)
 
 
-_normalise.defvjp(_forward, _backward)
+_fast.defvjp(_forward, _backward)
 
 
 def _power(divisor: Array, beta: float) -> Array:

@@ -1,11 +1,14 @@
 """Average and max pooling."""
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from lenet_alexnet.ops.conv import ConvForm
+from lenet_alexnet.ops.fast import mark
 from lenet_alexnet.ops.folded import Folded
 from lenet_alexnet.ops.lanes import Lanes
 from lenet_alexnet.ops.orders import ChannelsLast, Maps, channels_last
@@ -53,12 +56,14 @@ def _line_mean(x: Array, axis: int, size: int, stride: int) -> Array:
     return sums / jnp.asarray(counts, x.dtype).reshape(shape)
 
 
-def max_pool(x: Maps, *, size: int, stride: int, ceil: bool = False) -> ChannelsLast:
+def max_pool(
+    x: Maps, *, size: int, stride: int, ceil: bool = False, form: ConvForm = "plain"
+) -> ChannelsLast:
     """The largest of each size x size window, `stride` apart.
 
     With `ceil` a last window that reaches over the edge counts too, as in the source of 2012
     (layer.py, PoolLayerParser); else it is left out. The gradient goes to the first of equal
-    maxima, by rows.
+    maxima, by rows; but for the `plain` form it is by hand.
     """
     x = channels_last(x)
     rows = _first_axis(x)
@@ -68,8 +73,13 @@ def max_pool(x: Maps, *, size: int, stride: int, ceil: bool = False) -> Channels
         for axis in (rows + 1, rows):
             if ceil:
                 data = _whole(data, axis, size, stride, -jnp.inf)
-            data = _line_max(data, axis, size, stride)
+            data = line_max(data, axis, size, stride)
         return data
+
+    if form == "plain":
+        line_max: Callable[..., Array] = _line_max_plain
+    else:
+        line_max, x = _line_max, jax.tree.map(mark, x)
 
     return jax.tree.map(pool, x)
 
@@ -86,9 +96,17 @@ def _whole(x: Array, axis: int, size: int, stride: int, fill: float) -> Array:
     return jnp.pad(x, padding, constant_values=fill) if over else x
 
 
+def _line_max_plain(x: Array, axis: int, size: int, stride: int) -> Array:
+    """The largest of `size` neighbours along an axis, by choices, which have all derivatives."""
+    first, *others = _slices(x, axis, size, stride)
+    for part in others:
+        first = jnp.where((first >= part) | jnp.isnan(first), first, part)
+    return first
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def _line_max(x: Array, axis: int, size: int, stride: int) -> Array:
-    """The largest of `size` neighbours along an axis: XLA's own gradient is slow, and atomic."""
+    """The same: XLA's own gradient is slow, and atomic."""
     first, *others = _slices(x, axis, size, stride)
     for part in others:
         first = jnp.maximum(first, part)

@@ -56,7 +56,9 @@ def judge(scores: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"]) -> An
     # As eval: of a tie the answer is a wrong class.
     others = scores.copy()
     others[np.arange(len(labels)), labels] = -np.inf
-    answers = np.where(np.asarray(rank(scores, labels)) == 0, labels, others.argmax(1))
+    answers = np.where(
+        np.asarray(rank(jnp.asarray(scores), jnp.asarray(labels))) == 0, labels, others.argmax(1)
+    )
     # In double precision, so that sure answers still differ in how sure they are.
     powers = np.exp(scores.astype(np.float64) - scores.max(1, keepdims=True))
     return Answers(scores, labels, answers, powers / powers.sum(1, keepdims=True))
@@ -159,7 +161,8 @@ class Subject:
             "checkpoint": run.chosen,
             "loss": float(loss.mean()),
             "top1_error": int(answers.wrong.sum()) / len(labels),
-            "top5_error": int((np.asarray(rank(found, labels)) >= 5).sum()) / len(labels),
+            "top5_error": int((rank(jnp.asarray(found), jnp.asarray(labels)) >= 5).sum())
+            / len(labels),
             "examples": len(labels),
         }
         return answers, result

@@ -19,11 +19,11 @@ from lenet_alexnet import step as steps
 from lenet_alexnet.experiment import (
     Experiment,
     build_losses,
+    build_model,
     build_optimizer,
     build_preprocess,
     build_views,
 )
-from lenet_alexnet.models import create_model
 from lenet_alexnet.state import Metrics, TrainState, init_state
 from lenet_alexnet.sweep.groups import carried
 from lenet_alexnet.update import make_update
@@ -76,7 +76,7 @@ class Programs:
     def _build(self, lane: Lane) -> tuple[Any, Any, Any, Any, Any]:
         config = with_numbers(self.config, lane.numbers)
         return (
-            create_model(precision=config.train.precision, **config.model),
+            build_model(config),
             build_optimizer(config, len(self.e.train_data)).tx,
             build_preprocess(config, self.e.in_steps, self.e.statistics),
             *build_losses(config),

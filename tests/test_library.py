@@ -1,0 +1,131 @@
+"""The networks in ordinary JAX code: every kind of derivative, and export."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+
+from lenet_alexnet import config as configs
+from lenet_alexnet.errors import UsageError
+from lenet_alexnet.experiment import build_model
+from lenet_alexnet.models import create_model
+from lenet_alexnet.models.alexnet_variants import VARIANTS
+from tests.conftest import ROOT
+
+SMALL = {"name": "alexnet", "image_size": 67, "num_classes": 4, "dense_width": 8}
+WIDTHS = {"widths": (4, 8, 8, 8, 4)}
+MODELS = {
+    "lenet5": {"name": "lenet5"},
+    "lenet5_1998": {"name": "lenet5_1998"},
+    "lenet1": {"name": "lenet1"},
+    "mlp_1998": {"name": "mlp_1998", "hidden": (6,)},
+    "convnet": {"name": "convnet", "dense_width": 8, "response_norm": 1e-2, "pooling": "3/2"},
+    **{name: {**SMALL, **WIDTHS, "variant": name, "stds": (None,) * 8} for name in VARIANTS},
+}
+
+
+@functools.cache
+def network(name):
+    """Outputs as a function of (variables, images), variables, two images."""
+    model = create_model(**MODELS[name])
+    x = jax.random.normal(jax.random.key(1), (2, *model.input_shape))
+    rng = np.random.default_rng(0)  # To compile the initial values takes longer than the tests.
+
+    def numbers(leaf):
+        values = rng.normal(size=leaf.shape) / np.sqrt(np.prod(leaf.shape[:-1]) or 1)
+        return jnp.asarray(values, jnp.float32)
+
+    variables = jax.tree.map(numbers, jax.eval_shape(model.init, jax.random.key(0), x))
+    stats = (
+        {"batch_stats": jax.tree.map(lambda s: 1 + abs(s), variables["batch_stats"])}
+        if ("batch_stats" in variables)
+        else {}
+    )
+    return model.apply, {**variables, **stats}, x
+
+
+SLOW = {"paper", "caffenet", "single", "owt", "half"}  # with nothing that the others lack
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in MODELS]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_forward_mode_agrees_with_reverse_mode_and_hessians_have_products(name):
+    apply, variables, x = network(name)
+    params, rest = variables["params"], {k: v for k, v in variables.items() if k != "params"}
+
+    def random(p):
+        return jax.random.normal(jax.random.key(p.size), (2, *p.shape))
+
+    directions = jax.tree.map(random, params)
+
+    def outputs(params):
+        return apply({"params": params, **rest}, x)
+
+    def gradient(params):
+        out, back = jax.vjp(outputs, params)
+        return back(out)[0]
+
+    def dot(a, b):
+        return sum(jnp.vdot(p, q) for p, q in zip(*map(jax.tree.leaves, (a, b)), strict=True))
+
+    @jax.jit
+    def products():
+        first, second = (jax.tree.map(lambda p, i=i: p[i], directions) for i in (0, 1))
+        out, tangent = jax.jvp(outputs, (params,), (first,))
+        hessian = jax.vmap(lambda v: jax.jvp(gradient, (params,), (v,)))  # of half the square
+        gradients, of = hessian(directions)
+        of_first, of_second = (jax.tree.map(lambda p, i=i: p[i], of) for i in (0, 1))
+        back = dot(jax.tree.map(lambda p: p[0], gradients), first)
+        return jnp.vdot(out, tangent), back, dot(of_first, second), dot(of_second, first)
+
+    forward, reverse, one, two = map(float, products())
+    assert forward == pytest.approx(reverse, rel=1e-4)
+    assert one == pytest.approx(two, rel=1e-3)  # The Hessian is symmetric.
+    assert abs(one) > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_export_of_a_fixed_and_of_any_batch(name):
+    apply, variables, x = network(name)
+    expected = jax.jit(apply)(variables, x)
+    for batch in ("2", "b"):
+        shape = export.symbolic_shape(f"{batch}, {', '.join(map(str, x.shape[1:]))}")
+        arguments = variables, jax.ShapeDtypeStruct(shape, x.dtype)
+        # Not through a file: JAX writes one with a package (flatbuffers) that nothing else needs.
+        found = export.export(jax.jit(apply))(*arguments).call(variables, x)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "paper"])
+def test_forward_mode_and_export_of_the_fast_forms_name_the_plain_one(name):
+    model = create_model(**MODELS[name], conv_form="block" if name == "lenet5" else "auto")
+    _, variables, x = network(name)
+
+    def outputs(x):
+        return model.apply(variables, x)
+
+    words = "model.conv_form"
+    for derivative in (jax.jvp, jax.jit(jax.jvp, static_argnums=0)):
+        with pytest.raises(UsageError, match=f"forward-mode.*{words}"):
+            derivative(outputs, (x,), (x,))
+    with pytest.raises(UsageError, match=f"exported.*{words}"):
+        export.export(jax.jit(outputs))(x)
+    any_batch = jax.ShapeDtypeStruct((*export.symbolic_shape("b"), *x.shape[1:]), x.dtype)
+    with pytest.raises(UsageError, match=f"symbolic.*{words}"):
+        export.export(jax.jit(outputs))(any_batch)
+    gradient = jax.jit(jax.grad(lambda x: (outputs(x) ** 2).sum()))(x)
+    plain = network(name)[0]
+    expected = jax.jit(jax.grad(lambda x: (plain(variables, x) ** 2).sum()))(x)
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-4 * float(abs(expected).max()))
+
+
+def test_only_configs_ask_for_the_fast_forms():
+    config = configs.load(str(ROOT / "configs" / "lenet5_quickstart.py")).get_config()
+    assert create_model(**config.model).conv_form == "plain"
+    assert build_model(config).conv_form == "auto"
+    with config.unlocked():
+        config.model.conv_form = "block"
+    assert build_model(config).conv_form == "block"
