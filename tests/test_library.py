@@ -23,6 +23,14 @@ MODELS = {
     "lenet1": {"name": "lenet1"},
     "mlp_1998": {"name": "mlp_1998", "hidden": (6,)},
     "convnet": {"name": "convnet", "dense_width": 8, "response_norm": 1e-2, "pooling": "3/2"},
+    "cuda_convnet": {
+        "name": "cuda_convnet",
+        "variant": "11pct",
+        "image_size": 9,
+        "widths": (4, 4),
+        "local_widths": (3, 2),
+        "stds": (None,) * 5,
+    },  # fmt: skip
     **{name: {**SMALL, **WIDTHS, "variant": name, "stds": (None,) * 8} for name in VARIANTS},
 }
 
