@@ -41,7 +41,7 @@ def list_all(checkpoints: list[integrity.Saved], as_json: bool) -> int:
         print(json.dumps(rows))
         return 0
     for step, top1_error, size, roles in (row.values() for row in rows):
-        error = "not evaluated" if top1_error is None else f"error {100 * top1_error:.2f} %"
+        error = "not validated" if top1_error is None else f"error {100 * top1_error:.2f} %"
         print(f"step {step:>9,}  {error:<15}{size / 1e6:9.2f} MB  {' '.join(roles)}".rstrip())
     return 0
 
