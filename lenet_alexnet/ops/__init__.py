@@ -10,6 +10,7 @@ from lenet_alexnet.ops.folded import Folded
 from lenet_alexnet.ops.norm import response_norm, spatial_response_norm
 from lenet_alexnet.ops.orders import ChannelsLast, Maps, channels_last, nhwc
 from lenet_alexnet.ops.pool import average_pool, max_pool
+from lenet_alexnet.ops.rows import place_rows
 from lenet_alexnet.ops.winograd import HWNC
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "dense",
     "max_pool",
     "nhwc",
+    "place_rows",
     "response_norm",
     "spatial_response_norm",
 ]
