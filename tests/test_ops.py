@@ -277,3 +277,22 @@ def test_maps_in_blocks_of_another_side(rng, old, new):
     np.testing.assert_array_equal(folded.nhwc(), x)
     np.testing.assert_array_equal(folded.with_side(new).nhwc(), x)
     assert folded.with_side(new).side == new
+
+
+def test_rows_are_placed_and_put_back_under_every_transformation(rng):
+    there = np.array([False, True, True, False, True])
+    x, weight = numbers(rng, 4, 3, 2), numbers(rng, 5, 2)
+
+    def by_index(x):
+        return jnp.zeros((5, 2)).at[np.flatnonzero(there)].set(x)
+
+    def all_of(place):
+        def loss(x):
+            return jnp.sum(place(x) ** 3 * weight)
+
+        each = (place, jax.grad(loss), jax.hessian(loss), lambda x: jax.jvp(place, (x,), (x,)))
+        return jax.jit(jax.vmap(lambda x: [f(x) for f in each]))(x)
+
+    expected = all_of(by_index)
+    found = all_of(lambda x: ops.place_rows(x, there))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, expected)

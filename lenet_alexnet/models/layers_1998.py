@@ -7,7 +7,6 @@ without the batch.
 """
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any, Literal
@@ -18,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lenet_alexnet import ops
 from lenet_alexnet.models import lenet_1998_tables as tables
 
 AMPLITUDE, SLOPE = 1.7159, 2.0 / 3.0  # eqs. 5-6 and p. 41: f(1) = 1, f(-1) = -1
@@ -96,19 +96,7 @@ def spread(table: tables.Table) -> Callable[[Float[Array, "N K"]], Float[Array, 
     cells = connected.reshape(-1)
     if cells.all():
         return lambda kernels: kernels.reshape(*connected.shape, -1)
-    starts = [0, *(1 + np.flatnonzero(cells[1:] != cells[:-1])), len(cells)]
-    runs = [(bool(cells[a]), int(b - a)) for a, b in itertools.pairwise(starts)]
-
-    # Runs put one after another: of indices the gradient is a scatter, a slow loop on CPUs.
-    def place(kernels: Float[Array, "N K"]) -> Float[Array, "O I K"]:
-        parts = iter(jax.lax.split(kernels, [length for there, length in runs if there]))
-        placed = [
-            next(parts) if there else jnp.zeros((length, kernels.shape[1]), kernels.dtype)
-            for there, length in runs
-        ]
-        return jnp.concatenate(placed).reshape(*connected.shape, -1)
-
-    return place
+    return lambda kernels: ops.place_rows(kernels, cells).reshape(*connected.shape, -1)
 
 
 class Convolution1998(nn.Module):

@@ -11,6 +11,7 @@ from lenet_alexnet.ops.local import local_conv2d
 from lenet_alexnet.ops.norm import response_norm, spatial_response_norm
 from lenet_alexnet.ops.orders import ChannelsLast, Maps, channels_last, nhwc
 from lenet_alexnet.ops.pool import average_pool, max_pool, overlapping_average_pool
+from lenet_alexnet.ops.rows import place_rows
 from lenet_alexnet.ops.winograd import HWNC
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "max_pool",
     "nhwc",
     "overlapping_average_pool",
+    "place_rows",
     "response_norm",
     "spatial_response_norm",
 ]
