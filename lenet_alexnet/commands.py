@@ -4,6 +4,7 @@ Heavy modules are imported where a command runs, so that `--help` needs none of 
 """
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -129,6 +130,7 @@ def _define_predict(values: flags.FlagValues) -> None:
     _define_checkpoint(values)
     flags.DEFINE_integer("top", 5, "so many classes for each image", 1, flag_values=values)
     flags.DEFINE_string("invert", "auto", "dark ink on white: auto, yes or no", flag_values=values)
+    flags.DEFINE_string("show", "", "a PNG file for what the network sees", flag_values=values)
 
 
 def _predict(values: Any, rest: list[str]) -> int:
@@ -144,7 +146,11 @@ def _predict(values: Any, rest: list[str]) -> int:
         top=values.top,
         invert=values.invert,
         checkpoint=values.checkpoint,
+        show=values.show,
     )
+    for result in results:
+        for warning in result["warnings"]:
+            print(f"warning: {result['file']}: {warning}", file=sys.stderr)
     if values.json:
         print(json.dumps(results))
         return 0

@@ -9,52 +9,74 @@ import numpy as np
 from PIL import Image
 
 from lenet_alexnet import restore
-from lenet_alexnet.data import folder, images, pixels
+from lenet_alexnet.data import embedded, folder, glyph, images, pixels
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.step import make_scores
 
-INVERT = ("auto", "yes", "no")
-GLYPH, SIDE = 20, 28  # MNIST: a 20x20 glyph centred by its mass in 28x28 (LeCun et al. 1998, III.A)
+INVERT = {"auto": None, "yes": True, "no": False}  # whether the ink is dark
+DOUBTFUL = 0.9  # Below this probability, the answer for a digit is reported as doubtful.
 
 
 def predict(
-    workdir: Path, files: list[str], *, top: int = 5, invert: str = "auto", checkpoint: str = "auto"
-) -> list[dict[str, Any]]:
-    """The `top` classes of each image with their probabilities.
+    workdir: Path, files: list[str], *, top: int = 5, invert: str = "auto",
+    checkpoint: str = "auto", show: str = "",
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The `top` classes of each image with their probabilities, and warnings where it is a digit.
 
     Args:
       workdir: a run's folder.
       files: PNG, JPEG ...; grey or colour, any size.
-      invert: yes for dark ink on white paper where the data has light ink on black; auto looks
-        at the border.
+      invert: yes for dark ink on white paper where the data has light ink on black; auto compares
+        the ink with the paper around it.
       checkpoint: best | last | auto, see `evaluate.evaluate_workdirs`.
+      show: a PNG file that gets what the network sees, image beside image; "": none.
     """
     if invert not in INVERT:
         raise UsageError(f"unknown --invert={invert}: auto, yes or no")
+    if show and Path(show).suffix.lower() != ".png":
+        raise UsageError(f"--show={show} is no name of a PNG file")
     run = restore.open_run(workdir, checkpoint)
-    data = run.config.data
-    inputs = np.stack([_read(file, data, invert) for file in files])
+    prepared = [_prepare(file, run, INVERT[invert]) for file in files]
+    inputs = np.stack([image for image, _ in prepared])
+    if show:
+        _save(inputs, show)
     logits = make_scores(run.model, run.preprocess)(run.variables, jnp.asarray(inputs))
     # By the scores: small probabilities are rounded to the same zero. Ties by the class's number.
     order = np.argsort(-np.asarray(logits), axis=1, kind="stable")
     probabilities = np.asarray(jax.nn.softmax(logits))
     results = []
-    for file, row, best in zip(files, probabilities, order[:, :top], strict=True):
+    for file, (_, doubts), row, best in zip(
+        files, prepared, probabilities, order[:, :top], strict=True
+    ):
         classes = [
             {"class": run.class_names[i], "index": int(i), "probability": float(row[i])}
             for i in best
         ]
-        results.append({"file": str(file), "predictions": classes})
+        warnings = [f"this may be no digit: {doubt}" for doubt in doubts]
+        if _reads_digits(run) and row.max() < DOUBTFUL:
+            warnings.append(f"the answer is doubtful: {100 * row.max():.1f} %")
+        results.append({"file": str(file), "predictions": classes, "warnings": warnings})
     return results
 
 
-def _read(file: str, data: Any, invert: str) -> np.ndarray:
-    if data.channels == 1 and data.image_size == SIDE:
-        return digit(file, invert)
+def _reads_digits(run: restore.Run) -> bool:
+    data = run.config.data
+    one_form = data.channels == 1 and data.image_size == glyph.SIDE and "photo" not in data
+    return one_form and run.class_names == embedded.DIGITS
+
+
+def _prepare(file: str, run: restore.Run, dark: bool | None) -> tuple[np.ndarray, list[str]]:
+    """The file as the run's own images are, [h, w, c] bytes, and why it may be no digit."""
+    data = run.config.data
+    if _reads_digits(run):
+        found = glyph.prepare(np.asarray(images.read(file, 1)), dark)
+        return found.pixels[..., None], found.doubts
     if "photo" in data:  # Just as the training photos were prepared.
-        return _photo(file, data.image_size)
+        return _photo(file, data.image_size), []
     image = folder.read_image(file, data.image_size, data.channels)
-    return 255 - image if invert == "yes" else image
+    if dark is None and (data.channels, data.image_size) != (1, glyph.SIDE):
+        return image, []  # The form of MNIST's relatives alone is known to be light on black.
+    return glyph.light_on_dark(image, dark), []
 
 
 def _photo(file: str, size: int) -> np.ndarray:
@@ -64,34 +86,18 @@ def _photo(file: str, size: int) -> np.ndarray:
         raise DataError(f"cannot read '{file}' as an image: {error}") from error
 
 
-def digit(file: str | Path, invert: str) -> np.ndarray:
-    """A drawn or photographed digit as MNIST has them: light on black, [28, 28, 1] bytes.
-
-    An image of just 28x28 is taken as it is (but for the polarity); any other is cut to its ink,
-    scaled to fit 20x20 and centred by its mass.
-    """
-    pixels = np.asarray(images.read(file, 1))
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    if invert == "yes" or (invert == "auto" and np.median(border) > 127):
-        pixels = 255 - pixels
-    if pixels.shape == (SIDE, SIDE):
-        return pixels[..., None]
-    low, high = int(pixels.min()), int(pixels.max())
-    ink = (pixels.astype(np.float32) - low) / max(high - low, 1)
-    ink[ink < 0.3] = 0  # Paper is never quite even.
-    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
-    if not len(rows):
-        return np.zeros((SIDE, SIDE, 1), np.uint8)
-    glyph = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = GLYPH / max(glyph.shape)
-    height, width = (max(1, round(side * scale)) for side in glyph.shape)
-    image = Image.fromarray((255 * glyph).astype(np.uint8))
-    small = np.asarray(image.resize((width, height), Image.Resampling.BOX), np.float32)
-    mass = max(float(small.sum()), 1.0)
-    centre_y = float((small.sum(1) * np.arange(height)).sum()) / mass
-    centre_x = float((small.sum(0) * np.arange(width)).sum()) / mass
-    top = int(np.clip(round((SIDE - 1) / 2 - centre_y), 0, SIDE - height))
-    left = int(np.clip(round((SIDE - 1) / 2 - centre_x), 0, SIDE - width))
-    out = np.zeros((SIDE, SIDE, 1), np.uint8)
-    out[top : top + height, left : left + width, 0] = small.astype(np.uint8)
-    return out
+def _save(inputs: np.ndarray, path: str) -> None:
+    """Images [n, h, w, c] side by side in rows, small ones enlarged without smoothing."""
+    number, height, width, channels = inputs.shape
+    columns = min(number, 8)
+    gap, larger = 1, max(1, 224 // height)
+    rows = -(-number // columns)
+    sheet = np.full((rows * (height + gap), columns * (width + gap), channels), 128, np.uint8)
+    for i, image in enumerate(inputs):
+        top, left = i // columns * (height + gap), i % columns * (width + gap)
+        sheet[top : top + height, left : left + width] = image
+    sheet = sheet[:-gap, :-gap].repeat(larger, 0).repeat(larger, 1)
+    try:
+        Image.fromarray(sheet[..., 0] if channels == 1 else sheet).save(path, "PNG")
+    except OSError as error:
+        raise DataError(f"cannot write '{path}': {error.strerror or error}") from error

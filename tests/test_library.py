@@ -30,7 +30,7 @@ MODELS = {
         "widths": (4, 4),
         "local_widths": (3, 2),
         "stds": (None,) * 5,
-    },  # fmt: skip
+    },
     **{name: {**SMALL, **WIDTHS, "variant": name, "stds": (None,) * 8} for name in VARIANTS},
 }
 
