@@ -40,7 +40,7 @@ def predict(
     for file, row in zip(files, probabilities, strict=True):
         best = np.argsort(-row)[:top]
         classes = [
-            {"class": run.class_names[i], "index": int(i), "probability": float(row[i])}
+            {"class": run.output_names[i], "index": int(i), "probability": float(row[i])}
             for i in best
         ]
         results.append({"file": str(file), "predictions": classes})
