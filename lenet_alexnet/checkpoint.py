@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from lenet_alexnet import integrity
-from lenet_alexnet.errors import DataError
+from lenet_alexnet.errors import DataError, LenetAlexnetError
 from lenet_alexnet.monitor import say
 from lenet_alexnet.state import TrainState
 
@@ -35,18 +35,20 @@ class Checkpoints(contextlib.AbstractContextManager):
       keep: so many of the last stay, and the best.
       minutes: `overdue` says after so long that a save is due; 0: never.
       read_only: changes nothing.
+      check: called before each save; raises DataError if the run's folder is no longer its own.
     """
 
     def __init__(
-        self, folder: Path, keep: int = 2, *, minutes: float = 0.0, read_only: bool = False
-    ) -> None:
+        self, folder: Path, keep: int = 2, *, minutes: float = 0.0, read_only: bool = False,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         import orbax.checkpoint as ocp
 
         # Orbax says a dozen lines a save; its errors come as exceptions all the same.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         self._ocp, self._folder, self._keep = ocp, folder.resolve(), keep
-        self._read_only, self._seconds = read_only, 60 * minutes
+        self._read_only, self._seconds, self._check = read_only, 60 * minutes, check
         if not read_only and jax.process_index() == 0:
             for one, why in integrity.set_aside_damaged(self._folder):
                 _say_damaged(one, why)
@@ -110,9 +112,11 @@ class Checkpoints(contextlib.AbstractContextManager):
                 break
             say(f"warning: a checkpoint could not be saved ({failed}): trying again")
             time.sleep(pause)
+            self._check()  # Orbax makes the folder again, if it is not there.
             self._reopen()
             failed = self._start(step, state, top1_error, first) or self._settle()
         if failed:
+            self._check()
             self._reopen()
             last = self.latest()
             raise DataError(
@@ -133,11 +137,14 @@ class Checkpoints(contextlib.AbstractContextManager):
             rest=ocp.args.StandardSave(state.rest),
         )
         try:
+            self._check()
             first()
             with ONE_START:
                 if step in self._manager.all_steps():  # Saved by a signal, not yet evaluated.
                     self._manager.delete(step)
                 self._manager.save(step, args=items, metrics=metrics, force=True)
+        except LenetAlexnetError:
+            raise
         except Exception as error:  # Orbax and tensorstore raise many kinds.
             return _reason(error)
         return None
@@ -252,10 +259,12 @@ class Checkpoints(contextlib.AbstractContextManager):
             say(f"warning: the last checkpoint could not be saved ({failed})")
 
     def __exit__(self, *_: object) -> None:
-        self.wait()
-        with contextlib.suppress(Exception):  # What failed has been said.
-            self._manager.close()
-        self._thread.shutdown()
+        try:
+            self.wait()
+        finally:
+            with contextlib.suppress(Exception):  # What failed has been said.
+                self._manager.close()
+            self._thread.shutdown()
 
 
 def _with_sums() -> type:

@@ -58,6 +58,8 @@ def _define_train(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("num_processes", None, f"{many} how many", 1, flag_values=values)
     help = "the same bits on every run on a GPU, some operations slower"
     flags.DEFINE_bool("deterministic", False, help, flag_values=values)
+    help = "a run goes on where its numbers are not computed to the same bits"
+    flags.DEFINE_bool("allow-other-bits", False, help, flag_values=values)
 
 
 def _train(values: Any, rest: list[str]) -> int:
@@ -72,7 +74,10 @@ def _train(values: Any, rest: list[str]) -> int:
 
         with start.together():
             summary = train_and_evaluate(
-                values.config, Path(values.workdir), stop_requested=stop_requested
+                values.config,
+                Path(values.workdir),
+                stop_requested=stop_requested,
+                allow_other_bits=values["allow-other-bits"].value,
             )
     if values.json:
         print(json.dumps(summary))

@@ -7,7 +7,6 @@ file, or with one that does not match, is damaged, however it came to be so.
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lenet_alexnet import storage
 from lenet_alexnet.errors import DataError
 
 SUMS = "SHA256SUMS"
@@ -59,10 +59,8 @@ def by_error(checkpoints: list[Saved]) -> list[Saved]:
 def write_sums(folder: Path) -> None:
     """Writes the checksums of all files of a checkpoint that is complete but for its commit."""
     lines = [f"{_sha256(folder / name)}  {name}\n" for name in sorted(_files(folder))]
-    with (folder / SUMS).open("w") as file:
+    with storage.written_whole(folder / SUMS) as file:
         file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def problem(folder: Path) -> str | None:

@@ -8,45 +8,97 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
-from lenet_alexnet.errors import UsageError
+from lenet_alexnet import storage
+from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.monitor import say
 
 NAME = ".lock"
 
 
+class _OpenFolder:
+    """A folder's file descriptor, closed once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+    def fileno(self) -> int:
+        return self._number
+
+    def close(self) -> None:
+        number, self._number = self._number, -1
+        if number >= 0:
+            os.close(number)
+
+
+class Held:
+    """A folder that this process holds."""
+
+    def __init__(self, folder: Path, file: IO[str], *, folder_locked: bool) -> None:
+        self._folder, self._file, self._folder_locked = folder, file, folder_locked
+        self._was = storage.inode(folder)
+
+    def check(self) -> None:
+        """Raises DataError if the folder is gone, another one, or open to a second run."""
+        folder = self._folder
+        if storage.inode(folder) != self._was:
+            raise DataError(f"workdir '{folder}' was removed or moved while the run wrote to it")
+        mine = os.fstat(self._file.fileno())
+        if not self._folder_locked and storage.inode(folder / NAME) != (mine.st_dev, mine.st_ino):
+            raise DataError(f"'{folder / NAME}' was removed while the run held it: start it again")
+
+
 @contextlib.contextmanager
-def hold(folder: Path) -> Iterator[None]:
+def hold(folder: Path) -> Iterator[Held]:
     """Holds `folder` against other runs; the system frees it when the process ends, however.
 
-    The lock is the system's (flock) on a file whose content only says who has it. On NFS it holds
-    over all hosts if the server locks (mounts with `nolock` do so for one host alone). Where the
-    file system cannot lock at all, that is said and nothing is held.
+    The lock is the system's (flock), on the folder and on a file in it, whose content only says who
+    has it. On NFS, where folders cannot be locked, the file's lock holds over all hosts if the
+    server locks (mounts with `nolock` do so for one host alone). Where the file system cannot lock
+    at all, that is said and nothing is held.
 
     Raises:
       UsageError: another process has it (named with its host), or the folder is not writable.
     """
     path = folder / NAME
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+")
-    except OSError as error:
-        raise UsageError(f"workdir '{folder}' is not writable: {error.strerror}") from error
-    with file:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder.mkdir(parents=True, exist_ok=True)
+            opened = stack.enter_context(contextlib.closing(_OpenFolder(folder)))
+            file = stack.enter_context(storage.open_here(path, "a+"))
+        except OSError as error:
+            where = f" ({NAME})" if error.filename == str(path) else ""
+            raise UsageError(
+                f"workdir '{folder}' is not writable{where}: {error.strerror}"
+            ) from error
+        try:
+            folder_locked = _lock(opened) is None
+            unlocked = _lock(file)
         except BlockingIOError as error:
             raise UsageError(
                 f"workdir '{folder}' is in use by {_owner(path)}: wait, or name another workdir"
             ) from error
-        except OSError as error:
-            say(f"warning: '{folder}' cannot be locked ({error.strerror}): start one run in it")
-        os.register_at_fork(after_in_child=file.close)  # A worker left over must not keep it.
+        if unlocked:
+            say(f"warning: '{folder}' cannot be locked ({unlocked}): start one run in it")
+        for one in (opened, file):
+            os.register_at_fork(after_in_child=one.close)  # A worker left over must not keep it.
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
         file.truncate(0)
         file.write(json.dumps(owner) + "\n")
         file.flush()
-        yield
+        yield Held(folder, file, folder_locked=folder_locked or bool(unlocked))
+
+
+def _lock(file: IO[str] | _OpenFolder) -> str | None:
+    """Locks it; returns the reason if the file system cannot. BlockingIOError: it is taken."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def _owner(path: Path) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lenet_alexnet import storage
+
 MISSING = "no figures: pip install 'lenet-alexnet[plots]'"
 
 # Okabe and Ito 2008: told apart with any kind of colour vision.
@@ -45,6 +47,7 @@ def log_axis(axes: Any) -> None:
 def save(figure: Any, path: Path) -> Path:
     """Writes a figure as PNG and forgets it."""
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    with storage.written_whole(path, "wb") as file:
+        figure.savefig(file, dpi=110, format=path.suffix[1:])
     pyplot().close(figure)
     return path

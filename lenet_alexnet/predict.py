@@ -49,7 +49,7 @@ def predict(
         files, prepared, probabilities, order[:, :top], strict=True
     ):
         classes = [
-            {"class": run.class_names[i], "index": int(i), "probability": float(row[i])}
+            {"class": run.output_names[i], "index": int(i), "probability": float(row[i])}
             for i in best
         ]
         warnings = [f"this may be no digit: {doubt}" for doubt in doubts]

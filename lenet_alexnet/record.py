@@ -1,25 +1,25 @@
 """What a run leaves behind (config, run, metrics, summary), and the progress bar."""
 
 import contextlib
-import errno
 import importlib.metadata
 import json
-import math
 import os
 import platform
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lenet_alexnet import __version__
+from lenet_alexnet import __version__, lock, storage
 from lenet_alexnet import config as configs
 from lenet_alexnet.data import statistics
 from lenet_alexnet.data.statistics import Statistics, load
 from lenet_alexnet.errors import DataError, UsageError
+
+FOLDERS = ("checkpoints",)  # of a run's folder, in which files come and go
 
 # Changed code; what is recorded in experiments/ meanwhile changes no run.
 CHANGED = ("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)experiments")
@@ -27,32 +27,39 @@ CHANGED = ("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,e
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("w") as file:
+    with storage.written_whole(path) as file:
         json.dump(content, file, indent=1, allow_nan=False)
         file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 class RunDirectory:
     """One run's folder; opened again with the same config, it goes on."""
 
-    def __init__(self, folder: Path, config: Any, *, writes: bool = True) -> None:
+    def __init__(
+        self, folder: Path, config: Any, *, writes: bool = True, held: lock.Held | None = None
+    ) -> None:
         """Creates the folder, or verifies that it holds a run of this config.
+
+        Args:
+          folder: the run's.
+          config: what it trains.
+          writes: whether this process writes; of many, one does.
+          held: the lock of the folder.
 
         Raises:
           UsageError: a file, not writable, or another config's (the differences are shown).
         """
-        self.folder, self.config, self._writes = folder, config, writes
+        self.folder, self.config, self._writes, self._held = folder, config, writes, held
+        self._run: dict[str, Any] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / f".probe-{os.getpid()}"
-            probe.touch()
-            probe.unlink()
         except OSError as error:
             raise UsageError(f"workdir '{folder}' is not writable: {error.strerror}") from error
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UsageError(f"workdir '{folder}' is not writable")
+        for name in FOLDERS:
+            if (folder / name).is_symlink():
+                raise UsageError(f"'{folder / name}' is a link: what it leads to may be no run's")
         if (folder / "config.json").exists():
             changed = configs.differences(read_json(folder / "config.json"), config.to_dict())
             if changed:
@@ -61,13 +68,27 @@ class RunDirectory:
                     "name another workdir"
                 )
 
-    def begin(self, class_names: Sequence[str], photos: Statistics | None = None) -> None:
+    def check(self) -> None:
+        """Raises DataError if the folder is no longer there, or no longer this run's."""
+        if self._held is not None:
+            self._held.check()
+
+    def begun(self) -> dict[str, Any]:
+        """run.json of the run so far; {} if it begins now."""
+        path = self.folder / "run.json"
+        return read_json(path, data=dict, switches=dict) if path.exists() else {}
+
+    def begin(
+        self, class_names: Sequence[str], photos: Statistics | None = None,
+        decides: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         """Writes config.json, run.json (what runs, with what, where) and statistics.npz.
 
         Args:
           class_names: of the training data.
           photos: the mean image and colours of the training photos, where the config wants them;
             with them the run can be used without its data.
+          decides: what decides the bits, see `identity.facts`.
 
         Raises:
           UsageError: the run began with other data.
@@ -81,25 +102,30 @@ class RunDirectory:
             statistics.save(self.folder, photos)
         write_json(self.folder / "config.json", self.config.to_dict())
         packages = ("jax", "jaxlib", "flax", "optax")
-        write_json(
-            self.folder / "run.json",
-            {
-                "package_version": __version__,
-                **checkout(),
-                "versions": {
-                    "python": platform.python_version(),
-                    **{name: importlib.metadata.version(name) for name in packages},
-                },
-                "devices": [device.device_kind for device in jax.devices()],
-                "host": socket.gethostname(),
-                "cpu_count": os.cpu_count(),
-                "seed": self.config.seed,
-                "config_hash": configs.config_hash(self.config),
-                "class_names": list(class_names),
-                "command": sys.argv,
-                "started": time.time(),
+        self._run = {
+            "package_version": __version__,
+            **checkout(),
+            "versions": {
+                "python": platform.python_version(),
+                **{name: importlib.metadata.version(name) for name in packages},
             },
-        )
+            "devices": [device.device_kind for device in jax.devices()],
+            "host": socket.gethostname(),
+            "cpu_count": os.cpu_count(),
+            "seed": self.config.seed,
+            "config_hash": configs.config_hash(self.config),
+            "class_names": list(class_names),
+            "command": sys.argv,
+            "started": time.time(),
+            **(decides or {}),
+        }
+        write_json(self.folder / "run.json", self._run)
+
+    def note_loops(self, used: bool | None) -> None:
+        """Adds to run.json whether the loops in C++ were used, see `native.noted`."""
+        if self._run and used is not None and self._run.get("loops") != used:
+            self._run["loops"] = used
+            write_json(self.folder / "run.json", self._run)
 
     def _same_data(self, class_names: Sequence[str], photos: Statistics | None) -> None:
         """Refuses data that are not those of the run so far."""
@@ -130,7 +156,7 @@ class RunDirectory:
             named = {"Interrupted": "interrupted", "Diverged": "diverged"}
             status = named.get(type(error).__name__, "failed")
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            with contextlib.suppress(OSError):  # The disk may be the reason.
+            with contextlib.suppress(OSError, DataError):  # The disk, or the folder, is the reason.
                 before = self.summary() or {"step": 0}
                 self.write_summary({**before, "status": status, "error": lines[0]})
             if isinstance(error, OSError):
@@ -140,16 +166,42 @@ class RunDirectory:
     def write_summary(self, summary: dict[str, Any]) -> None:
         """The result: summary.json."""
         if self._writes:
+            self.check()
             write_json(self.folder / "summary.json", summary)
 
     def summary(self) -> dict[str, Any] | None:
         """The result of this run so far, if it has come to an end."""
         path = self.folder / "summary.json"
-        return read_json(path, "status") if path.exists() else None
+        return read_summary(path) if path.exists() else None
 
 
-def read_json(path: Path, *keys: str) -> Any:
+def read_summary(path: Path) -> dict[str, Any]:
+    """summary.json: of a run that was completed with its result, of others at least the status.
+
+    Raises:
+      UsageError: missing, broken, or without what is needed.
+    """
+    summary = read_json(path, "status", status=str, step=int, best=dict)
+    if summary["status"] == "diverged":
+        read_json(path, "step")
+    if summary["status"] == "completed":
+        needed = {"step": int, "epoch": float, "train_seconds": float, "eval": dict}
+        read_json(path, *needed, **needed)
+        for split, result in summary["eval"].items():
+            if not isinstance(result, dict) or not all(
+                isinstance(result.get(key), int | float) for key in ("top1_error", "examples")
+            ):
+                raise UsageError(f"cannot read '{path}': its result on '{split}' is incomplete")
+    return summary
+
+
+def read_json(path: Path, *keys: str, **kinds: type) -> Any:
     """A run's JSON file: an object that has at least `keys`.
+
+    Args:
+      path: the file.
+      keys: must be there.
+      kinds: of entries that are there and not null; a float may be whole.
 
     Raises:
       UsageError: missing or broken.
@@ -164,6 +216,10 @@ def read_json(path: Path, *keys: str) -> Any:
         raise UsageError(f"cannot read '{path}': it is no JSON object")
     if absent := [key for key in keys if key not in content]:
         raise UsageError(f"cannot read '{path}': it has no '{absent[0]}'")
+    for key, kind in kinds.items():
+        value, accepted = content.get(key), (int, float) if kind is float else kind
+        if (key in keys or value is not None) and not isinstance(value, accepted):
+            raise UsageError(f"cannot read '{path}': '{key}' is {value!r:.40}")
     return content
 
 
@@ -183,64 +239,3 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-class MetricsLog(contextlib.AbstractContextManager):
-    """A file of one JSON object a line: appended, never rewritten; no step is in it twice.
-
-    A run that goes on from an earlier step than its last line computes the lines in between again,
-    to the same bits (but for the clock's): those that are there stay.
-
-    Raises:
-      DataError: a line, other than a last one that was cut off, is broken.
-    """
-
-    def __init__(self, path: Path, *, writes: bool = True) -> None:
-        self.rows: dict[tuple[int, str], dict[str, Any]] = {}
-        content = path.read_bytes() if path.exists() else b""
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content and writes:  # A line that a crash cut off.
-            os.truncate(path, len(whole))
-        for number, line in enumerate(whole.splitlines(), 1):
-            try:
-                row = json.loads(line)
-                self.rows[row["step"], row["split"]] = row
-            except (ValueError, KeyError, TypeError) as error:
-                raise DataError(f"'{path}' is broken in line {number}") from error
-        self._writes = writes
-        self._file = (path if writes else Path(os.devnull)).open("ab", buffering=0)
-
-    def write(self, row: dict[str, Any]) -> None:
-        """Appends one line; NaN is written as null."""
-        key = (row["step"], row["split"])
-        if key in self.rows:
-            return
-        self.rows[key] = row
-        clean = {
-            k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()
-        }
-        line = json.dumps(clean).encode() + b"\n"
-        if self._file.write(line) != len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
-
-    def result(self, step: int | None, split: str) -> dict[str, Any] | None:
-        """What the summary says of the evaluation at `step`, if there was one."""
-        row = self.rows.get((step, split)) if step else None
-        fields = ("step", "loss", "top1_error", "top5_error", "examples")
-        return row and {"selected_on": split} | {field: row[field] for field in fields}
-
-    def cut(self, step: int) -> None:
-        """Removes the lines after `step`: from there on, the run is another."""
-        self.rows = {key: row for key, row in self.rows.items() if key[0] <= step}
-        if self._writes:
-            path = Path(self._file.name)
-            lines = path.read_bytes().splitlines(keepends=True)
-            os.truncate(path, sum(len(line) for line in lines if json.loads(line)["step"] <= step))
-
-    def sync(self) -> None:
-        """On disk: what a checkpoint counts as done must not be missing after a power failure."""
-        if self._writes:
-            os.fsync(self._file.fileno())
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()

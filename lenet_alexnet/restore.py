@@ -8,14 +8,15 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from lenet_alexnet import config as configs
 from lenet_alexnet.checkpoint import Checkpoints
-from lenet_alexnet.checks import check_validation
+from lenet_alexnet.checks import check_ranges, check_validation
 from lenet_alexnet.data import Split, statistics
 from lenet_alexnet.data.augment import Preprocess
 from lenet_alexnet.data.class_names import check_same
 from lenet_alexnet.data.statistics import Statistics
 from lenet_alexnet.data.stream import Photos
-from lenet_alexnet.errors import DataError, UsageError
+from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
 from lenet_alexnet.record import read_json
 
 
@@ -30,6 +31,12 @@ class Run(NamedTuple):
     variables: Any
     step: int
     chosen: str  # "best" or "last"
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """A name for each of the network's outputs, of which there may be more than classes."""
+        known = self.class_names
+        return (*known, *(f"#{i}" for i in range(len(known), self.model.num_classes)))
 
 
 def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> Run:
@@ -47,7 +54,7 @@ def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> Run
     """
     from lenet_alexnet.experiment import build_model, build_preprocess, load_photo_statistics
 
-    config = ConfigDict(read_json(Path(workdir) / "config.json", "model", "data", "train"))
+    config = _read_config(Path(workdir) / "config.json")
     folder = Path(workdir) / "checkpoints"
     if not folder.is_dir():
         raise DataError(f"'{workdir}' has no checkpoints yet")
@@ -58,9 +65,13 @@ def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> Run
         model = build_model(config)
         found = statistics.load(kept) if kept.exists() else load_photo_statistics(config)
         preprocess = build_preprocess(config, statistics=found)
-    except (AttributeError, TypeError) as error:
-        raise UsageError(f"'{workdir}/config.json' describes no run: {error}") from error
-    template = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *model.input_shape)))
+        image = jnp.zeros((1, *model.input_shape))
+        template = jax.eval_shape(model.init, jax.random.key(0), image)
+    except LenetAlexnetError:
+        raise
+    except Exception as error:  # Each layer has its own words for a value that it cannot have.
+        line = " ".join(str(error).split())[:200]
+        raise UsageError(f"'{workdir}/config.json' describes no run: {line}") from error
     if checkpoint == "auto":
         checkpoint = "best" if config.data.validation else "last"
     if checkpoint == "best":
@@ -70,8 +81,34 @@ def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> Run
         if step is None:
             raise DataError(f"'{workdir}' has no {checkpoint} checkpoint yet")
         variables = checkpoints.restore_variables(step, template)
-    names = tuple(read_json(Path(workdir) / "run.json", "class_names")["class_names"])
+    names = _read_class_names(Path(workdir) / "run.json")
     return Run(config, model, preprocess, found, names, variables, step, checkpoint)
+
+
+def _read_config(path: Path) -> ConfigDict:
+    """A run's config.json, with every entry that using the run needs."""
+    content = read_json(path, "model", "data", "train", model=dict, data=dict, train=dict)
+    base = (configs.photos() if "photo" in content["data"] else configs.base()).to_dict()
+    needed = configs.flatten({section: base[section] for section in ("data", "train", "eval")})
+    found = configs.flatten(content)
+    for key, default in needed.items():
+        if key not in found:
+            raise UsageError(f"cannot read '{path}': it has no '{key}'")
+        kind = (int, float) if isinstance(default, float) else type(default)
+        if not isinstance(found[key], kind) or isinstance(found[key], bool) != (kind is bool):
+            raise UsageError(f"cannot read '{path}': {key} is {found[key]!r:.40}")
+    check_ranges({"seed": 0, **found})
+    return ConfigDict(content)
+
+
+def _read_class_names(path: Path) -> tuple[str, ...]:
+    """The names of the classes of a run's data."""
+    record = read_json(path, "class_names", class_names=list, data=dict)
+    names, data = record["class_names"], (record.get("data") or {}).get("train")
+    classes = data.get("classes") if isinstance(data, dict) else len(names)
+    if len(names) != classes or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"cannot read '{path}': 'class_names' are not those of {classes} classes")
+    return tuple(names)
 
 
 def load_named(run: Run, split: str) -> Split | Photos:

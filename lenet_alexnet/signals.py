@@ -7,7 +7,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+
+# Process groups that end with this process, as a compiler at work does.
+DEPENDENT: set[int] = set()
 
 
 @contextlib.contextmanager
@@ -18,9 +21,10 @@ def catch() -> Iterator[Callable[[], bool]]:
     which may be a minute apart while a program is compiled.
     """
     asked = threading.Event()
+    numbers = [n for n in SIGNALS if not _under_nohup(n)]
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    before = {number: signal.signal(number, lambda *_: asked.set()) for number in SIGNALS}
+    before = {number: signal.signal(number, lambda *_: asked.set()) for number in numbers}
     fd_before = signal.set_wakeup_fd(writer)  # Each signal's number arrives there as a byte.
     watcher = threading.Thread(target=_watch, args=(reader, asked), daemon=True)
     watcher.start()
@@ -36,13 +40,22 @@ def catch() -> Iterator[Callable[[], bool]]:
         os.close(writer)
 
 
+def _under_nohup(number: int) -> bool:
+    return number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN
+
+
 def _watch(reader: int, asked: threading.Event) -> None:
     count = 0
     while number := os.read(reader, 1)[0]:
         if number not in SIGNALS:
             continue
+        if number == signal.SIGHUP and count:
+            continue  # The end of a session sends it twice: from the shell, from the terminal.
         count += 1
         if count > 1:
+            for group in tuple(DEPENDENT):
+                with contextlib.suppress(OSError):
+                    os.killpg(group, signal.SIGKILL)
             os._exit(128 + number)
         asked.set()
         name = signal.Signals(number).name

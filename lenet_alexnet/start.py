@@ -3,6 +3,8 @@
 import atexit
 import contextlib
 import functools
+import itertools
+import json
 import os
 import shutil
 import sys
@@ -10,7 +12,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,15 @@ SIMULATE = "--xla_force_host_platform_device_count"
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
 FAILED = "lenet_alexnet/failed"  # where a process says why it ends
+AGREED = "lenet_alexnet/agreed"  # and where what it decides by
+AGREE_SECONDS = 1800  # Compiling may take long. A process that ends meanwhile ends all.
+_TURNS = itertools.count()  # the same in all processes, as all call `agree` in one order
 _ENDING = threading.Lock()
 HEARTBEAT_SECONDS = 30  # A process that is silent for so long ends all the others.
+
+
+class Differ(UsageError):
+    """The processes of one run were not started with the same config, data or machine."""
 
 
 def join(coordinator: str | None, process_id: int | None, num_processes: int | None) -> None:
@@ -45,6 +54,10 @@ def join(coordinator: str | None, process_id: int | None, num_processes: int | N
     if 0 < len(missing) < len(given):
         raise UsageError(f"--{missing[0]} is missing: many processes need all of --coordinator, "
                          "--process_id and --num_processes")  # fmt: skip
+    if not missing:
+        _check_address(str(coordinator))
+        if not 0 <= (process_id or 0) < (num_processes or 0):
+            raise UsageError(f"--process_id={process_id} is not one of 0..{num_processes}-1")
     launched = any(int(os.environ.get(name, "1")) > 1 for name in LAUNCHERS)
     if missing and not launched:
         return
@@ -64,19 +77,57 @@ def join(coordinator: str | None, process_id: int | None, num_processes: int | N
         raise DataError(f"the processes did not find each other: {line}") from error
 
 
+def _check_address(coordinator: str) -> None:
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise UsageError(f"--coordinator={coordinator} is not host:port, as in 10.0.0.1:1234")
+
+
+def agree(what: str, facts: Mapping[str, Any]) -> None:
+    """Compares what decides the program of each process; with others they would wait for ever.
+
+    Args:
+      what: the facts in a word.
+      facts: by name, as JSON has them.
+
+    Raises:
+      Differ: in all processes, if one has others. DataError: one does not come to this point.
+    """
+    import jax
+
+    if jax.process_count() == 1:
+        return
+    count, this, prefix = jax.process_count(), jax.process_index(), f"{AGREED}/{next(_TURNS)}"
+    store = _store()
+    try:
+        store.key_value_set(f"{prefix}/{this}", json.dumps(facts))
+        store.wait_at_barrier(f"{prefix}/set", AGREE_SECONDS * 1000)
+        found = [json.loads(store.blocking_key_value_get(f"{prefix}/{i}", 60_000))
+                 for i in range(count)]  # fmt: skip
+        store.wait_at_barrier(f"{prefix}/read", AGREE_SECONDS * 1000)
+    except jax.errors.JaxRuntimeError as error:
+        line = " ".join(str(error).split())[:200]
+        raise DataError(f"the processes could not compare their {what}: {line}") from error
+    first = found[0]
+    for i, other in enumerate(found):
+        if names := [n for n in first | other if first.get(n) != other.get(n)]:
+            differences = (f"{n} {first.get(n)} in process 0, {other.get(n)} in {i}" for n in names)
+            raise Differ(f"the processes differ in their {what}: {'; '.join(differences)}")
+
+
 @contextlib.contextmanager
 def together() -> Iterator[None]:
     """Inside, an error of one of many processes ends that process at once, and with it the others.
 
     Left to itself, it would wait at its exit for the others, which wait for it in their step. What
-    all processes come to together (a stop, divergence) is raised as ever.
+    all processes come to together (a stop, divergence, `Differ`) is raised as ever.
     """
     done = threading.Event()
     if _store() is not None:
         threading.Thread(target=_watch, args=(done,), daemon=True).start()
     try:
         yield
-    except (Interrupted, Diverged):
+    except (Interrupted, Diverged, Differ):
         raise
     except Exception as error:
         import jax

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from lenet_alexnet import config as configs
-from lenet_alexnet import lock
+from lenet_alexnet import identity, lock
 from lenet_alexnet import step as steps
 from lenet_alexnet.back_off import BackOff
 from lenet_alexnet.checkpoint import Checkpoints
@@ -19,47 +19,63 @@ from lenet_alexnet.errors import Diverged, Interrupted
 from lenet_alexnet.evaluate import Evaluator, summarize
 from lenet_alexnet.experiment import SELECTS, Experiment, build
 from lenet_alexnet.feed import create_feed
+from lenet_alexnet.metrics import MetricsLog
 from lenet_alexnet.monitor import Flat, Progress, Starving, Stopwatch, first_process, say
 from lenet_alexnet.optimizers.plateau import WithPlateau
 from lenet_alexnet.optimizers.sdlm import get_curvature, step_report, step_sizes
 from lenet_alexnet.program import Program
-from lenet_alexnet.record import MetricsLog, RunDirectory
+from lenet_alexnet.record import RunDirectory
+from lenet_alexnet.start import agree
 from lenet_alexnet.state import NEVER, Metrics, TrainState
 
 
 def train_and_evaluate(
     config: Any, workdir: Path, *, stop_requested: Callable[[], bool] = lambda: False,
-    devices: int = 0,
+    devices: int = 0, allow_other_bits: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Trains what `config` says in `workdir`, going on from its newest checkpoint.
 
-    `devices` share each batch, see `experiment.build`. Returns the summary that it also writes.
+    Args:
+      config: see config.py.
+      workdir: the run's folder.
+      stop_requested: asked after every dispatch.
+      devices: how many share each batch, see `experiment.build`.
+      allow_other_bits: a run may go on where its numbers are not computed to the same bits.
+
+    Returns the summary that it also writes.
 
     Raises:
+      UsageError: `workdir` holds another run, or cannot go on to the same bits here.
       Interrupted: `stop_requested` became true; everything is saved.
       Diverged: the loss or a parameter became NaN or infinite.
     """
+    agree("config", identity.of_program(config))
     # Of many processes the first one writes; all of them read.
-    with lock.hold(workdir) if first_process() else contextlib.nullcontext():
-        run = RunDirectory(workdir, config, writes=first_process())
+    with lock.hold(workdir) if first_process() else contextlib.nullcontext() as held:
+        run = RunDirectory(workdir, config, writes=first_process(), held=held)
         done = run.summary()
         if done and done["status"] == "completed":
             say(f"{workdir} is complete already: nothing to train")
             return done
-        with run.outcome():
+        begun = run.begun()
+        with run.outcome(), identity.as_begun(begun) as loops_used:
             experiment = build(config, devices=devices)
-            run.begin(experiment.train_data.class_names, experiment.statistics)
-            return _Loop(config, experiment, run, stop_requested).run()
+            facts = identity.facts(identity.of_data(experiment), begun)
+            agree("data", facts["data"])
+            identity.check(workdir, begun, facts, allow=allow_other_bits)
+            run.begin(experiment.train_data.class_names, experiment.statistics, facts)
+            return _Loop(config, experiment, run, stop_requested, loops_used).run()
 
 
 class _Loop:
     """The training loop of one run and its side effects."""
 
     def __init__(
-        self, config: Any, experiment: Experiment, run: RunDirectory, stop_requested: Callable
-    ) -> None:
+        self, config: Any, experiment: Experiment, run: RunDirectory, stop_requested: Callable,
+        loops_used: Callable[[], bool | None] = lambda: None,
+    ) -> None:  # fmt: skip
         self.config, self.experiment, self.out = config, experiment, run
-        self.stop_requested = stop_requested
+        self.stop_requested, self.loops_used = stop_requested, loops_used
         self.schedule = experiment.schedule
         self.step, self.first_step = 0, 0
         self.state: TrainState
@@ -82,10 +98,13 @@ class _Loop:
                     self.out.folder / "checkpoints",
                     self.config.checkpoint.keep,
                     minutes=self.config.checkpoint.minutes,
+                    check=self.out.check,
                 )
             )
             self._say_what()
             self._compile()
+            agree("program", {"loops in C++": self.loops_used()})
+            self.out.note_loops(self.loops_used())
             self._restore()
             self.progress = stack.enter_context(
                 Progress(self.schedule.total, self.step, self.experiment.steps_per_epoch)
@@ -280,6 +299,7 @@ class _Loop:
         self, step: int, split: str, result: dict[str, Any], images_per_second: float | None
     ) -> dict[str, Any]:
         row = self.experiment.row(step, split, result, images_per_second, self.share)
+        self.out.check()
         self.log.write(row)
         self.progress.show(row)
         return row

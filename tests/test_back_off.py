@@ -12,8 +12,9 @@ from lenet_alexnet.checks import check_ranges
 from lenet_alexnet.config import flatten
 from lenet_alexnet.errors import Diverged, Interrupted, UsageError
 from lenet_alexnet.experiment import build_optimizer
+from lenet_alexnet.metrics import MetricsLog
 from lenet_alexnet.optimizers.plateau import WithPlateau
-from lenet_alexnet.record import MetricsLog, read_json
+from lenet_alexnet.record import read_json
 from lenet_alexnet.sweep.groups import signature
 from tests import damage, faults
 from tests.conftest import make_tiny_config

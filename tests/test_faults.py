@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from lenet_alexnet import experiment, integrity, lock, record, start, train
+from lenet_alexnet import experiment, integrity, lock, metrics, start, train
 from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.cli import main
 from lenet_alexnet.data.stream import Photos
@@ -263,14 +263,14 @@ def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_later(
     undisturbed, tmp_path, monkeypatch, capsys
 ):
     reference = undisturbed("lenet")
-    write = record.MetricsLog.write
+    write = metrics.MetricsLog.write
 
     def full(log, row):
         if row["step"] == 50:
             raise OSError(errno.ENOSPC, "No space left on device", "metrics.jsonl")
         write(log, row)
 
-    monkeypatch.setattr(record.MetricsLog, "write", full)
+    monkeypatch.setattr(metrics.MetricsLog, "write", full)
     assert call("lenet", tmp_path) == 1
     monkeypatch.undo()
     assert "error: the run cannot go on: [Errno 28]" in capsys.readouterr().err.splitlines()[-1]

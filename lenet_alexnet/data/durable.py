@@ -2,41 +2,15 @@
 
 import contextlib
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from lenet_alexnet.errors import DataError
+from lenet_alexnet.storage import sync
 
 PARTIAL = ".partial"  # the suffix of a folder that is being prepared
 PARTS = "parts"  # in it: what only preparing needs
-
-
-def sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def settle(aside: Path, path: Path) -> None:
-    """Renames a written file: after a power loss it is there whole or not at all."""
-    sync(aside)
-    aside.replace(path)
-    sync(path.parent)
-
-
-def write(path: Path, content: str) -> None:
-    """Writes a text file whole or not at all."""
-    aside = path.with_name(f".{path.name}.new")
-    try:
-        aside.write_text(content)
-        settle(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from lenet_alexnet import storage
 from lenet_alexnet.config import expand
 from lenet_alexnet.data import class_folders, durable, photo_sources, shards, statistics
 from lenet_alexnet.data.photo_sources import Source
@@ -75,7 +76,8 @@ def prepare(
     work = _shards(found, partial, name, size, store)
     _require_space(work, partial)
     with durable.alone(partial):
-        durable.write(partial / PLAN, json.dumps(plan))
+        with storage.written_whole(partial / PLAN) as file:
+            json.dump(plan, file)
         everything = [shard for split in work.values() for shard in split]
         for path in set(partial.glob("*.array_record-*")) - {shard.path for shard in everything}:
             path.unlink()  # It was begun with other settings, and its plan is lost.

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from tqdm import tqdm
 
+from lenet_alexnet import storage
 from lenet_alexnet.data import cifar10, durable, idx, pixels, records, statistics
 from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError, nearest
@@ -249,7 +250,8 @@ def write_checksums(folder: Path, known: Mapping[str, str] | None = None) -> Non
     """
     files = sorted(path for path in folder.iterdir() if path.is_file())
     sums = {path.name: (known or {}).get(path.name) or _sha256(path) for path in files}
-    durable.write(folder / CHECKSUMS, json.dumps(sums, indent=1) + "\n")
+    with storage.written_whole(folder / CHECKSUMS) as file:
+        file.write(json.dumps(sums, indent=1) + "\n")
 
 
 def _sha256(path: Path) -> str:

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from lenet_alexnet import storage
 from lenet_alexnet.config import expand
 from lenet_alexnet.data import pixels
-from lenet_alexnet.data.durable import PARTIAL, settle
+from lenet_alexnet.data.durable import PARTIAL
 from lenet_alexnet.data.features import check_features
 from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError, UsageError, nearest
@@ -210,7 +211,7 @@ def _cached(folder: Path, split: str) -> Split:
         temporary = path.with_suffix(f".{os.getpid()}")
         with temporary.open("wb") as aside:
             np.savez(aside, images=data.images, labels=data.labels)
-        settle(temporary, path)
+        storage.settle(temporary, path)
     except OSError:
         pass  # A read-only data folder costs the seconds again, nothing else.
     return data

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from lenet_alexnet import storage
 from lenet_alexnet.data import durable, example, pixels
 from lenet_alexnet.data.photo_sources import Photo
 from lenet_alexnet.data.statistics import Sums
@@ -156,7 +157,7 @@ def write(shard: Shard, advance: Callable[[int], Any]) -> None:
             advance(1)
         writer.close()
         checksum, size = _checksum(aside), aside.stat().st_size
-        durable.settle(aside, shard.path)
+        storage.settle(aside, shard.path)
         count = len(shard.photos) - len(left_out)
         _save_report(shard, Report(shard.key, count, size, checksum, left_out, converted, sums))
     except (OSError, RuntimeError) as error:  # The extension raises RuntimeError.
@@ -176,7 +177,7 @@ def _save_report(shard: Shard, report: Report) -> None:
     try:
         with aside.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-        durable.settle(aside, shard.report)
+        storage.settle(aside, shard.report)
     finally:
         aside.unlink(missing_ok=True)
 

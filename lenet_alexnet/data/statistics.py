@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
+from lenet_alexnet import storage
 from lenet_alexnet.errors import DataError
 
 FILE = "statistics.npz"
@@ -89,10 +90,8 @@ def same(a: Statistics, b: Statistics) -> bool:
 
 def save(folder: Path, statistics: Statistics) -> None:
     """Writes `statistics.npz`, whole or not at all."""
-    aside = folder / f".{FILE}.new"
-    with aside.open("wb") as file:
+    with storage.written_whole(folder / FILE, "wb") as file:
         np.savez(file, **statistics._asdict())
-    aside.replace(folder / FILE)
 
 
 def load(path: Path) -> Statistics:

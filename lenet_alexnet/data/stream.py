@@ -7,6 +7,7 @@ import bisect
 import itertools
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,11 @@ class Photos:
 
     def __len__(self) -> int:
         return self._ends[-1]
+
+    @property
+    def parts(self) -> list[tuple[Path, int, int]]:
+        """Each file, how many of its records come before the split's, and how many are its."""
+        return [(Path(file.filename), file.skip, file.take) for file in self._files]
 
     def read(
         self, index: Int32[np.ndarray, " n"] | Sequence[int]

@@ -6,6 +6,8 @@ from typing import Any
 
 from absl import flags
 
+from lenet_alexnet import storage
+
 WITHOUT_DATA = ("curves", "kernels")  # The rest of a report needs images.
 
 
@@ -86,7 +88,8 @@ def write(
     config = subject.run.config.to_json_best_effort(indent=1)
     title, lead, facts = _head(subject, missing)
     page = as_html(title, lead, facts, sections, config)
-    (workdir / "report.html").write_text(page, encoding="utf-8")
+    with storage.written_whole(workdir / "report.html", encoding="utf-8") as file:
+        file.write(page)
     return [section.figure for section in sections if section.figure]
 
 

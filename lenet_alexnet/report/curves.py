@@ -7,7 +7,7 @@ from typing import Any
 
 from lenet_alexnet import plots
 from lenet_alexnet.errors import DataError
-from lenet_alexnet.record import MetricsLog
+from lenet_alexnet.metrics import MetricsLog
 from lenet_alexnet.report.page import Section
 
 # By split: colour, line, marker; told apart without colour too.

@@ -117,8 +117,7 @@ class Subject:
     @property
     def classes(self) -> tuple[str, ...]:
         """A name for each of the network's outputs, of which there may be more than classes."""
-        known, outputs = self.run.class_names, self.answers.scores.shape[1]
-        return (*known, *(f"#{i}" for i in range(len(known), outputs)))
+        return self.run.output_names
 
     def features(
         self,

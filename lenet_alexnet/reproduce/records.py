@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lenet_alexnet import storage
 from lenet_alexnet.errors import DataError
 
 FIELDS = (
@@ -92,7 +93,7 @@ def save(folder: Path, results: Records, curves: Records) -> None:
     for name, columns, rows in (
         ("results.csv", fields, results), ("curves.csv", CURVE_FIELDS, curves)
     ):  # fmt: skip
-        with (folder / name).open("w", newline="") as file:
+        with storage.written_whole(folder / name, newline="") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)

@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from lenet_alexnet import storage
 from lenet_alexnet.errors import Interrupted
 from lenet_alexnet.start import own_cores
 from lenet_alexnet.sweep import trials as states
+from lenet_alexnet.sweep import worker
 from lenet_alexnet.sweep.trials import Sweep
 
 Job = list[str]  # the ids of the trials of one process
@@ -115,15 +117,14 @@ class LocalExecutor:
     def _start(self, job: Job, until: float, share: Share) -> subprocess.Popen:
         for name in job:
             (self.sweep.folder(name) / "end.json").unlink(missing_ok=True)
-        command = [sys.executable, "-m", "lenet_alexnet.sweep.worker", str(self.sweep.root)]
-        command += [str(until), *job]
-        with self.sweep.log_file(job[0]).open("a") as log:
+        mine = share.environment | {"LENET_ALEXNET_LAUNCHER": str(os.getpid())}
+        with storage.open_here(self.sweep.log_file(job[0]), "a") as log:
             process = subprocess.Popen(
-                command,
+                worker.command(self.sweep.root, until, job),
                 stdin=subprocess.PIPE,  # its end tells the worker that we are gone
                 stdout=log,
                 stderr=log,
-                env=os.environ | share.environment | {"LENET_ALEXNET_LAUNCHER": str(os.getpid())},
+                env=worker.environment() | mine,
                 start_new_session=True,  # Ctrl-C is ours to pass on
             )
         if hasattr(os, "sched_setaffinity"):

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from lenet_alexnet.duration import to_steps
 from lenet_alexnet.errors import DataError, UsageError
-from lenet_alexnet.record import read_json
+from lenet_alexnet.record import read_summary
 from lenet_alexnet.sweep.expand import Trial
 from lenet_alexnet.sweep.local import Job
 from lenet_alexnet.sweep.trials import COMPLETED, Sweep
@@ -98,7 +98,7 @@ def _cost(sweep: Sweep, left: Sequence[Trial], trials: Sequence[Trial]) -> list[
     speeds = []
     for trial in trials:
         if sweep.status(trial.id)[0] == COMPLETED:
-            summary = read_json(sweep.folder(trial.id) / "summary.json")
+            summary = read_summary(sweep.folder(trial.id) / "summary.json")
             seconds = summary["train_seconds"] / summary.get("side_by_side", 1)
             speeds.append(training_images(trial.config) / max(seconds, 1e-3))
     if speeds:

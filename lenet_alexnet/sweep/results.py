@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lenet_alexnet.record import read_json
+from lenet_alexnet import storage
+from lenet_alexnet.record import read_summary
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.expand import Trial
 from lenet_alexnet.sweep.trials import Sweep, selecting_split
@@ -38,7 +39,7 @@ def collect(sweep: Sweep, trials: Sequence[Trial]) -> list[Row]:
 def _row(sweep: Sweep, trial: Trial) -> Row:
     status, error = sweep.status(trial.id)
     split, path = selecting_split(trial.config), sweep.folder(trial.id) / "summary.json"
-    summary = read_json(path) if path.exists() else {}
+    summary = read_summary(path) if path.exists() else {}
     last = summary.get("eval", {}).get(split, {})
     best, test = summary.get("best") or {}, summary.get("eval", {}).get("test", {})
     if status == states.STOPPED:
@@ -69,14 +70,12 @@ def swept(rows: Sequence[Row]) -> list[str]:
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """results.csv: a row a trial."""
     keys = swept(rows)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="") as file:
+    with storage.written_whole(path, newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["trial", *keys, "status", *rows[0].values])
         for row in rows:
             overrides = [row.trial.overrides.get(key, "") for key in keys]
             writer.writerow([row.trial.id, *overrides, row.status, *row.values.values()])
-    temporary.replace(path)
 
 
 class Setting(NamedTuple):

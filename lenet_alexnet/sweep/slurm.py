@@ -4,15 +4,16 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lenet_alexnet import storage
 from lenet_alexnet.errors import Interrupted, LenetAlexnetError, UsageError
 from lenet_alexnet.record import read_json, write_json
 from lenet_alexnet.sweep import trials as states
+from lenet_alexnet.sweep import worker
 from lenet_alexnet.sweep.local import Job
 from lenet_alexnet.sweep.trials import Sweep
 
@@ -28,8 +29,10 @@ class Task:
 
     def __call__(self) -> int:
         """The worker's exit code."""
-        with Path(self.log).open("a") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
+        with storage.open_here(Path(self.log), "a") as log:
+            self.process = subprocess.Popen(
+                self.command, stdout=log, stderr=log, env=worker.environment()
+            )
         return self.process.wait()
 
     def checkpoint(self) -> Any:
@@ -107,8 +110,7 @@ class SlurmExecutor:
         tasks = []
         for job in jobs:
             self.sweep.folder(job[0]).joinpath("end.json").unlink(missing_ok=True)
-            command = [sys.executable, "-m", "lenet_alexnet.sweep.worker"]
-            command += [str(self.sweep.root.resolve()), str(until), *job]
+            command = worker.command(self.sweep.root.resolve(), until, job)
             tasks.append(Task(command, str(self.sweep.log_file(job[0]).resolve())))
         try:
             with self.submitit.batch():  # one array
@@ -123,7 +125,7 @@ class SlurmExecutor:
     def _submitted(self, job: Job) -> str:
         """The Slurm name of the task that an earlier launcher submitted for a job, or ''."""
         path = self.sweep.folder(job[0]) / "slurm.json"
-        return read_json(path)["job"] if path.exists() else ""
+        return read_json(path, "job", job=str)["job"] if path.exists() else ""
 
     def _ended(self, job: Job) -> None:
         """A task that left the queue without a result died, or was cancelled."""

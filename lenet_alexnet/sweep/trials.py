@@ -1,18 +1,19 @@
 """A sweep's folder: one run directory a trial, and what became of each."""
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from ml_collections import ConfigDict
 
 from lenet_alexnet import config as configs
+from lenet_alexnet import storage
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.record import read_json, write_json
+from lenet_alexnet.metrics import read_rows
+from lenet_alexnet.record import read_json, read_summary, write_json
 from lenet_alexnet.sweep.expand import Override, Trial
 
 COMPLETED, DIVERGED, FAILED, KILLED = "completed", "diverged", "failed", "killed"
@@ -26,7 +27,7 @@ class Sweep:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._lock: TextIO | None = None
+        self._lock: IO[str] | None = None
 
     def open(self, base: ConfigDict, file: str) -> None:
         """Creates the folder, or verifies that it holds this sweep, and locks it.
@@ -39,10 +40,13 @@ class Sweep:
         try:
             (self.root / "trials").mkdir(parents=True, exist_ok=True)
             (self.root / "logs").mkdir(exist_ok=True)
+            for path in (self.root / "trials", self.root / "logs"):
+                if path.is_symlink():
+                    raise UsageError(f"'{path}' is a link: what it leads to may be no sweep's")
+            self.check(base)
+            self._lock = lock(self.root / ".lock", wait=False)
         except OSError as error:
             raise UsageError(f"workdir '{self.root}' is not writable: {error.strerror}") from error
-        self.check(base)
-        self._lock = lock(self.root / ".lock", wait=False)
         if self._lock is None:
             raise UsageError(f"another launcher is at work in '{self.root}'")
         write_json(self.root / "sweep.json", {"file": file, "base": base.to_dict()})
@@ -55,7 +59,8 @@ class Sweep:
     def check(self, base: ConfigDict) -> None:
         """Raises UsageError if the folder holds a sweep over another config."""
         if (self.root / "sweep.json").exists():
-            changed = configs.differences(read_json(self.root / "sweep.json")["base"], base)
+            written = read_json(self.root / "sweep.json", "base", base=dict)["base"]
+            changed = configs.differences(written, base)
             if changed:
                 raise UsageError(
                     f"workdir '{self.root}' holds another sweep ({'; '.join(changed)}): "
@@ -79,17 +84,20 @@ class Sweep:
 
     def read(self, trial_id: str) -> tuple[Override, ConfigDict]:
         """The overrides and the config that `add` wrote."""
-        content = read_json(self.folder(trial_id) / "trial.json")
+        path = self.folder(trial_id) / "trial.json"
+        content = read_json(path, "overrides", "config", overrides=dict, config=dict)
         return content["overrides"], ConfigDict(content["config"])
 
     def status(self, trial_id: str) -> tuple[str, str]:
         """One of the states above, and the error of a broken trial."""
         folder = self.folder(trial_id)
         if (folder / "end.json").exists():
-            end = read_json(folder / "end.json")
+            end = read_json(folder / "end.json", "status", "error", status=str, error=str)
+            if end["status"] not in ENDED:
+                raise UsageError(f"cannot read '{folder / 'end.json'}': status {end['status']!r}")
             return end["status"], end["error"]
         if (folder / "summary.json").exists():
-            summary = read_json(folder / "summary.json")
+            summary = read_summary(folder / "summary.json")
             if summary["status"] == DIVERGED:
                 return DIVERGED, f"not finite at step {summary['step']}"
             if summary["status"] == COMPLETED:
@@ -121,17 +129,12 @@ class Sweep:
 
     def rows(self, trial_id: str) -> list[dict[str, Any]]:
         """The lines of a trial's metrics.jsonl so far."""
-        path = self.folder(trial_id) / "metrics.jsonl"
-        if not path.exists():
-            return []
-        text = path.read_text()
-        whole = text[: text.rfind("\n") + 1]
-        return [json.loads(line) for line in whole.splitlines()]
+        return read_rows(self.folder(trial_id) / "metrics.jsonl")
 
 
-def lock(path: Path, *, wait: bool) -> TextIO | None:
+def lock(path: Path, *, wait: bool) -> IO[str] | None:
     """The file, locked until it is closed or its process ends; None if taken and not waited for."""
-    file = path.open("a")
+    file = storage.open_here(path, "a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:

@@ -11,16 +11,17 @@ import jax
 import numpy as np
 
 from lenet_alexnet import config as configs
-from lenet_alexnet import lock
+from lenet_alexnet import identity, lock
 from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Interrupted
 from lenet_alexnet.evaluate import summarize
 from lenet_alexnet.experiment import SELECTS, Experiment, build, build_optimizer
+from lenet_alexnet.metrics import MetricsLog
 from lenet_alexnet.monitor import Stopwatch, say
 from lenet_alexnet.optimizers.sdlm import get_curvature, step_report, step_sizes
-from lenet_alexnet.record import MetricsLog, RunDirectory
+from lenet_alexnet.record import RunDirectory
 from lenet_alexnet.state import NEVER, Metrics
 from lenet_alexnet.sweep.program import Devices, Programs, stack_lanes
 
@@ -49,12 +50,14 @@ def train_lanes(
       Interrupted: `stop_requested` became true; everything is saved.
     """
     experiment = build(lane_configs[0], devices=1)  # A lane is on one device.
+    data = identity.of_data(experiment)
     with contextlib.ExitStack() as stack:
         lanes = [
-            _Lane(config, folder, experiment, stack)
+            _Lane(config, folder, experiment, data, stack)
             for config, folder in zip(lane_configs, folders, strict=True)
         ]
-        group = _Group(experiment, lanes, Devices(len(lanes), at_once=at_once))
+        loops_used = stack.enter_context(identity.as_begun(*(lane.begun for lane in lanes)))
+        group = _Group(experiment, lanes, Devices(len(lanes), at_once=at_once), loops_used)
         return group.run(until, stop_requested)
 
 
@@ -78,16 +81,22 @@ class _Lane:
     """One run's directory, log, checkpoints, order and schedule."""
 
     def __init__(
-        self, config: Any, folder: Path, experiment: Experiment, stack: contextlib.ExitStack
-    ) -> None:
+        self, config: Any, folder: Path, experiment: Experiment, data: Any,
+        stack: contextlib.ExitStack,
+    ) -> None:  # fmt: skip
         self.config = config
-        stack.enter_context(lock.hold(folder))
-        self.out = RunDirectory(folder, config)
-        self.out.begin(experiment.train_data.class_names, experiment.statistics)
+        held = stack.enter_context(lock.hold(folder))
+        self.out = RunDirectory(folder, config, held=held)
+        self.begun = self.out.begun()
+        facts = identity.facts(data, self.begun)
+        identity.check(folder, self.begun, facts, allow=False)
+        self.out.begin(experiment.train_data.class_names, experiment.statistics, facts)
         self.log = stack.enter_context(MetricsLog(folder / "metrics.jsonl"))
         # A kill may come between the saves of two lanes: the step before must still be there.
         keep = max(config.checkpoint.keep, 2)
-        self.checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints", keep))
+        self.checkpoints = stack.enter_context(
+            Checkpoints(folder / "checkpoints", keep, check=self.out.check)
+        )
         self.e = experiment._replace(
             optimizer=build_optimizer(config, len(experiment.train_data)),
             order=experiment.order.with_seed(config.seed),
@@ -100,6 +109,7 @@ class _Lane:
         result = summarize(sums)
         if split != "train":
             self.results[split] = result
+        self.out.check()
         self.log.write(self.e.row(step, split, result, speed))
 
     def write_step_sizes(self, step: int, h: Any) -> None:
@@ -134,8 +144,12 @@ class _Lane:
 class _Group:
     """The states of all lanes, stacked, and the loop over them; train.py has that of one run."""
 
-    def __init__(self, experiment: Experiment, lanes: list[_Lane], devices: Devices) -> None:
+    def __init__(
+        self, experiment: Experiment, lanes: list[_Lane], devices: Devices,
+        loops_used: Callable[[], bool | None],
+    ) -> None:  # fmt: skip
         self.e, self.lanes, self.devices = experiment, lanes, devices
+        self.loops_used = loops_used
         self.config, self.schedule = lanes[0].config, experiment.schedule
         self.step = self.first_step = 0
         self.clock, self.began = Stopwatch(), time.monotonic()
@@ -148,6 +162,8 @@ class _Group:
             f"{self.schedule.total:,} steps each; compiling"
         )
         self._start()
+        for lane in self.lanes:
+            lane.out.note_loops(self.loops_used())
         self.compile_seconds = time.monotonic() - self.began
         self.clock.start(self.step)
         stop_at = math.ceil(min(until, 1.0) * self.schedule.total)

@@ -7,16 +7,33 @@ It ends with the exit codes of `train`; 0 also if it stopped at UNTIL, a share o
 
 import os
 import signal
+import site
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import lenet_alexnet
 from lenet_alexnet import start, unforeseen
 from lenet_alexnet.errors import Diverged, Interrupted, LenetAlexnetError
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.trials import Sweep
+
+
+def command(root: Path, until: float, ids: Sequence[str]) -> list[str]:
+    """What starts a worker. It imports nothing from the current folder (-P)."""
+    arguments = [str(root), str(until), *ids]
+    return [sys.executable, "-P", "-m", "lenet_alexnet.sweep.worker", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """This process's, in which a worker finds just this package, also in a checkout."""
+    above = str(Path(lenet_alexnet.__file__).parents[1])
+    if above in site.getsitepackages():
+        return dict(os.environ)
+    rest = os.environ.get("PYTHONPATH")
+    return os.environ | {"PYTHONPATH": f"{above}{os.pathsep}{rest}" if rest else above}
 
 
 def main(arguments: list[str]) -> int:

@@ -4,47 +4,63 @@ XLA calls them like operations of its own (its foreign function interface), in a
 lends them its threads.
 """
 
-import ctypes
+import contextlib
 import functools
-import hashlib
-import os
-import platform
-import shlex
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import jax
 
 from lenet_alexnet.errors import UsageError
+from lenet_alexnet.monitor import say
+from lenet_alexnet.ops.native import build
 
-SOURCE = Path(__file__).with_name("conv.cc")
-# Without lines of ours to debug, JAX's headers warn of themselves.
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-w")
 PREFIX = "LenetAlexnet"
 NAMES = ("Conv", "ConvInputs", "ConvWeights")
 
 
-@functools.cache
-def problem() -> str | None:
-    """Why the loops cannot be used here; None: they are compiled and known to XLA.
+_asked: set[str | None] = set()  # what `problem` has answered
+_without: list[str] = []  # why the loops are not to be used
 
-    Compiles them on the first call on a machine (five seconds), into the cache folder.
+
+def problem() -> str | None:
+    """Why the loops cannot be used here; None: they are compiled and known to XLA."""
+    found = _without[-1] if _without else missing()
+    _asked.add(found)
+    return found
+
+
+@contextlib.contextmanager
+def noted(without: str = "") -> Iterator[Callable[[], bool | None]]:
+    """Inside, the loops are not used if `without` says why.
+
+    Yields a function that tells whether they were used in here: None if no one asked for them.
+    """
+    before = _asked.copy()
+    _asked.clear()
+    if without:
+        _without.append(without)
+    try:
+        yield lambda: None in _asked if _asked else None
+    finally:
+        _asked.update(before)
+        if without:
+            _without.pop()
+
+
+@functools.cache
+def missing() -> str | None:
+    """Why they cannot be had on this machine, which is also said where that is a surprise.
+
+    May take five seconds, see `build.load`.
     """
     if jax.default_backend() != "cpu":
         return "they are for CPUs"
-    compiler = _compiler()
-    if compiler is None:
-        return "no C++ compiler was found (CXX, c++, g++ or clang++)"
     try:
-        library = ctypes.CDLL(str(_compiled(compiler)))
-    except subprocess.CalledProcessError as error:
-        said = " ".join(error.stderr.split())[:300]
-        return f"{compiler[0]} failed: {said or f'exit status {error.returncode}'}"
-    except OSError as error:
-        return f"they could not be compiled or loaded: {error}"
+        library = build.load()
+    except build.BuildError as error:
+        if error.unexpected:
+            say(f"warning: no loops in C++, which are faster: {error}")
+        return str(error)
     for name in NAMES:
         function = jax.ffi.pycapsule(getattr(library, PREFIX + name))
         jax.ffi.register_ffi_target(PREFIX + name, function, platform="cpu")
@@ -55,39 +71,3 @@ def require() -> None:
     """Raises UsageError where the loops cannot be used."""
     if (why := problem()) is not None:
         raise UsageError(f"model.conv_form 'native' cannot be had here: {why}")
-
-
-def _compiler() -> list[str] | None:
-    if named := os.environ.get("CXX"):
-        command = shlex.split(named)
-        return command if command and shutil.which(command[0]) else None
-    return next(([name] for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
-
-
-def _compiled(compiler: list[str]) -> Path:
-    """The library for this source, compiler and kind of machine, as a home may serve many kinds."""
-    parts = [SOURCE.read_text(), jax.__version__, shlex.join(compiler), *FLAGS, *_machine()]
-    name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    library = _cache() / f"native_{name}.so"
-    if not library.exists():
-        library.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-            new = Path(folder) / library.name
-            include = f"-I{jax.ffi.include_dir()}"
-            command = [*compiler, *FLAGS, include, str(SOURCE), "-o", str(new)]
-            subprocess.run(command, check=True, capture_output=True, text=True)
-            new.replace(library)  # At once: others may be compiling it, too.
-    return library
-
-
-def _cache() -> Path:
-    """The folder of JAX's compiled programs."""
-    config: Any = jax.config  # whose attributes the type checker does not see
-    return Path(config.jax_compilation_cache_dir or "~/.cache/lenet_alexnet").expanduser()
-
-
-def _machine() -> list[str]:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    kinds = {line for line in lines if line.startswith(("flags", "Features", "model name"))}
-    return [platform.machine(), platform.processor(), *sorted(kinds)]

@@ -1,0 +1,104 @@
+"""A run's log: one JSON object a line."""
+
+import contextlib
+import errno
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from lenet_alexnet import storage
+from lenet_alexnet.errors import DataError
+
+MEASURED = ("train", "validation", "test")
+REQUIRED = {"epoch", "loss", "top1_error"}  # of their lines
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log so far, of which the last one may still be written.
+
+    Raises:
+      DataError: a line is broken.
+    """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The whole lines, and how many bytes they have."""
+    if not path.exists() and not path.is_symlink():
+        return [], 0
+    with storage.open_here(path) as file:
+        content = file.read()
+    whole, rows = content[: content.rfind(b"\n") + 1], []
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            row = json.loads(line)
+            if not isinstance(row["step"], int) or not isinstance(row["split"], str):
+                raise TypeError
+            if row["split"] in MEASURED and REQUIRED - row.keys():
+                raise KeyError
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"'{path}' is broken in line {number}") from error
+        rows.append(row)
+    return rows, len(whole)
+
+
+class MetricsLog(contextlib.AbstractContextManager):
+    """A file of one JSON object a line: appended, never rewritten; no step is in it twice.
+
+    A run that goes on from an earlier step than its last line computes the lines in between again,
+    to the same bits (but for the clock's): those that are there stay.
+
+    Raises:
+      DataError: a line, other than a last one that was cut off, is broken.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
+        self.rows: dict[tuple[int, str], dict[str, Any]] = {}
+        self._path = path
+        rows, length = _read(path)
+        for row in rows:
+            self.rows[row["step"], row["split"]] = row
+        self._file = storage.open_here(path, "ab", buffering=0) if writes else None
+        if self._file:  # A line that a crash cut off.
+            self._file.truncate(length)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Appends one line; NaN is written as null."""
+        key = (row["step"], row["split"])
+        if key in self.rows:
+            return
+        self.rows[key] = row
+        clean = {
+            k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()
+        }
+        line = json.dumps(clean).encode() + b"\n"
+        if self._file and self._file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
+
+    def result(self, step: int | None, split: str) -> dict[str, Any] | None:
+        """What the summary says of the evaluation at `step`, if there was one."""
+        row = self.rows.get((step, split)) if step else None
+        fields = ("step", "loss", "top1_error", "top5_error", "examples")
+        if row and (absent := [field for field in fields if field not in row]):
+            where = f"'{self._path}': the line of step {step}, {split}"
+            raise DataError(f"{where}, has no '{absent[0]}'")
+        return row and {"selected_on": split} | {field: row[field] for field in fields}
+
+    def cut(self, step: int) -> None:
+        """Removes the lines after `step`: from there on, the run is another."""
+        self.rows = {key: row for key, row in self.rows.items() if key[0] <= step}
+        if self._file:
+            lines = self._path.read_bytes().splitlines(keepends=True)
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            self._file.truncate(sum(len(line) for line in kept))
+
+    def sync(self) -> None:
+        """On disk: what a checkpoint counts as done must not be missing after a power failure."""
+        if self._file:
+            os.fsync(self._file.fileno())
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()

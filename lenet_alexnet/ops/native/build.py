@@ -1,0 +1,154 @@
+"""The library of the loops: compiled once a machine, kept in the cache, verified before use.
+
+What is loaded runs as the user. So only a file of the user's own is loaded, from a folder in which
+no one else can write, and only if it has the checksum that was written when it was compiled.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from lenet_alexnet import signals, storage
+
+SOURCE = Path(__file__).with_name("conv.cc")
+# Without lines of ours to debug, JAX's headers warn of themselves.
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-w")
+PATIENCE_SECONDS = (15, 105)  # until a word is said, and from then on until the compiler is ended
+
+
+class BuildError(Exception):
+    """Why there is no library, in one line; `unexpected` is worth a warning."""
+
+    def __init__(self, why: str, *, unexpected: bool = True) -> None:
+        super().__init__(why)
+        self.unexpected = unexpected
+
+
+def load() -> ctypes.CDLL:
+    """The library, compiled on the first call on a machine (five seconds).
+
+    Raises:
+      BuildError: there is no compiler, it fails or hangs, or the cache is not the user's alone.
+    """
+    compiler = _compiler()
+    try:
+        return ctypes.CDLL(str(_library(compiler)))
+    except OSError as error:
+        raise BuildError(f"they could not be compiled or loaded: {error}") from error
+
+
+def _compiler() -> list[str]:
+    missing = BuildError("no C++ compiler was found (CXX, c++, g++ or clang++)", unexpected=False)
+    if named := os.environ.get("CXX"):
+        try:
+            command = shlex.split(named)
+        except ValueError as error:
+            raise BuildError(f"CXX={named} is no command: {error}") from error
+        if not command or not shutil.which(command[0]):
+            raise missing
+        return command
+    for name in ("c++", "g++", "clang++"):
+        if shutil.which(name):
+            return [name]
+    raise missing
+
+
+def _library(compiler: list[str]) -> Path:
+    """The library for this source, compiler and kind of machine, as a home may serve many kinds."""
+    parts = [SOURCE.read_text(), jax.__version__, shlex.join(compiler), *FLAGS, *_machine()]
+    name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    folder = _folder()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if why := storage.problem_of_owner(folder):
+        raise BuildError(f"{why}, and what is there would be run")
+    library = folder / f"native_{name}.so"
+    if not _whole(library):
+        _compile(compiler, library)
+    return library
+
+
+def _folder() -> Path:
+    """A folder for each user, as JAX's compiled programs may be shared."""
+    config: Any = jax.config  # whose attributes the type checker does not see
+    cache = Path(config.jax_compilation_cache_dir or "~/.cache/lenet_alexnet/xla").expanduser()
+    # Ours has a folder for each number of cores, on which the loops do not depend.
+    base = cache.parent if cache.parent.name == "lenet_alexnet" else cache
+    return base / f"native-{os.geteuid()}"
+
+
+def _whole(library: Path) -> bool:
+    """Whether it is the file that was compiled: one cut short would end the process by SIGBUS."""
+    try:
+        if storage.problem_of_owner(library):
+            return False
+        with storage.open_here(_sum(library), "r") as file:
+            expected = file.read()
+        with storage.open_here(library) as file:
+            return hashlib.sha256(file.read()).hexdigest() == expected.strip()
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _sum(library: Path) -> Path:
+    return library.with_suffix(".sha256")
+
+
+def _compile(compiler: list[str], library: Path) -> None:
+    """Others may be compiling it, too: each puts its own in place at once."""
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        new, new_sum = (Path(folder) / path.name for path in (library, _sum(library)))
+        _run([*compiler, *FLAGS, f"-I{jax.ffi.include_dir()}", str(SOURCE), "-o", str(new)])
+        new_sum.write_text(hashlib.sha256(new.read_bytes()).hexdigest() + "\n")
+        new.chmod(0o700)  # Whatever the umask.
+        storage.settle(new, library)
+        storage.settle(new_sum, _sum(library))
+
+
+def _run(command: list[str]) -> None:
+    """Runs the compiler; one that does not come to its end is ended, with all it has started."""
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True, errors="replace", start_new_session=True,
+    )  # fmt: skip
+    signals.DEPENDENT.add(process.pid)
+    try:
+        said = _wait(process, command[0])
+    finally:
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        signals.DEPENDENT.discard(process.pid)
+    if process.returncode:
+        words = " ".join(said.split())[:300]
+        raise BuildError(f"{command[0]} failed: {words or f'exit status {process.returncode}'}")
+
+
+def _wait(process: subprocess.Popen[str], compiler: str) -> str:
+    """What it says on stderr, once it has ended."""
+    first, rest = PATIENCE_SECONDS
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.communicate(timeout=first)[1]
+    print(f"waiting for the C++ compiler '{compiler}' (at most {rest} s more)", file=sys.stderr)
+    try:
+        return process.communicate(timeout=rest)[1]
+    except subprocess.TimeoutExpired as error:
+        raise BuildError(f"the compiler '{compiler}' took more than {first + rest} s") from error
+
+
+def _machine() -> list[str]:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    kinds = {line for line in lines if line.startswith(("flags", "Features", "model name"))}
+    return [platform.machine(), platform.processor(), *sorted(kinds)]

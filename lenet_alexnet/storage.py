@@ -1,0 +1,92 @@
+"""Files as a run leaves them: written whole, on disk before they count, never through a link."""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+
+def open_here(path: Path, mode: str = "rb", **options: Any) -> IO[Any]:
+    """`open` for an ordinary file at just this place.
+
+    A run's folder may come from elsewhere: a link in it leads to another file of the user, and a
+    named pipe blocks for ever.
+
+    Raises:
+      OSError: a link, or no ordinary file; and whatever `open` raises.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        try:
+            number = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise OSError(errno.ELOOP, "it is a link", name) from error
+            raise
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            os.close(number)
+            raise OSError(errno.EINVAL, "it is no ordinary file", name)
+        return number
+
+    return open(path, mode, opener=opener, **options)
+
+
+@contextlib.contextmanager
+def written_whole(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
+    """Yields a file that takes the place of `path` at the end; after an error `path` is as it was.
+
+    One writer at a time: what an earlier one left half done is written over.
+    """
+    aside = path.with_name(f".{path.name}.new")
+    aside.unlink(missing_ok=True)
+    try:
+        with open_here(aside, mode.replace("w", "x"), **options) as file:
+            yield file
+        settle(aside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise
+
+
+def sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk, where the system can tell."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # Folders on some network disks.
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def settle(aside: Path, path: Path) -> None:
+    """Renames a written file: after a power loss it is there whole or not at all."""
+    sync(aside)
+    aside.replace(path)
+    sync(path.parent)
+
+
+def inode(path: Path) -> tuple[int, int] | None:
+    """What tells one file or folder from another at the same place; None: there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def problem_of_owner(path: Path) -> str | None:
+    """Why others than this user may have changed a file or folder; None: they cannot have."""
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        return f"'{path}' is a link"
+    if found.st_uid != os.geteuid():
+        return f"'{path}' is another user's"
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"others can write to '{path}'"
+    return None
