@@ -7,7 +7,9 @@ from typing import NamedTuple
 from lenet_alexnet.errors import DataError
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
-SIZES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "f32": 4, "s32": 4, "u32": 4, "f64": 8}
+# Bytes of an entry.
+SIZES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "f16": 2, "bf16": 2, "s32": 4, "u32": 4,
+         "f32": 4, "s64": 8, "u64": 8, "f64": 8}  # fmt: skip
 LINE = re.compile(rf"= (?P<type>.+?) (?P<kind>{'|'.join(KINDS)})(?:-start)?\(")
 SHAPE = re.compile(r"(?P<type>\w+)\[(?P<shape>[0-9,]*)\]")
 # Which devices exchange with each other, see `_group`.
@@ -108,6 +110,10 @@ def collectives(text: str) -> list[Collective]:
         for kind, numbers in results:
             shape = tuple(int(n) for n in numbers.split(",") if n)
             shapes.append(shape)
+            if kind not in SIZES:
+                raise DataError(
+                    f"the size of XLA's type '{kind}' is not known: {line.strip()[:200]}"
+                )
             total += math.prod(shape) * SIZES[kind]
         found.append(Collective(match["kind"], tuple(shapes), total, group))
     return found

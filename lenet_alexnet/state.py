@@ -20,7 +20,7 @@ def rank(logits: Float[Array, "b k"], labels: Int[Array, " b"]) -> Int[Array, " 
 
     A tie is a miss, so that a network without an answer has none right, and counts are whole
     numbers, whose sums are exact on any number of devices. Departure: the source of 2012 gives a
-    tie of n classes 1/n of a hit (layer_kernels.cu, kMultiSoftmaxCost). Outputs that are not finite
+    tie of n classes 1/n of a hit (layer_kernels.cu). Outputs that are not finite
     are misses at every rank.
     """
     own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
