@@ -1,23 +1,23 @@
 """CIFAR-10 from its official files: read, refused, prepared, trained on."""
 
 import errno
+import gzip
 import io
 import os
 import struct
-import tarfile
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lenet_alexnet import config as configs
-from lenet_alexnet import train
+from lenet_alexnet import storage, train
 from lenet_alexnet.cli import main
 from lenet_alexnet.data import cifar10, pixels, prepare, records, statistics
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError
 from tests.conftest import ROOT
+from tests.photo_files import tar_bytes
 
 COUNT = 10
 
@@ -48,11 +48,7 @@ def official(batches, tmp_path):
 
 
 def packed(path, members):
-    with tarfile.open(path, "w:gz") as tar:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
+    path.write_bytes(gzip.compress(tar_bytes(members)))
     return path
 
 
@@ -134,8 +130,21 @@ def test_what_is_not_there(official, tmp_path):
     with pytest.raises(DataError, match=r"c\.tar\.gz"):
         cifar10.read(other)
     other.write_bytes(b"no tar at all")
-    with pytest.raises(DataError, match="is no tar"):
+    with pytest.raises(DataError, match="is no plain tar"):
         cifar10.read(other)
+
+
+@pytest.mark.parametrize("size", [b"-1\0", b"77777777777\0", b"\xff" * 12])
+@pytest.mark.parametrize("form", ["w", "w:gz"])
+def test_tar_headers_that_lie_about_a_size_are_refused(size, form, tmp_path):
+    content = bytearray(tar_bytes({name: bytes(600) for name in cifar10.NAMES}))
+    content[124:136] = size.ljust(12, b"\0")
+    content[148:156] = b" " * 8
+    content[148:156] = b"%06o\0 " % sum(content[:512])
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    path.write_bytes(content if form == "w" else gzip.compress(content))
+    with pytest.raises(DataError, match=r"cifar-10-binary\.tar\.gz is"):
+        cifar10.read(path)
 
 
 class Runs:
@@ -222,7 +231,7 @@ def test_stopped_before_its_statistics_it_is_finished(prepared, official, monkey
     assert (folder / prepare.CHECKSUMS).read_bytes() == sums
     prepare.check(folder)
     (folder / prepare.CHECKSUMS).unlink()
-    monkeypatch.setattr(Path, "write_text", _read_only)
+    monkeypatch.setattr(storage, "settle", _read_only)
     with pytest.raises(DataError, match=r"cannot write to '.*3\.0\.2': Read-only"):
         prepare.prepare("cifar10", source=str(official), data_dir=str(prepared))
 

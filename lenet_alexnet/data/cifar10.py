@@ -4,9 +4,10 @@ A binary record is a label and 3,072 bytes: 32x32 red ones row by row, then gree
 has 10,000 records (www.cs.toronto.edu/~kriz/cifar.html).
 """
 
+import gzip
 import io
 import pickle
-import tarfile
+import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import UInt8
 
+from lenet_alexnet.data import tar
 from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError
 
@@ -30,7 +32,8 @@ META = "batches.meta.txt"
 TARS = ("cifar-10-binary.tar.gz", "cifar-10-python.tar.gz")
 FOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py")
 CIFAR100 = ("train.bin", "test.bin", "fine_label_names.txt")
-LARGEST = 1 << 26  # bytes; the official files have less than half
+LARGEST, LARGEST_TAR = 1 << 26, 1 << 29  # bytes; the official ones have less than half
+GZIP = b"\x1f\x8b"
 NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy")
 
 
@@ -71,9 +74,9 @@ def _contents(source: Path) -> tuple[Path, dict[str, bytes]]:
     for folder in (source, *(source / name for name in FOLDERS)):
         if any((folder / f"{name}{end}").is_file() for name in NAMES for end in ("", ".bin")):
             return folder, _read(folder)
-    for tar in (source / name for name in TARS):
-        if tar.is_file():
-            return tar, _read(tar)
+    for packed in (source / name for name in TARS):
+        if packed.is_file():
+            return packed, _read(packed)
     return source, _read(source)
 
 
@@ -82,31 +85,45 @@ def _read(place: Path) -> dict[str, bytes]:
     wanted = {*NAMES, *(f"{name}.bin" for name in NAMES), META, *CIFAR100}
     found = {}
     try:
-        for name, file in _tar(place, wanted) if place.is_file() else _folder(place, wanted):
-            content = b"" if name in CIFAR100 else file.read(LARGEST + 1)
-            if len(content) > LARGEST:
+        for name, file, size in _tar(place, wanted) if place.is_file() else _folder(place, wanted):
+            if name not in CIFAR100 and size > LARGEST:
                 raise DataError(f"{place}/{name} is too long: it is not CIFAR-10's")
-            found[name] = content
-    except tarfile.TarError as error:
-        raise DataError(f"{place} is no tar, or damaged: {error}") from error
+            found[name] = b"" if name in CIFAR100 else file.read(size)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read {place}: {error or 'truncated'}") from error
     return found
 
 
-def _folder(folder: Path, wanted: set[str]) -> Iterator[tuple[str, IO[bytes]]]:
+def _folder(folder: Path, wanted: set[str]) -> Iterator[tuple[str, IO[bytes], int]]:
+    """Name, file and length in bytes of those that are wanted."""
     for path in sorted(folder.iterdir()):
         if path.name in wanted and path.is_file():
             with path.open("rb") as file:
-                yield path.name, file
+                yield path.name, file, path.stat().st_size
 
 
-def _tar(path: Path, wanted: set[str]) -> Iterator[tuple[str, IO[bytes]]]:
-    with tarfile.open(path) as tar:
-        for member in tar:
+def _tar(path: Path, wanted: set[str]) -> Iterator[tuple[str, IO[bytes], int]]:
+    """The same of a tar, packed or not; each file is at the place where it is to be read."""
+    with path.open("rb") as packed, tempfile.TemporaryFile() as unpacked:
+        file: IO[bytes] = packed
+        if packed.read(len(GZIP)) == GZIP:
+            packed.seek(0)
+            file = _unpack(packed, unpacked, path)
+        for member in tar.members(file, path, needs_end=True):
             name = member.name.rpartition("/")[2]
-            if name in wanted and (file := tar.extractfile(member)) is not None:
-                yield name, file
+            if name in wanted and member.kind == tar.FILE:
+                file.seek(member.offset)
+                yield name, file, member.size
+
+
+def _unpack(packed: IO[bytes], unpacked: IO[bytes], path: Path) -> IO[bytes]:
+    with gzip.open(packed) as content:
+        while block := content.read(1 << 20):
+            unpacked.write(block)
+            if unpacked.tell() > LARGEST_TAR:
+                raise DataError(f"{path} unpacks to more than CIFAR-10 has: it is another file")
+    unpacked.flush()
+    return unpacked
 
 
 def _batch(

@@ -121,7 +121,10 @@ def prepare(name: str, /, *, source: str | None, data_dir: str, **options: Any) 
     elif not (folder / "dataset_info.json").is_file():
         raise DataError(f"'{folder}' is there but holds no prepared data set: delete it")
     elif not (folder / CHECKSUMS).exists():  # as tfds itself leaves it
-        _complete(folder, known)
+        try:
+            _complete(folder, known)
+        except OSError as error:
+            raise DataError(f"cannot write to '{folder}': {error.strerror or error}") from error
     return folder
 
 
