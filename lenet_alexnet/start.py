@@ -21,6 +21,7 @@ from lenet_alexnet.errors import DataError, Diverged, Interrupted, LenetAlexnetE
 
 # Where a launcher says how many processes it started.
 LAUNCHERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+MOST_IMAGINED = 1024  # Each has threads of its own.
 SIMULATE = "--xla_force_host_platform_device_count"
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
@@ -190,7 +191,13 @@ def _store() -> Any:
 
 
 def imagine(devices: int) -> None:
-    """So many devices, simulated on the CPU; must come before JAX starts."""
+    """So many devices, simulated on the CPU; must come before JAX starts.
+
+    Raises:
+      UsageError: more than JAX can simulate in a process.
+    """
+    if devices > MOST_IMAGINED:
+        raise UsageError(f"--devices={devices} is more than {MOST_IMAGINED}")
     os.environ["JAX_PLATFORMS"] = "cpu"
     flags = f"{os.environ.get('XLA_FLAGS', '')} {SIMULATE}={devices}"
     os.environ["XLA_FLAGS"] = flags.strip()

@@ -157,39 +157,3 @@ def test_without_a_compiler_there_is_another_form(rng, monkeypatch):
     assert isinstance(ops.conv2d(x, kernel, "auto"), ops.Folded)
     with pytest.raises(UsageError, match="'native' cannot be had here: no C"):
         ops.conv2d(x, kernel, "native")
-
-
-find = native.problem.__wrapped__  # Asked anew, not once a process.
-
-
-def test_why_the_loops_cannot_be_had(monkeypatch, tmp_path):
-    monkeypatch.setattr(native, "_cache", lambda: tmp_path)
-    monkeypatch.setenv("CXX", "false")
-    assert find() == "false failed: exit status 1"
-    monkeypatch.setenv("CXX", "ls")  # which says why
-    assert find().startswith("ls failed: ls: ")
-    (tmp_path / "file").touch()
-    with monkeypatch.context() as full:
-        full.delenv("CXX")
-        full.setattr(native, "_cache", lambda: tmp_path / "file")
-        assert "could not be compiled" in find()
-    (tmp_path / "file").unlink()
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert "no C++ compiler" in find()
-    monkeypatch.delenv("CXX")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert "no C++ compiler" in find()
-    assert list(tmp_path.iterdir()) == []
-
-
-@needs_compiler
-def test_compiled_once_for_many_processes(monkeypatch, tmp_path):
-    """And not again; another compiler has a library of its own."""
-    monkeypatch.setattr(native, "_cache", lambda: tmp_path)
-    compiler = native._compiler()
-    first = native._compiled(compiler)
-    written = first.stat().st_mtime_ns
-    assert native._compiled(compiler) == first
-    assert first.stat().st_mtime_ns == written
-    assert native._compiled([*compiler, "-DANOTHER"]) != first
-    assert len(list(tmp_path.iterdir())) == 2

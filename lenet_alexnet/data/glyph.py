@@ -27,10 +27,11 @@ class Glyph(NamedTuple):
 
 
 class Ink(NamedTuple):
-    """Contrast with the paper around, from where it is ink, and how uneven the paper is."""
+    """What differs from the paper around it, enough to be ink."""
 
     contrast: Float[np.ndarray, "h w"]
     threshold: float
+    mask: Bool[np.ndarray, "h w"]  # above the threshold, without specks
     spread: float  # of the paper, as a share of the ink's contrast
 
 
@@ -50,20 +51,18 @@ def prepare(pixels: UInt8[np.ndarray, "h w"], dark: bool | None = None) -> Glyph
     grey = pixels.astype(np.float32) / 255
     if dark is None:
         dark = bool(above_paper(_at_most(grey, COARSE)).sum() <= 0)
-    doubts: list[str] = []
-    for cut in (True, False):  # The second time without most of the paper, so in more detail.
-        if has_area(above_paper(_at_most(grey, COARSE)) * (-1 if dark else 1)):
-            doubts = [f"it has a {'dark' if dark else 'light'} area wider than any stroke"]
-        small = _at_most(grey, WORK)
-        ink = find_ink(small, dark)
-        if ink is None:
-            return Glyph(np.zeros((SIDE, SIDE), np.uint8), doubts or [NO_INK])
-        mask = without_specks(ink.contrast > ink.threshold)
-        if cut:
-            grey = grey[_around(mask, grey.shape)]
+    ink = find_ink(grey, dark)
+    if ink is not None:  # Again without most of the paper, and so in more detail.
+        grey = grey[_around(ink.mask, grey.shape)]
+        ink = find_ink(grey, dark)
+    doubts = []
+    if has_area(above_paper(_at_most(grey, COARSE)) * (-1 if dark else 1)):
+        doubts.append(f"it has a {'dark' if dark else 'light'} area wider than any stroke")
+    if ink is None:
+        return Glyph(np.zeros((SIDE, SIDE), np.uint8), doubts or [NO_INK])
     if ink.spread > UNEVEN:
         doubts.append("its paper is uneven, as in a photograph")
-    fine = enlarge(mask, ink)
+    fine = enlarge(ink)
     return Glyph(frame(with_width(fine)), doubts + examine(fine))
 
 
@@ -87,13 +86,13 @@ def find_ink(grey: Float[np.ndarray, "h w"], dark: bool) -> Ink | None:
     darkest of these (a closing; an opening for light ink): light that falls off, or a shadow's
     edge, is in the level and not in the contrast.
     """
+    grey = _at_most(grey, WORK)
     smooth = ndimage.gaussian_filter(grey, max(grey.shape) / WORK)
     window = max(grey.shape) // 3
     if dark:
-        paper = ndimage.grey_closing(smooth, window, mode="nearest")
-        contrast = 1 - smooth / np.maximum(paper, 1 / 255)  # of what the light there allows
+        contrast = 1 - smooth / np.maximum(closing(smooth, window), 1 / 255)  # of the light there
     else:
-        contrast = smooth - ndimage.grey_opening(smooth, window, mode="nearest")
+        contrast = smooth - 1 + closing(1 - smooth, window)
     threshold = otsu(contrast)
     ink = contrast > threshold
     if not ink.any() or ink.all():
@@ -102,7 +101,15 @@ def find_ink(grey: Float[np.ndarray, "h w"], dark: bool) -> Ink | None:
     if level - ground < FAINT:
         return None
     spread = 1.48 * np.median(np.abs(contrast[~ink] - ground))
-    return Ink(contrast, float(level + ground) / 2, float(spread / (level - ground)))
+    threshold = float(level + ground) / 2
+    mask = without_specks(contrast > threshold)
+    return Ink(contrast, threshold, mask, float(spread / (level - ground)))
+
+
+def closing(values: Float[np.ndarray, "h w"], window: int) -> Float[np.ndarray, "h w"]:
+    """The least, over a window, of the largest value; windows end where the image does."""
+    largest = ndimage.maximum_filter(values, window, mode="constant", cval=0)
+    return ndimage.minimum_filter(largest, window, mode="constant", cval=1)
 
 
 def otsu(values: np.ndarray) -> float:
@@ -121,11 +128,18 @@ def above_paper(grey: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
     height, width = grey.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     basis = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], -1)
-    used = np.maximum(abs(x), abs(y)) > 0.8  # the border
-    for _ in range(8):  # What is far from the surface is no paper; what is near it is.
+    border = np.maximum(abs(x), abs(y)) > 0.9
+
+    def from_surface(used: np.ndarray) -> np.ndarray:
         there = basis[used]
-        surface = basis @ np.linalg.lstsq(there.T @ there, there.T @ grey[used])[0]
-        rest = grey - surface
+        return grey - basis @ np.linalg.lstsq(there.T @ there, there.T @ grey[used])[0]
+
+    rest = from_surface(np.ones_like(border))
+    light = rest > otsu(rest)
+    # The paper has most of the border and of the whole; where ink fills the frame, of their sum.
+    used = light if light[border].mean() + light.mean() > 1 else ~light
+    for _ in range(8):  # What is far from the surface is no paper; what is near it is.
+        rest = from_surface(used)
         spread = 1.48 * np.median(np.abs(rest[used]))
         used = np.abs(rest) < max(3 * spread, 0.02)
     return np.where(used, 0, rest).astype(np.float32)
@@ -146,12 +160,12 @@ def without_specks(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     return (sizes > 0.03 * sizes.max())[parts]
 
 
-def enlarge(mask: Bool[np.ndarray, "h w"], ink: Ink) -> Bool[np.ndarray, "h2 w2"]:
-    """The ink within the mask, `FINER` times the glyph in size, with room to grow around it."""
-    top, bottom, left, right = _box(mask)
+def enlarge(ink: Ink) -> Bool[np.ndarray, "h w"]:
+    """The ink `FINER` times as large as in the glyph, with room to grow around it."""
+    top, bottom, left, right = _box(ink.mask)
     scale = FINER * GLYPH / max(bottom - top, right - left)
-    size = [max(1, round(side * scale)) for side in mask.shape]
-    shades = np.where(ndimage.binary_dilation(mask, iterations=2), ink.contrast, 0)
+    size = [max(1, round(side * scale)) for side in ink.mask.shape]
+    shades = np.where(ndimage.binary_dilation(ink.mask, iterations=2), ink.contrast, 0)
     shades = _resize(shades.astype(np.float32), size, Image.Resampling.BICUBIC)
     return np.pad(shades > ink.threshold, FINER * GLYPH // 2)
 

@@ -129,6 +129,8 @@ def _run(command: list[str]) -> None:
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        if process.stderr:  # Which a child that left the group may still hold.
+            process.stderr.close()
         signals.DEPENDENT.discard(process.pid)
     if process.returncode:
         words = " ".join(said.split())[:300]
