@@ -243,7 +243,7 @@ def _around(mask: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, slice]:
     margin = max(bottom - top, right - left) // 4
     scale = shape[0] / mask.shape[0]
     first, last = (max(0, top - margin), max(0, left - margin)), (bottom + margin, right + margin)
-    (y0, x0), (y1, x1) = ([int(round(edge * scale)) for edge in pair] for pair in (first, last))
+    (y0, x0), (y1, x1) = ([round(edge * scale) for edge in pair] for pair in (first, last))
     return slice(y0, y1), slice(x0, x1)
 
 
