@@ -69,7 +69,6 @@ def run_sweep(
             from lenet_alexnet.sweep.search import run_search
 
             run = make_runner(sweep, base, options)
-            sweep.open(base, path)
             trials = run_search(path, base, sweep, options, run, stop_requested)
             return _report(sweep, trials, options)
         trials, repeated = expand(configs.load(path), base, path)

@@ -31,6 +31,7 @@ def run_search(
         from optuna.storages.journal import JournalFileBackend
     except ModuleNotFoundError as error:
         raise UsageError("--search needs Optuna: pip install 'lenet-alexnet[search]'") from error
+    sweep.open(base, path)  # Only now: what is refused leaves nothing behind.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     file = JournalFileBackend(str(sweep.root / "optuna.log"))
     study = optuna.create_study(
