@@ -32,7 +32,8 @@ def pytest_terminal_summary(terminalreporter):
     counts = defaultdict(dict)
     for outcome in ("passed", "failed", "error"):  # An error at the end of a test overrules.
         for report in terminalreporter.getreports(outcome):
-            for name, value in report.user_properties:
+            # A module that could not be collected has a report of another kind, without them.
+            for name, value in getattr(report, "user_properties", ()):
                 if name == "counted":
                     counts[value][report.nodeid] = outcome == "passed"
     if counts:
