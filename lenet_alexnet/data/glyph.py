@@ -73,7 +73,9 @@ def as_it_is(pixels: UInt8[np.ndarray, "28 28"], dark: bool | None) -> Glyph:
     return Glyph(pixels, examine(_resize(pixels, size, Image.Resampling.BICUBIC) > 127))
 
 
-def light_on_dark(pixels: UInt8[np.ndarray, "h w"], dark: bool | None) -> UInt8[np.ndarray, "h w"]:
+def light_on_dark(
+    pixels: UInt8[np.ndarray, "h w *c"], dark: bool | None
+) -> UInt8[np.ndarray, "h w *c"]:
     """Inverts an image whose content is dark, or (None) whose border is light."""
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     return 255 - pixels if dark or (dark is None and np.median(border) > 127) else pixels
@@ -130,11 +132,11 @@ def above_paper(grey: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
     basis = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], -1)
     border = np.maximum(abs(x), abs(y)) > 0.9
 
-    def from_surface(used: np.ndarray) -> np.ndarray:
-        there = basis[used]
-        return grey - basis @ np.linalg.lstsq(there.T @ there, there.T @ grey[used])[0]
+    def from_surface(used: np.ndarray, terms: int = 6) -> np.ndarray:
+        there, every = basis[used][:, :terms], basis[..., :terms]
+        return grey - every @ np.linalg.lstsq(there.T @ there, there.T @ grey[used])[0]
 
-    rest = from_surface(np.ones_like(border))
+    rest = from_surface(np.ones_like(border), terms=3)  # A plane does not bend towards the ink.
     light = rest > otsu(rest)
     # The paper has most of the border and of the whole; where ink fills the frame, of their sum.
     used = light if light[border].mean() + light.mean() > 1 else ~light
