@@ -9,7 +9,6 @@ from lenet_alexnet import ops
 from lenet_alexnet.ops.native import build
 
 
-
 def has_compiler():
     """Not whether it works: where a compiler fails, so do these tests."""
     try:
