@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lenet_alexnet import integrity
+from lenet_alexnet import integrity, lock
 from lenet_alexnet.errors import DataError, LenetAlexnetError
 from lenet_alexnet.monitor import say
 from lenet_alexnet.state import TrainState
@@ -79,7 +79,7 @@ class Checkpoints(contextlib.AbstractContextManager):
                 create=not self._read_only,
                 read_only=self._read_only,
                 lightweight_initialize=self._read_only,  # Damaged ones must not matter.
-                temporary_path_class=_with_sums(),
+                temporary_path_class=_with_sums(self._check),
             ),
             item_names=("variables", "rest"),
         )
@@ -265,14 +265,34 @@ class Checkpoints(contextlib.AbstractContextManager):
             with contextlib.suppress(Exception):  # What failed has been said.
                 self._manager.close()
             self._thread.shutdown()
+            self._clear_away()
+
+    def _clear_away(self) -> None:
+        """If the run's folder has gone: removes what a save under way has made there since."""
+        try:
+            self._check()
+        except DataError:
+            if not (self._folder.parent / lock.NAME).exists():  # It is no other run's now.
+                integrity.remove_unfinished(self._folder)
+                for folder in (self._folder, self._folder.parent):
+                    with contextlib.suppress(OSError):  # There is more in it.
+                        folder.rmdir()
 
 
-def _with_sums() -> type:
-    """Orbax's rename at the end of a save, with the checksums written just before."""
+def _with_sums(check: Callable[[], None]) -> type:
+    """Orbax's rename at the end of a save, with the checksums written just before.
+
+    Orbax makes folders that are not there, so that `check` has its say at both ends.
+    """
     from orbax.checkpoint import path as paths
 
     class WithSums(paths.atomicity.AtomicRenameTemporaryPath):
+        async def create(self) -> Any:
+            check()
+            return await super().create()
+
         async def finalize(self) -> None:
+            check()
             if self.get_final().name.isdecimal():  # A checkpoint; else one of its items.
                 integrity.write_sums(Path(self.get()))
             await super().finalize()

@@ -149,6 +149,21 @@ def edit(name: str, **changed: object) -> Callable[[Path], None]:
     return spoil
 
 
+def edit_section(name: str, section: str, **changed: object) -> Callable[[Path], None]:
+    def spoil(run: Path) -> None:
+        content = json.loads((run / name).read_text())[section]
+        for key, value in changed.items():
+            content.pop(key) if value is None else content.update({key: value})
+        edit(name, **{section: content})(run)
+
+    return spoil
+
+
+def linked(run: Path) -> None:
+    no_checkpoints(run)
+    (run / "checkpoints").symlink_to("checkpoints")
+
+
 def put(name: str, content: str) -> Callable[[Path], object]:
     return lambda run: (run / name).write_text(content)
 
@@ -209,4 +224,21 @@ run_file("summary.json cut off", 2, "cannot read", "train", put("summary.json", 
 run_file("summary.json of nonsense", 2, "has no 'status'", "train", put("summary.json", "{}"))
 run_file("a broken line in the log", 1, "broken in line 2", "train", unfinished(broken_line))
 run_file("all damaged", 1, "remove that folder", "train", unfinished(all_damaged))
+run_file("no entry of data", 2, "has no 'data.validation'", "predict",
+         edit_section("config.json", "data", validation=None), "x.png")  # fmt: skip
+run_file("a batch of nothing", 2, "eval.batch_size 0", "eval",
+         edit_section("config.json", "eval", batch_size=0))  # fmt: skip
+run_file("a number as text", 2, "describes no run", "eval",
+         edit_section("config.json", "model", num_classes="12"))  # fmt: skip
+run_file("too few class names", 2, "are not those of 10 classes", "eval",
+         edit("run.json", class_names=["a"]))  # fmt: skip
+run_file("class names of null", 2, "'class_names' is None", "eval",
+         put("run.json", '{"class_names": null}'))  # fmt: skip
+run_file("a status alone", 2, "has no 'step'", "train",
+         put("summary.json", '{"status": "completed"}'))  # fmt: skip
+run_file("a result of nonsense", 2, "its result on 'test' is incomplete", "train",
+         edit("summary.json", eval={"test": 3}))  # fmt: skip
+run_file("a line without its loss", 1, "broken in line 1", "train",
+         unfinished(put("metrics.jsonl", '{"step": 40, "split": "test"}\n')))  # fmt: skip
+run_file("a link to itself", 2, "is a link", "train", unfinished(linked))
 run_file("another config", 2, "seed: 0 -> 5", "train", lambda run: None, "--config.seed=5")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from lenet_alexnet import experiment, integrity, lock, metrics, start, train
+from lenet_alexnet import experiment, integrity, lock, metrics, signals, start, train
 from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.cli import main
 from lenet_alexnet.data.stream import Photos
@@ -27,7 +27,7 @@ from tests import damage, faults
 from tests.test_cli import wait_for
 
 slow = pytest.mark.slow
-TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
+TERM, INT, USR1, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP
 
 
 def call(kind, workdir):
@@ -112,7 +112,7 @@ LENET = {  # where, which signal, at which call, the steps at which it may stop
     "compilation": (train._Loop, "_compile", TERM, 1, range(1)),
     "restoring": (train._Loop, "_restore", INT, 1, range(1)),
     "training": (train._Loop, "_dispatch", INT, 5, range(14, 31)),
-    "evaluation": (Evaluator, "__call__", TERM, 2, range(80, 81)),
+    "evaluation": (Evaluator, "__call__", HUP, 2, range(80, 81)),
     "saving": (Checkpoints, "save", USR1, 3, range(24, 25)),
     "writing behind": (integrity, "write_sums", TERM, 2, range(16, 64)),
     "before the last evaluation": (train._Loop, "_finish", TERM, 1, range(120, 121)),
@@ -192,6 +192,37 @@ def test_the_first_signal_is_answered_and_the_second_exits_amid_a_long_call():
         assert "saving and stopping" in process.stderr.readline()
         process.send_signal(INT)
         assert process.wait(20) == 128 + INT
+
+
+CATCH = (
+    "import sys, time; from lenet_alexnet import signals\n"
+    "with signals.catch() as asked:\n"
+    "    print('ready', flush=True)\n"
+    "    while not asked(): time.sleep(0.01)\n"
+    "    time.sleep(1); print('saved', flush=True)"
+)
+
+
+def test_a_session_that_ends_sends_sighup_twice_and_what_is_saved_is_saved():
+    with start_script(CATCH) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(HUP)
+        assert process.stderr.readline() == "\n"
+        process.send_signal(HUP)
+        assert process.stdout.readline() == "saved\n"
+        assert process.wait(20) == 0
+
+
+def test_under_nohup_sighup_is_nothing(monkeypatch):
+    before = signal.signal(HUP, signal.SIG_IGN)
+    try:
+        with signals.catch() as asked:
+            os.kill(os.getpid(), HUP)
+            time.sleep(0.1)
+            assert not asked()
+        assert signal.getsignal(HUP) == signal.SIG_IGN
+    finally:
+        signal.signal(HUP, before)
 
 
 # One write a line: unbuffered (PYTHONUNBUFFERED), print writes a line's end by

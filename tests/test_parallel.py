@@ -3,11 +3,13 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import jax
 import numpy as np
 import portpicker
 import pytest
 
 from lenet_alexnet import cli
+from lenet_alexnet import start as start_up
 from lenet_alexnet.data import photos
 from tests import processes
 from tests.photo_files import picture
@@ -101,6 +103,53 @@ def test_two_processes_give_the_run_of_one(tmp_path):
     assert "test error" not in outputs[1]  # One of them speaks.
     assert_same_curve(tmp_path / "one", tmp_path / "two")
     assert cli.main(["", "eval", f"--workdir={tmp_path / 'two'}"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "differs"),
+    [
+        ("--config.optimizer.learning_rate=0.5", "config: optimizer.learning_rate"),
+        ("--config.train.steps_per_dispatch=4", "config: train.steps_per_dispatch"),
+    ],
+)
+def test_processes_with_other_configs_end_with_one_line_each(tmp_path, more, differs):
+    many = [f"--coordinator=127.0.0.1:{portpicker.pick_unused_port()}", "--num_processes=2"]
+    processes = [
+        start(command(tmp_path, *many, f"--process_id={i}", *[more][:i]), 1) for i in range(2)
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        ends = [*pool.map(lambda process: process.communicate(timeout=100), processes)]
+    assert [process.returncode for process in processes] == [2, 2]
+    for _, err in ends:
+        (line,) = [line for line in err.splitlines() if "error" in line]
+        assert line.startswith(f"error: the processes differ in their {differs}"), err
+    assert not (tmp_path / "config.json").exists()
+
+
+class Store:
+    """What the processes share, as the second of two sees it; `of_first` is the first's."""
+
+    def __init__(self, of_first):
+        self.entries = {"0": of_first}
+
+    def key_value_set(self, key, value):
+        self.entries[key.rsplit("/")[-1]] = value
+
+    def blocking_key_value_get(self, key, _):
+        return self.entries[key.rsplit("/")[-1]]
+
+    def wait_at_barrier(self, *_):
+        pass
+
+
+def test_what_processes_do_not_agree_on_is_named(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    monkeypatch.setattr(start_up, "_store", lambda: store)
+    store = Store('{"a": 1, "b": [2]}')
+    start_up.agree("data", {"a": 1, "b": (2,)})
+    with pytest.raises(start_up.Differ, match=r"their data: b \[2\] in process 0, \[3\] in 1"):
+        start_up.agree("data", {"a": 1, "b": [3]})
 
 
 @pytest.mark.slow

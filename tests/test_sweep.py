@@ -8,7 +8,7 @@ import pytest
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.cli import main
-from lenet_alexnet.errors import UsageError
+from lenet_alexnet.errors import LenetAlexnetError, UsageError
 from lenet_alexnet.sweep import (
     choice,
     figures,
@@ -240,11 +240,13 @@ def fake(sweep, trial, error, status="completed"):
     row = '{"step": %d, "epoch": %d, "split": "test", "loss": 1.0, "top1_error": %g}\n'
     (folder / "metrics.jsonl").write_text(row % (1, 1, 0.9) + row % (2, 2, error))
     result = (
-        f'{{"test": {{"top1_error": {error}, "loss": 1.0}}}}' if status == "completed" else "{}"
+        f'{{"test": {{"top1_error": {error}, "loss": 1.0, "examples": 9}}}}'
+        if status == "completed"
+        else "{}"
     )
     (folder / "summary.json").write_text(
-        f'{{"status": "{status}", "step": 2, "eval": {result}, "best": null, "train_seconds": 6.0,'
-        ' "compile_seconds": 2.0, "side_by_side": 4}'
+        f'{{"status": "{status}", "step": 2, "epoch": 2, "eval": {result}, "best": null,'
+        ' "train_seconds": 6.0, "compile_seconds": 2.0, "side_by_side": 4}'
     )
 
 
@@ -356,3 +358,46 @@ def test_halving_keeps_the_best_settings(tmp_path):
         [0.25, 0.5],
     ]
     assert sweep.status(trials[0].id)[0] == "stopped"
+
+
+GARBAGE = {
+    "sweep.json": ("{}", "has no 'base'"),
+    "trial.json": ("{}", "has no 'overrides'"),
+    "end.json": ("{}", "has no 'status'"),
+    "end.json of no state": ('{"status": "ended", "error": ""}', "status 'ended'"),
+    "end.json of numbers": ('{"status": 3, "error": ""}', "'status' is 3"),
+    "summary.json": ("{}", "has no 'status'"),
+    "summary.json, diverged": ('{"status": "diverged"}', "has no 'step'"),
+    "summary.json, completed": ('{"status": "completed", "step": 1}', "has no 'epoch'"),
+    "metrics.jsonl": ("garbage\n", "is broken in line 1"),
+    "metrics.jsonl of lists": ("[]\n", "is broken in line 1"),
+}
+
+
+@pytest.mark.parametrize("kind", GARBAGE)
+def test_damaged_files_of_a_sweep_are_one_error(tmp_path, kind):
+    sweep, (trial,) = Sweep(tmp_path), trials_of([{"seed": 1}])
+    fake(sweep, trial, 0.1)
+    sweep.open(make_tiny_config(), "file.py")
+    sweep.close()
+    name, (content, message) = kind.split(" ")[0].rstrip(","), GARBAGE[kind]
+    ((tmp_path if name == "sweep.json" else sweep.folder(trial.id)) / name).write_text(content)
+
+    def read_all():
+        sweep.check(make_tiny_config())
+        sweep.status(trial.id)
+        sweep.rows(trial.id)
+        sweep.read(trial.id)
+
+    with pytest.raises(LenetAlexnetError, match=message):
+        read_all()
+
+
+@pytest.mark.parametrize("name", ["trials", "logs"])
+def test_a_sweep_folder_with_links_is_refused(tmp_path, name):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / name).symlink_to(tmp_path / "mine")
+    with pytest.raises(UsageError, match="is a link"):
+        Sweep(tmp_path / "w").open(make_tiny_config(), "file.py")
+    assert list((tmp_path / "mine").iterdir()) == []

@@ -1,6 +1,7 @@
 """Sweeps as a person runs them: processes that fail, are stopped, are killed."""
 
 import csv
+import functools
 import os
 import signal
 import subprocess
@@ -9,10 +10,12 @@ import sys
 import pytest
 
 from lenet_alexnet.record import read_json
+from lenet_alexnet.sweep import worker
 from tests.conftest import ROOT
 from tests.test_cli import wait_for
 from tests.test_sweep import write
 
+QUICK = ROOT / "configs" / "lenet5_quickstart.py"
 SEEDS = "def sweep():\n  return [{'seed': s} for s in range(3)]"
 
 
@@ -81,6 +84,21 @@ def test_a_launcher_that_was_killed_goes_on_to_the_same_table(tmp_path, executor
     for metrics in work.glob("trials/*/metrics.jsonl"):
         rows = [tuple(line.split(",")[:3:2]) for line in metrics.read_text().splitlines()]
         assert len(rows) == len(set(rows))
+
+
+@pytest.mark.parametrize("module", ["optax", "statistics", "absl"])
+def test_nothing_is_imported_from_the_current_folder(tmp_path, module):
+    """By a worker, and by `python -m`, which is the console script."""
+    (tmp_path / f"{module}.py").write_text("open('ran', 'w'); raise ImportError('a neighbour')")
+    run = functools.partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True)
+    started = worker.command(tmp_path / "sweep", 1.0, ["x"])
+    for command, said in (
+        (started, "No such file or directory"),
+        ([sys.executable, "-m", "lenet_alexnet", "info", f"--config={QUICK}"], "F6"),
+    ):
+        done = run(command, env=worker.environment() | {"JAX_PLATFORMS": "cpu"})
+        assert said in done.stdout + done.stderr
+        assert not (tmp_path / "ran").exists()
 
 
 def test_trials_that_break_are_kept_apart_and_the_rest_goes_on(tmp_path):
