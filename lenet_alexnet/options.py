@@ -32,7 +32,9 @@ def defaults(section: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if section == "model":
         from lenet_alexnet import models
 
-        return models.defaults(name, str(given.get("variant", "")))
+        found = models.defaults(name, str(given.get("variant", "")))
+        # Configs are for training: their networks compute as is fast (`experiment.build_model`).
+        return found | ({"conv_form": "auto"} if "conv_form" in found else {})
     if section == "train.loss":
         from lenet_alexnet import losses
 

@@ -35,7 +35,7 @@ def main(mode: str, variant: str, precision: str, file: str, weights: str = "nul
     jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "xla"))
     model = create_model(
         name="alexnet", variant=variant, image_size=CROP, num_classes=8, dense_width=64,
-        stds=(None,) * 8, biases=(0.1,) * 8, precision=precision,
+        stds=(None,) * 8, biases=(0.1,) * 8, precision=precision, conv_form="auto",
         # Sums over devices, and the convolutions of one tower beside those of two, are rounded in
         # another order, and one rounding error that turns a ReLU off (seen in one unit of conv4,
         # and in one of conv2) is a change in every layer below.

@@ -263,7 +263,7 @@ def test_unknown_source_and_shape():
 def folder_config(config, image_folder, **data):
     with config.unlocked():
         config.data.update(source="folder", data_dir=str(image_folder), **data)
-        config.train.batch_size = 2
+        config.train.batch_size, config.model.num_classes = 2, 2
     return config
 
 

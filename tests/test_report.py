@@ -205,7 +205,7 @@ def test_the_net_of_1998_and_no_metrics(tmp_path, rng, capsys):
     config.data.test = "test[:20]"
     write_run(tmp_path, config, tuple("0123456789"), rng)
     code, _, err = call(capsys, "report", f"--workdir={tmp_path}")
-    assert code == 0
+    assert code == 0, err
     assert "learning curves: not drawn" in err
     page = (tmp_path / "report.html").read_text()
     assert page.count("<img") == len(SECTIONS) - 1

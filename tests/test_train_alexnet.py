@@ -176,7 +176,7 @@ def test_a_run_does_not_go_on_with_other_data(moved):
     names = folder / "label.labels.txt"
     names.write_text(names.read_text().replace("green", "yellow"))
     shutil.rmtree(folder / ".decoded")
-    with pytest.raises(UsageError, match="holds a run on other classes"):
+    with pytest.raises(UsageError, match="holds a run on other data"):
         train.train_and_evaluate(config, workdir)
     assert (workdir / "run.json").read_bytes() == before
     (workdir / statistics.FILE).write_bytes(b"damaged")
@@ -216,7 +216,7 @@ def test_plateau_average_and_parts_go_on_after_a_stop(data_dir, tmp_path):
         ({"data.stream": True, "data.image_size": 80}, DataError, r"\(72, 72, 3\)"),
         ({"data.photo.crop": 73}, UsageError, "crop of 73 pixels does not fit"),
         ({"data.photo.crop": 72}, UsageError, "64x64x3"),
-        ({"model.num_classes": 2}, UsageError, "less than the data's 3"),
+        ({"model.num_classes": 2}, UsageError, "2 is not the data's 3"),
         ({"eval.views": 3}, UsageError, "views 3"),
         ({"train.accumulate": 5}, UsageError, "take 10 or 15"),
         ({"data.photo.mean": "imge"}, UsageError, "image"),

@@ -16,8 +16,10 @@ from lenet_alexnet import config as configs
 from lenet_alexnet import info
 from lenet_alexnet import step as steps
 from lenet_alexnet.bench.measure import Subject
+from lenet_alexnet.data import Split
+from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Diverged
-from lenet_alexnet.experiment import build
+from lenet_alexnet.experiment import build, load
 from lenet_alexnet.feed import create_feed
 from lenet_alexnet.state import NEVER, Metrics, TrainState, init_state
 from lenet_alexnet.update import make_update
@@ -63,11 +65,21 @@ def _finish(config: Any, batch: int, precision: str, per_dispatch: int) -> Any:
     return config.lock()
 
 
+def _read(config: Any, split: str) -> Split | Photos:
+    """The data, of two classes for AlexNet, as if of as many classes as the network has."""
+    data = load(config, split)
+    names = tuple(map(str, range(config.model.get("num_classes", len(data.class_names)))))
+    if isinstance(data, Split):
+        return Split(data.images, data.labels, names)
+    data.class_names = names
+    return data
+
+
 class Trainer:
     """A config's training step with its state and data, as `train` builds them, on one device."""
 
     def __init__(self, config: Any) -> None:
-        self.config, self.e = config, build(config, devices=1)
+        self.config, self.e = config, build(config, devices=1, read=_read)
         e, self.batch = self.e, config.train.batch_size
         update = make_update(e.model, e.optimizer.tx, e.train_loss)
         self.step = steps.make_train_step(update, e.preprocess)
