@@ -133,7 +133,7 @@ def _define_predict(values: flags.FlagValues) -> None:
     _define_workdir(values)
     _define_json(values)
     _define_checkpoint(values)
-    flags.DEFINE_integer("top", 5, "so many classes for each image", 1, flag_values=values)
+    flags.DEFINE_integer("top", 5, "at most N classes for each image", 1, flag_values=values)
     flags.DEFINE_string("invert", "auto", "dark ink on white: auto, yes or no", flag_values=values)
     flags.DEFINE_string("show", "", "a PNG file for what the network sees", flag_values=values)
 
