@@ -9,8 +9,8 @@ At this size it wants a GPU. On a CPU, smaller: prepare with --size=128 and add
     --config.train.batch_size=64 --config.train.duration="8 epochs"
 
 The paper's net with the initial weights of He et al. (2015) for inputs of unit variance: with
-N(0, 0.01) everywhere and biases of 1 the loss is flat for the first epoch (experiments/017). The last 10 % of the
-training photos are held out.
+N(0, 0.01) everywhere and biases of 1 the loss is flat for the first epoch (experiments/017). The
+last 10 % of the training photos are held out.
 """
 
 from lenet_alexnet import config as configs
