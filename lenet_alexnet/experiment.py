@@ -160,25 +160,43 @@ def build(
         say(f"a batch of {batch_size} is on {devices} of {jax.device_count()} devices")
     layout = Layout(**config.parallel, devices=devices, model=model)
     layout.check_batch("train.batch_size", batch_size, config.train.accumulate)
-    classes = len(train_data.class_names)
-    if model.num_classes != classes:
-        raise UsageError(f"model.num_classes {model.num_classes} is not the data's {classes}")
-    if size * config.data.variants > LONGEST:
-        raise UsageError(f"data.variants {config.data.variants} of {size:,} images are too many")
+    _check_size(config, model, train_loss, size, len(train_data.class_names))
 
     in_steps = partial(to_steps, batch_size=batch_size, examples=size)
     statistics = load_photo_statistics(config)
     preprocess = build_preprocess(config, in_steps, statistics)
-    weights = train_loss.class_weights
-    if weights and len(weights) != classes:
-        raise UsageError(
-            f"train.loss.class_weights has {len(weights)} numbers for {classes} classes"
-        )
     inputs = jax.eval_shape(preprocess, blank_image(train_data), None)
     check_inputs(model.input_shape, inputs.shape[1:])
     optimizer = build_optimizer(config, size, turns=layout.turns)
     if optimizer.curvature and not isinstance(model, Network1998):
         raise UsageError(f"optimizer 'sdlm' trains the networks of 1998, not '{config.model.name}'")
+    schedule = _build_schedule(config, optimizer, in_steps)
+    order = Order(
+        config.seed, size * config.data.variants, batch_size, reshuffle=config.data.reshuffle
+    )
+    views = build_views(config, statistics=statistics)
+    scores = make_scores(model, preprocess, views, layout.forward)
+    return Experiment(
+        model, preprocess, train_loss, eval_loss, optimizer, schedule, order, scores,
+        layout, train_data, eval_data, in_steps, statistics,
+    )  # fmt: skip
+
+
+def _check_size(config: Any, model: Any, loss: Loss, size: int, classes: int) -> None:
+    """Raises UsageError if the network, the loss or the variants do not fit so much data."""
+    if model.num_classes != classes:
+        raise UsageError(f"model.num_classes {model.num_classes} is not the data's {classes}")
+    weights = loss.class_weights
+    if weights and len(weights) != classes:
+        raise UsageError(
+            f"train.loss.class_weights has {len(weights)} numbers for {classes} classes"
+        )
+    if size * config.data.variants > LONGEST:
+        raise UsageError(f"data.variants {config.data.variants} of {size:,} images are too many")
+
+
+def _build_schedule(config: Any, optimizer: Optimizer, in_steps: Callable[[str], int]) -> Schedule:
+    """The intervals of a config in steps; UsageError if they do not fit the optimizer."""
     schedule = Schedule(
         total=in_steps(config.train.duration),
         log=in_steps(config.train.log_every),
@@ -193,15 +211,7 @@ def build(
             raise UsageError("optimizer.plateau needs evaluations: eval.every is 0 steps")
     if not schedule.log or not schedule.total:
         raise UsageError("train.log_every and train.duration must be more than 0 steps")
-    order = Order(
-        config.seed, size * config.data.variants, batch_size, reshuffle=config.data.reshuffle
-    )
-    views = build_views(config, statistics=statistics)
-    scores = make_scores(model, preprocess, views, layout.forward)
-    return Experiment(
-        model, preprocess, train_loss, eval_loss, optimizer, schedule, order, scores,
-        layout, train_data, eval_data, in_steps, statistics,
-    )  # fmt: skip
+    return schedule
 
 
 def blank_image(data: Split | Photos) -> np.ndarray:
