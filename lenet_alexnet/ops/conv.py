@@ -1,7 +1,7 @@
 """Convolution, in the forms that are fast somewhere."""
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 from jaxtyping import Array, Float
@@ -75,7 +75,7 @@ def conv_bias(
     return jax.tree.map(activation, out)
 
 
-def _fastest(shape: tuple[int, ...], kernel: Array, stride: int, padding: Padding) -> ConvForm:
+def _fastest(shape: tuple[Any, ...], kernel: Array, stride: int, padding: Padding) -> ConvForm:
     if jax.default_backend() != "cpu":
         return "plain"
     require_numbers(shape)
