@@ -19,7 +19,7 @@ from lenet_alexnet.data.order import Order, epoch_order
 from lenet_alexnet.data.statistics import Statistics, load_statistics
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.duration import to_steps
-from lenet_alexnet.errors import DataError, UsageError
+from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.losses import Loss, create_loss
 from lenet_alexnet.models import Network1998, create_model, defaults
 from lenet_alexnet.monitor import say
@@ -167,6 +167,7 @@ def build(
     preprocess = build_preprocess(config, in_steps, statistics)
     inputs = jax.eval_shape(preprocess, blank_image(train_data), None)
     check_inputs(model.input_shape, inputs.shape[1:])
+    _check_layers(config, model, inputs.shape)
     optimizer = build_optimizer(config, size, turns=layout.turns)
     if optimizer.curvature and not isinstance(model, Network1998):
         raise UsageError(f"optimizer 'sdlm' trains the networks of 1998, not '{config.model.name}'")
@@ -193,6 +194,19 @@ def _check_size(config: Any, model: Any, loss: Loss, size: int, classes: int) ->
         )
     if size * config.data.variants > LONGEST:
         raise UsageError(f"data.variants {config.data.variants} of {size:,} images are too many")
+
+
+def _check_layers(config: Any, model: nn.Module, shape: tuple[int, ...]) -> None:
+    """Raises UsageError if the optimizer names a layer that the network does not have."""
+    named = {option: config.optimizer.get(option) or () for option in ("layers", "layer_decay")}
+    if not any(named.values()):
+        return
+    rngs = {"params": jax.random.key(0)}
+    params = jax.eval_shape(model.init, rngs, jax.ShapeDtypeStruct(shape, np.float32))["params"]
+    for option, names in named.items():
+        for name in set(names) - set(params):
+            hint = nearest(name, params)
+            raise UsageError(f"optimizer.{option} names '{name}', no layer of the network: {hint}")
 
 
 def _build_schedule(config: Any, optimizer: Optimizer, in_steps: Callable[[str], int]) -> Schedule:

@@ -70,6 +70,27 @@ def test_biases_have_a_factor_and_no_decay():
     np.testing.assert_allclose(found["conv1"]["kernel"], [[2 - 0.5 * 0.1 * 2 - 0.03]], rtol=1e-6)
 
 
+def test_a_layer_has_its_own_decay():
+    still = jax.tree.map(jnp.zeros_like, GRADIENTS)
+    optimizer = make(weight_decay=0.5, layer_decay={"fc8": 3.0}, bias_decay=False)
+    found = after(optimizer, 1, still)
+    np.testing.assert_allclose(found["fc8"]["kernel"] / PARAMS["fc8"]["kernel"], 1 - 3 * 0.1)
+    np.testing.assert_allclose(found["fc8"]["bias"], PARAMS["fc8"]["bias"])
+    np.testing.assert_allclose(found["conv1"]["kernel"], [[2 * (1 - 0.5 * 0.1)]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("option", ["layer_decay", "layers"])
+def test_a_layer_that_the_network_does_not_have_is_refused(option):
+    config = configs.load(str(ROOT / "configs" / "lenet5_quickstart.py")).get_config().unlock()
+    value = {"layer_decay": 0.1, "layers": {"boundaries": (), "values": (1.0,)}}[option]
+    config.optimizer = {
+        "name": "sgd2012", "learning_rate": 0.1, "schedule": {"name": "constant"},
+        option: {"F66": value},
+    }  # fmt: skip
+    with pytest.raises(UsageError, match=f"optimizer.{option}.*'F66'.*F6"):
+        build(config)
+
+
 def moves(optimizer, steps, share=None):
     """By how much conv1's kernel and bias move in each step, without momentum and decay."""
     params, state, found = PARAMS, optimizer.tx.init(PARAMS), []

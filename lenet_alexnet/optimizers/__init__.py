@@ -156,7 +156,7 @@ def _sgd2012(
     rate: optax.Schedule, *, momentum: Number = 0.9, weight_decay: Number = 0.0005,
     bias_rate_factor: Number = 1.0, bias_schedule: optax.Schedule | None = None,
     bias_decay: bool = True, layers: Mapping[str, Any] | None = None,
-    to_steps: Callable[[str], int],
+    layer_decay: Mapping[str, Any] | None = None, to_steps: Callable[[str], int],
 ) -> optax.GradientTransformation:  # fmt: skip
     """`sgd2012` with rates of their own for biases and layers.
 
@@ -167,6 +167,7 @@ def _sgd2012(
         constant for epsB of layer-params-145.cfg, which stayed while epsW fell.
       bias_decay: whether biases decay too, see `sgd2012`.
       layers: by layer, what multiplies its rates: "values", from each of "boundaries" on.
+      layer_decay: by layer, its decay where it has another than `weight_decay`.
       momentum, weight_decay, to_steps: see `sgd2012` and `create_optimizer`.
     """
     shares = {
@@ -182,7 +183,10 @@ def _sgd2012(
         own = {name: share(step) for name, share in shares.items()} | {"": 1.0}
         return {name: {"kernel": x * kernel, "bias": x * bias} for name, x in own.items()}
 
-    return sgd2012(rates, momentum=momentum, weight_decay=weight_decay, bias_decay=bias_decay)
+    return sgd2012(
+        rates, momentum=momentum, weight_decay=weight_decay, bias_decay=bias_decay,
+        layer_decay=layer_decay,
+    )  # fmt: skip
 
 
 def _sgd(

@@ -3,7 +3,7 @@
 Layers are the first level of the parameters: {"conv1": {"kernel": ..., "bias": ...}, ...}.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -26,8 +26,9 @@ def is_bias(path: tuple[Any, ...]) -> bool:
 
 
 def sgd2012(
-    rates: Rates, *, momentum: Any = 0.9, weight_decay: Any = 0.0005, bias_decay: bool = True
-) -> optax.GradientTransformation:
+    rates: Rates, *, momentum: Any = 0.9, weight_decay: Any = 0.0005, bias_decay: bool = True,
+    layer_decay: Mapping[str, Any] | None = None,
+) -> optax.GradientTransformation:  # fmt: skip
     """The update of 2012: v <- 0.9 v - 0.0005 rate w - rate g; w <- w + v.
 
     The rate is inside the velocity: after a drop the old velocity lives on undiminished, unlike in
@@ -39,7 +40,9 @@ def sgd2012(
       weight_decay: 0.0005.
       bias_decay: whether biases decay too: the text says nothing of biases; in the source their
         decay is 0 (layers-145.cfg, wc only for weights).
+      layer_decay: the decay of each layer that has another than `weight_decay`.
     """
+    decays = layer_decay or {}
 
     def init(params: Any) -> SgdState:
         return SgdState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params))
@@ -49,7 +52,9 @@ def sgd2012(
 
         def move(path: Any, v: Any, w: Any, g: Any) -> Any:
             own = _at(rate, path)
-            decay = 0.0 if is_bias(path) and not bias_decay else weight_decay
+            decay = decays.get(path[0].key, weight_decay)
+            if is_bias(path) and not bias_decay:
+                decay = 0.0
             return momentum * v - decay * own * w - own * g
 
         velocity = jax.tree_util.tree_map_with_path(move, state.velocity, params, gradients)

@@ -1,0 +1,151 @@
+"""The learning rate of each arm of Fig. 1, by epochs to 25 % training error, in selection.csv.
+
+    python experiments/018_cifar10_fig1/search_rates.py runs/fig1_search D 19pct/own/relu ...
+
+D is the folder of the prepared data; without arms all are searched, one after the other. It can be
+stopped at any time: a trial in runs/fig1_search/selection.csv is not run again, and one that was
+begun resumes.
+"""
+
+import csv
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lenet_alexnet import record
+from lenet_alexnet.reproduce.cifar import GOAL, best_rate
+
+ROOT = Path(__file__).parents[2]
+SEED = 100  # of no run that is reported
+LONGEST = 60  # epochs
+FACTOR = 1.5
+PIXEL_STD = 62.0  # of CIFAR-10's training pixels without the mean image, about
+FAN_INS = {"19pct": (75, 800, 800, 1024), "13pct": (75, 1600, 576, 288, 1152)}
+NETS: dict[str, dict[str, Any]] = {
+    "19pct": {},
+    "13pct": {"model.variant": "13pct", "data.photo.crop": 24},
+}
+FIELDS = ("arm", "learning_rate", "seed", "epochs_to_25_percent", "watched", "error", "commit")
+FIRST = {"own": 0.001, "scaled": 0.01}  # the source's, and a usual one
+ARMS = [
+    f"{net}/{weights}/{activation}"
+    for net in NETS
+    for weights in FIRST
+    for activation in ("relu", "tanh", "sigmoid")
+]
+
+
+def overrides(arm: str) -> dict[str, Any]:
+    """What an arm changes of configs/cifar10_19pct.py."""
+    net, weights, activation = arm.split("/")
+    found = NETS[net] | {
+        "model.activation": activation,
+        "optimizer.weight_decay": 0.0,
+        "optimizer.layer_decay.fc10": 0.0,
+        "optimizer.schedule.boundaries": (),
+    }
+    if weights == "scaled":
+        # He et al. 2015 for ReLU; LeCun et al. 1998, sec. 4.6 of "Efficient BackProp", for others.
+        gain = 2 if activation == "relu" else 1
+        stds = tuple(round(math.sqrt(gain / fan_in), 6) for fan_in in FAN_INS[net])
+        found |= {"model.stds": stds, "data.photo.std": PIXEL_STD}
+    return found
+
+
+def train(arm: str, rate: float, best: float, workdir: Path, data_dir: str) -> dict[str, Any]:
+    """One trial: until the line is reached, or `best` epochs are over."""
+    folder = workdir / arm.replace("/", "_") / f"{rate:.6g}"
+    changes = overrides(arm) | {
+        "optimizer.learning_rate": rate, "seed": SEED, "data.data_dir": data_dir, "data.test": "",
+        "train.duration": f"{LONGEST} epochs", "eval.every": "0 steps",
+    }  # fmt: skip
+    flags = [f"--config.{key}={value}" for key, value in changes.items()]
+    config = ROOT / "configs" / "cifar10_19pct.py"
+    command = [sys.executable, "-m", "lenet_alexnet", "train", f"--config={config}"]
+    process = subprocess.Popen([*command, f"--workdir={folder}", *flags], cwd=ROOT)
+    stopped = False
+    while process.poll() is None:
+        points = _errors(folder)
+        if points and not stopped and (points[-1][1] <= GOAL or points[-1][0] >= best):
+            process.send_signal(signal.SIGTERM)
+            stopped = True
+        time.sleep(2)
+    points = _errors(folder)
+    if not points or (process.returncode and not stopped):
+        diverged = process.returncode == 1 and points
+        if not diverged:
+            sys.exit(f"error: {arm} at {rate:g} ended with {process.returncode}")
+    reached = next((epoch for epoch, error in points if error <= GOAL), math.inf)
+    return {
+        "arm": arm, "learning_rate": f"{rate:.6g}", "seed": SEED, "epochs_to_25_percent": reached,
+        "watched": points[-1][0], "error": round(points[-1][1], 4),
+        "commit": record.checkout()["git_commit"],
+    }  # fmt: skip
+
+
+def _errors(folder: Path) -> list[tuple[int, float]]:
+    """(epoch, training error in it) of the complete epochs."""
+    try:
+        text = (folder / "metrics.jsonl").read_text()
+    except FileNotFoundError:
+        return []
+    rows = [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+    return [(round(r["epoch"]), r["top1_error"]) for r in rows if r["split"] == "train"]
+
+
+def search(arm: str, workdir: Path, data_dir: str) -> float:
+    """Goes up or down by factors of 1.5 until both neighbours of the best rate are worse."""
+    first = FIRST[arm.split("/")[1]]
+    best, power = 0, 0
+    while True:
+        known = {row["learning_rate"]: row for row in _rows(workdir) if row["arm"] == arm}
+        rate = first * FACTOR**power
+        if f"{rate:.6g}" not in known:
+            reached = [float(row["epochs_to_25_percent"]) for row in known.values()]
+            limit = min(reached, default=math.inf)
+            row = train(arm, rate, min(limit, LONGEST), workdir, data_dir)
+            _append(workdir, row)
+            continue
+        tried = {
+            n: known[f"{first * FACTOR**n:.6g}"]
+            for n in range(-20, 20)
+            if f"{first * FACTOR**n:.6g}" in known
+        }
+        best = int(best_rate(
+            (n, float(row["epochs_to_25_percent"]), float(row["error"])) for n, row in tried.items()
+        ))  # fmt: skip
+        untried = [n for n in (best + 1, best - 1) if n not in tried]
+        if not untried:
+            return first * FACTOR**best
+        power = untried[0]
+
+
+def _rows(workdir: Path) -> list[dict[str, str]]:
+    path = workdir / "selection.csv"
+    return list(csv.DictReader(path.open())) if path.exists() else []
+
+
+def _append(workdir: Path, row: dict[str, Any]) -> None:
+    path = workdir / "selection.csv"
+    new = not path.exists()
+    with path.open("a") as file:
+        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def main(workdir: str, data_dir: str, *arms: str) -> None:
+    """Searches the arms in turn and prints each one's rate."""
+    for arm in arms or ARMS:
+        rate = search(arm, Path(workdir).resolve(), str(Path(data_dir).resolve()))
+        print(f"{arm}: {rate:.6g}", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
