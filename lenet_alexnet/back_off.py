@@ -10,9 +10,9 @@ from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.errors import Diverged
 from lenet_alexnet.experiment import Experiment
 from lenet_alexnet.metrics import MetricsLog
-from lenet_alexnet.monitor import first_process, say
 from lenet_alexnet.optimizers.plateau import WithPlateau
 from lenet_alexnet.parallel import Layout
+from lenet_alexnet.runtime.console import first_process, say
 from lenet_alexnet.state import TrainState
 
 MOST = 3  # Then the rate is not what is wrong.

@@ -15,7 +15,7 @@ import numpy as np
 
 from lenet_alexnet import integrity, lock
 from lenet_alexnet.errors import DataError, LenetAlexnetError
-from lenet_alexnet.monitor import say
+from lenet_alexnet.runtime.console import say
 from lenet_alexnet.state import TrainState
 
 RETRY_SECONDS = (0.0, 1.0, 5.0)  # before each new attempt at a save that failed

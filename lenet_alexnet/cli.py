@@ -4,23 +4,24 @@ import sys
 
 from absl import flags
 
-from lenet_alexnet import parsing, start, streams, unforeseen
+from lenet_alexnet import parsing
 from lenet_alexnet.commands import COMMANDS
 from lenet_alexnet.errors import Interrupted, LenetAlexnetError, UsageError, nearest
+from lenet_alexnet.runtime import backend, standard_streams, unexpected
 
 
 def run() -> None:
     """The console script: exits with main's code."""
-    streams.prepare()
-    unforeseen.quiet_callbacks()
+    standard_streams.prepare()
+    unexpected.quiet_callbacks()
     code = main(sys.argv)
-    streams.finish()
+    standard_streams.finish()
     sys.exit(code)
 
 
 def main(argv: list[str]) -> int:
     """Runs one command; whatever ends it is one line on stderr and an exit code."""
-    start.quieten()  # An override of the model's switches imports JAX already.
+    backend.quieten()  # An override of the model's switches imports JAX already.
     values = flags.FlagValues()
     try:
         code = _dispatch(argv, values)
@@ -37,7 +38,7 @@ def main(argv: list[str]) -> int:
         return error.exit_code
     except Exception as error:
         workdir = values["workdir"].value if "workdir" in values else None
-        line, code = unforeseen.tell(error, workdir, debug="--debug" in argv)
+        line, code = unexpected.tell(error, workdir, debug="--debug" in argv)
         print(f"error: {line}", file=sys.stderr)
         return code
 

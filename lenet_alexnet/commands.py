@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from lenet_alexnet import start
 from lenet_alexnet.errors import UsageError
+from lenet_alexnet.runtime import backend
 
 
 class Command(NamedTuple):
@@ -65,14 +65,14 @@ def _define_train(values: flags.FlagValues) -> None:
 def _train(values: Any, rest: list[str]) -> int:
     _no_more(rest)
     _require(values, "workdir")
-    from lenet_alexnet import monitor, signals
+    from lenet_alexnet.runtime import console, signals
 
     with signals.catch() as stop_requested:
-        start.set_up(deterministic=values.deterministic)
-        start.join(values.coordinator, values.process_id, values.num_processes)
+        backend.set_up(deterministic=values.deterministic)
+        backend.join(values.coordinator, values.process_id, values.num_processes)
         from lenet_alexnet.train import train_and_evaluate
 
-        with start.together():
+        with backend.together():
             summary = train_and_evaluate(
                 values.config,
                 Path(values.workdir),
@@ -82,7 +82,7 @@ def _train(values: Any, rest: list[str]) -> int:
     if values.json:
         print(json.dumps(summary))
         return 0
-    if not monitor.first_process():
+    if not console.first_process():
         return 0
     results = ", ".join(
         f"{split} error {100 * result['top1_error']:.2f} % of {result['examples']:,}"
@@ -107,7 +107,7 @@ def _define_eval(values: flags.FlagValues) -> None:
 def _eval(values: Any, rest: list[str]) -> int:
     _no_more(rest)
     _require(values, "workdir")
-    start.set_up()
+    backend.set_up()
     from lenet_alexnet.evaluate import evaluate_workdirs
 
     result = evaluate_workdirs(
@@ -142,7 +142,7 @@ def _predict(values: Any, rest: list[str]) -> int:
     _require(values, "workdir")
     if not rest:
         raise UsageError("no images: lenet-alexnet predict --workdir=DIR IMAGE...")
-    start.set_up()
+    backend.set_up()
     from lenet_alexnet.predict import predict
 
     results = predict(
@@ -174,8 +174,8 @@ def _define_info(values: flags.FlagValues) -> None:
 def _info(values: Any, rest: list[str]) -> int:
     _no_more(rest)
     if values.devices:
-        start.imagine(values.devices)
-    start.set_up()
+        backend.imagine(values.devices)
+    backend.set_up()
     from lenet_alexnet import cost, info
     from lenet_alexnet.models import create_model
 

@@ -20,8 +20,8 @@ from lenet_alexnet.data.prepare import CHECKSUMS
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.experiment import Experiment
-from lenet_alexnet.monitor import say
 from lenet_alexnet.ops import native
+from lenet_alexnet.runtime.console import say
 
 SWITCHES = (
     "jax_enable_x64",

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lenet_alexnet import storage
 from lenet_alexnet.errors import DataError
+from lenet_alexnet.runtime import storage
 
 SUMS = "SHA256SUMS"
 # Orbax writes these two at the very end: they must be there, but have no checksum.

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from lenet_alexnet import storage
 from lenet_alexnet.errors import DataError, UsageError
-from lenet_alexnet.monitor import say
+from lenet_alexnet.runtime import storage
+from lenet_alexnet.runtime.console import say
 
 NAME = ".lock"
 

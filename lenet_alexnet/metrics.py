@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lenet_alexnet import storage
 from lenet_alexnet.errors import DataError
+from lenet_alexnet.runtime import storage
 
 MEASURED = ("train", "validation", "test")
 REQUIRED = {"epoch", "loss", "top1_error"}  # of their lines

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lenet_alexnet import storage
+from lenet_alexnet.runtime import storage
 
 MISSING = "no figures: pip install 'lenet-alexnet[plots]'"
 

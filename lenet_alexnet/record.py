@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lenet_alexnet import __version__, lock, storage
+from lenet_alexnet import __version__, lock
 from lenet_alexnet import config as configs
 from lenet_alexnet.data import statistics
 from lenet_alexnet.data.statistics import Statistics, load
 from lenet_alexnet.errors import DataError, UsageError
+from lenet_alexnet.runtime import storage
 
 FOLDERS = ("checkpoints",)  # of a run's folder, in which files come and go
 

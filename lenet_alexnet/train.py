@@ -20,12 +20,12 @@ from lenet_alexnet.evaluate import Evaluator, summarize
 from lenet_alexnet.experiment import SELECTS, Experiment, build
 from lenet_alexnet.feed import create_feed
 from lenet_alexnet.metrics import MetricsLog
-from lenet_alexnet.monitor import Flat, Progress, Starving, Stopwatch, first_process, say
 from lenet_alexnet.optimizers.plateau import WithPlateau
 from lenet_alexnet.optimizers.sdlm import get_curvature, step_report, step_sizes
 from lenet_alexnet.program import Program
 from lenet_alexnet.record import RunDirectory
-from lenet_alexnet.start import agree
+from lenet_alexnet.runtime.backend import agree
+from lenet_alexnet.runtime.console import Flat, Progress, Starving, Stopwatch, first_process, say
 from lenet_alexnet.state import NEVER, Metrics, TrainState
 
 

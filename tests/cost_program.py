@@ -9,14 +9,15 @@ import json
 import sys
 
 from lenet_alexnet import config as configs
-from lenet_alexnet import cost, info, start
+from lenet_alexnet import cost, info
 from lenet_alexnet.models import create_model
+from lenet_alexnet.runtime import backend
 from tests.conftest import ROOT
 
 
 def main(*cases: str) -> None:
     """Compiles each case."""
-    start.imagine(8)
+    backend.imagine(8)
     results = []
     for mode, devices, precision in zip(cases[::3], cases[1::3], cases[2::3], strict=True):
         config = configs.load(str(ROOT / "configs" / "alexnet_imagenet.py")).get_config().unlock()

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from lenet_alexnet import config as configs
-from lenet_alexnet import storage, train
+from lenet_alexnet import train
 from lenet_alexnet.cli import main
 from lenet_alexnet.data import cifar10, pixels, prepare, records, statistics
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError
+from lenet_alexnet.runtime import storage
 from tests.conftest import ROOT
 from tests.photo_files import tar_bytes
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from lenet_alexnet import experiment, integrity, lock, metrics, signals, start, train
+from lenet_alexnet import experiment, integrity, lock, metrics, train
 from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.cli import main
 from lenet_alexnet.data.stream import Photos
@@ -23,6 +23,7 @@ from lenet_alexnet.errors import UsageError
 from lenet_alexnet.evaluate import Evaluator
 from lenet_alexnet.feed import FromDisk
 from lenet_alexnet.record import read_json
+from lenet_alexnet.runtime import backend, signals
 from tests import damage, faults
 from tests.test_cli import wait_for
 
@@ -332,7 +333,7 @@ def test_deterministic_sets_the_flag_in_time_or_fails(monkeypatch):
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment
     )
-    assert done.stdout == f"--xla_cpu_enable_fast_math=false {start.DETERMINISTIC} 3.0\n"
+    assert done.stdout == f"--xla_cpu_enable_fast_math=false {backend.DETERMINISTIC} 3.0\n"
     monkeypatch.setenv("XLA_FLAGS", "")
     with pytest.raises(UsageError, match="too late"):
-        start.set_up(deterministic=True)
+        backend.set_up(deterministic=True)

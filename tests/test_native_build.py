@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from lenet_alexnet import signals
 from lenet_alexnet.ops import native
 from lenet_alexnet.ops.native import build
+from lenet_alexnet.runtime import signals
 from tests.conftest import ROOT
 from tests.test_ops import needs_compiler
 

@@ -9,8 +9,8 @@ import portpicker
 import pytest
 
 from lenet_alexnet import cli
-from lenet_alexnet import start as start_up
 from lenet_alexnet.data import photos
+from lenet_alexnet.runtime import backend as start_up
 from tests import processes
 from tests.photo_files import picture
 from tests.processes import assert_same, finish, start

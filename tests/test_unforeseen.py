@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from lenet_alexnet import experiment, start, train, unforeseen
+from lenet_alexnet import experiment, train
 from lenet_alexnet.cli import main
 from lenet_alexnet.errors import Interrupted
+from lenet_alexnet.runtime import backend, unexpected
 from tests import faults
 from tests.conftest import ROOT
 
@@ -59,8 +60,8 @@ def test_any_exception_is_one_line_and_a_file_in_the_run(tmp_path, monkeypatch, 
 
 
 def test_without_a_run_the_file_is_a_temporary_one(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(unforeseen.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(start, "set_up", lambda: 1 / 0)
+    monkeypatch.setattr(unexpected.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(backend, "set_up", lambda: 1 / 0)
     assert main(["x", "info", QUICK]) == 1
     (file,) = tmp_path.iterdir()
     assert str(file) in last_line(capsys)
@@ -81,7 +82,7 @@ def test_what_the_machine_lacks_is_named(monkeypatch, capsys, error, code, fragm
     def fail():
         raise error
 
-    monkeypatch.setattr(start, "set_up", fail)
+    monkeypatch.setattr(backend, "set_up", fail)
     assert main(["x", "info", QUICK]) == code
     assert fragment in last_line(capsys)
 
@@ -102,7 +103,7 @@ def test_ctrl_c_is_no_error(monkeypatch, capsys):
         return raise_it
 
     for error, code in ((KeyboardInterrupt(), 130), (Interrupted("stopped, all saved"), 75)):
-        monkeypatch.setattr(start, "set_up", stop(error))
+        monkeypatch.setattr(backend, "set_up", stop(error))
         assert main(["x", "info", QUICK]) == code
         err = capsys.readouterr().err
         assert err.startswith("stopped")
@@ -152,7 +153,7 @@ def test_a_result_that_cannot_be_written_is_an_error():
 def test_callbacks_that_come_too_late_are_quiet(monkeypatch, capsys):
     shown = []
     monkeypatch.setattr(sys, "unraisablehook", lambda given: shown.append(given.exc_value))
-    unforeseen.quiet_callbacks()
+    unexpected.quiet_callbacks()
     other = RuntimeError("another")
     for error in (RuntimeError("Event loop is closed"), other):
         sys.unraisablehook(SimpleNamespace(exc_value=error))
@@ -182,8 +183,8 @@ def test_no_home_and_no_name(tmp_path, monkeypatch, capsys):
     import jax
 
     monkeypatch.setattr(jax.config, "update", lambda *_: None)
-    start.set_up()
-    assert start._cache().is_dir()
+    backend.set_up()
+    assert backend._cache().is_dir()
     assert main(["x", "data", "list"]) == 2
     assert "no home directory is known for ~" in last_line(capsys)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))

@@ -10,8 +10,9 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 from lenet_alexnet import config as configs
-from lenet_alexnet import cost, info, start
+from lenet_alexnet import cost, info
 from lenet_alexnet.models import create_model
+from lenet_alexnet.runtime import backend
 
 HERE = Path(__file__).parent
 DEVICES, COMPILED = (1, 2, 4, 8, 16, 32, 64), 8
@@ -21,8 +22,8 @@ MODES = {"dp": ("o-", "#0072b2"), "tower": ("s--", "#d55e00"), "owt": ("^:", "#0
 
 def measure() -> list[dict]:
     """A row for each batch, mode and number of devices."""
-    start.imagine(COMPILED)
-    start.set_up()
+    backend.imagine(COMPILED)
+    backend.set_up()
     rows = []
     config = configs.load("configs/alexnet_imagenet.py").get_config().unlock()
     model = create_model(precision=config.train.precision, **config.model)

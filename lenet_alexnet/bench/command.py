@@ -92,7 +92,7 @@ def run(values: Any, rest: list[str]) -> int:
 
 def _set_up(wanted: Sequence[str], peer: str | None) -> None:
     """Before JAX starts: quiet, and for a sweep each core as a device, as `sweep` has them."""
-    from lenet_alexnet import start
+    from lenet_alexnet.runtime import backend
 
     if peer:
         try:
@@ -100,9 +100,9 @@ def _set_up(wanted: Sequence[str], peer: str | None) -> None:
         except ImportError as error:
             hint = "pip install 'lenet-alexnet[torch]'"
             raise UsageError(f"--peer=torch needs PyTorch: {hint}") from error
-    start.set_up()
+    backend.set_up()
     if "sweep" in wanted:
-        start.each_core_a_device()
+        backend.each_core_a_device()
 
 
 def _batches(text: str) -> list[int]:

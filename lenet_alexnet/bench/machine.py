@@ -15,7 +15,7 @@ from lenet_alexnet import __version__, record
 from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.models import DTYPES
 from lenet_alexnet.ops import native
-from lenet_alexnet.start import own_cores
+from lenet_alexnet.runtime.backend import own_cores
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
 

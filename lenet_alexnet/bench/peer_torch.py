@@ -15,7 +15,7 @@ from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.errors import Diverged, UsageError
 from lenet_alexnet.models.alexnet import LRN, AlexNet, sides
 from lenet_alexnet.models.lenet import LeNet5
-from lenet_alexnet.start import own_cores
+from lenet_alexnet.runtime.backend import own_cores
 
 
 def create(model: LeNet5 | AlexNet) -> nn.Module:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lenet_alexnet.errors import DataError
-from lenet_alexnet.storage import sync
+from lenet_alexnet.runtime.storage import sync
 
 PARTIAL = ".partial"  # the suffix of a folder that is being prepared
 PARTS = "parts"  # in it: what only preparing needs

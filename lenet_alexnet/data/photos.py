@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from lenet_alexnet import storage
 from lenet_alexnet.config import expand
 from lenet_alexnet.data import class_folders, durable, photo_sources, shards, statistics
 from lenet_alexnet.data.photo_sources import Source
 from lenet_alexnet.errors import DataError, UsageError, nearest
-from lenet_alexnet.start import own_cores
+from lenet_alexnet.runtime import storage
+from lenet_alexnet.runtime.backend import own_cores
 
 KINDS: dict[str, Callable[[str], Source]] = {
     "imagenet2012": photo_sources.imagenet2012,

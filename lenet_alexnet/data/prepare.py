@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import numpy as np
 from tqdm import tqdm
 
-from lenet_alexnet import storage
 from lenet_alexnet.data import cifar10, durable, idx, pixels, records, statistics
 from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError, nearest
+from lenet_alexnet.runtime import storage
 
 SPLITS = {"train": 60_000, "test": 10_000}  # of MNIST and its relatives
 CHECKSUMS = "checksums.json"

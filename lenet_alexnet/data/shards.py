@@ -24,11 +24,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lenet_alexnet import storage
 from lenet_alexnet.data import durable, example, pixels
 from lenet_alexnet.data.photo_sources import Photo
 from lenet_alexnet.data.statistics import Sums
 from lenet_alexnet.errors import DataError
+from lenet_alexnet.runtime import storage
 
 LARGEST, FEWEST, SMALLEST = 4096, 16, 256  # photos a shard, shards, photos a shard
 REPORT_SECONDS = 0.2  # between two looks at the workers' progress

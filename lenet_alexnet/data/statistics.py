@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from lenet_alexnet import storage
 from lenet_alexnet.errors import DataError
+from lenet_alexnet.runtime import storage
 
 FILE = "statistics.npz"
 AT_ONCE = 1 << 21  # bytes of small images that are counted in together

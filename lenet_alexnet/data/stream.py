@@ -16,7 +16,7 @@ from jaxtyping import Int32, UInt8
 from lenet_alexnet.data import example, pixels, records
 from lenet_alexnet.data.order import Order
 from lenet_alexnet.errors import DataError, UsageError, nearest
-from lenet_alexnet.start import own_cores
+from lenet_alexnet.runtime.backend import own_cores
 
 # Measured: neither reading ahead nor larger buffers help reading at random.
 OPTIONS, BUFFER = "readahead_buffer_size:0,max_parallelism:0", 32768

@@ -6,7 +6,7 @@ from typing import Any
 
 from absl import flags
 
-from lenet_alexnet import storage
+from lenet_alexnet.runtime import storage
 
 WITHOUT_DATA = ("curves", "kernels")  # The rest of a report needs images.
 
@@ -45,14 +45,15 @@ def write(
     Raises:
       UsageError: no matplotlib, no run, no such split. DataError: no checkpoint or data.
     """
-    from lenet_alexnet import monitor, plots, start
+    from lenet_alexnet import plots
     from lenet_alexnet.errors import LenetAlexnetError, UsageError
+    from lenet_alexnet.runtime import backend, console
 
     try:
         plots.pyplot()
     except ModuleNotFoundError as error:
         raise UsageError(plots.MISSING) from error
-    start.set_up()
+    backend.set_up()
     from lenet_alexnet.report import curves, errors, kernels, maps, neighbours
     from lenet_alexnet.report.page import Section, as_html
     from lenet_alexnet.report.subject import Subject
@@ -83,7 +84,7 @@ def write(
             else:
                 sections.append(draw())
         except LenetAlexnetError as error:
-            monitor.say(f"{title.lower()}: not drawn: {error}")
+            console.say(f"{title.lower()}: not drawn: {error}")
             sections.append(Section(key, title, [f"Not drawn: {error}."]))
     config = subject.run.config.to_json_best_effort(indent=1)
     title, lead, facts = _head(subject, missing)
@@ -95,15 +96,15 @@ def write(
 
 def _missing(subject: Any, *, named: bool) -> str:
     """Why the images of the split are not to be had ("": they are); an error if they were named."""
-    from lenet_alexnet import monitor
     from lenet_alexnet.errors import LenetAlexnetError
+    from lenet_alexnet.runtime import console
 
     try:
         len(subject.data)
     except LenetAlexnetError as error:
         if named:
             raise
-        monitor.say(f"drawn without its data are {' and '.join(WITHOUT_DATA)}: {error}")
+        console.say(f"drawn without its data are {' and '.join(WITHOUT_DATA)}: {error}")
         return str(error)
     return ""
 

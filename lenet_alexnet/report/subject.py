@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from lenet_alexnet import info, models, monitor, restore, step
+from lenet_alexnet import info, models, restore, step
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.models import Network1998
+from lenet_alexnet.runtime import console
 from lenet_alexnet.state import rank
 
 SAY_EVERY = 10.0  # seconds
@@ -175,7 +176,7 @@ class Subject:
         program = jax.jit(function)
         variables = jax.device_put(self.run.variables)
         parts, labels, said = [], [], time.monotonic()
-        monitor.say(f"{what} ...")
+        console.say(f"{what} ...")
         for start in range(0, len(index), size):
             part = index[start : start + size]
             # The last batch repeats an example, so that one program serves all.
@@ -185,7 +186,7 @@ class Subject:
             labels.append(classes[: len(part)])
             if time.monotonic() - said > SAY_EVERY:
                 said = time.monotonic()
-                monitor.say(f"  {start + len(part):,} of {len(index):,}")
+                console.say(f"  {start + len(part):,} of {len(index):,}")
         return jax.tree.map(lambda *p: np.concatenate(p), *parts), np.concatenate(labels)
 
 

@@ -8,10 +8,10 @@ from absl import flags
 
 from lenet_alexnet import record
 from lenet_alexnet.errors import UsageError, nearest
-from lenet_alexnet.monitor import say
 from lenet_alexnet.reproduce.catalogue import CLAIMS
 from lenet_alexnet.reproduce.claims import ROOT, Claim, Scale
 from lenet_alexnet.reproduce.measured import Measured
+from lenet_alexnet.runtime.console import say
 
 
 def define(values: flags.FlagValues) -> None:
@@ -46,11 +46,11 @@ def run(values: Any, rest: list[str]) -> int:
 
 
 def _run(claim: Claim, values: Any) -> int:
-    from lenet_alexnet import signals, start
     from lenet_alexnet.reproduce import listing, records
     from lenet_alexnet.reproduce import run as runner
     from lenet_alexnet.reproduce.measured import measure
     from lenet_alexnet.reproduce.verdict import stated
+    from lenet_alexnet.runtime import backend, signals
 
     scale = _scale(claim, values.scale)
     workdir = Path(values.workdir or f"runs/reproduce/{claim.name}")
@@ -59,8 +59,8 @@ def _run(claim: Claim, values: Any) -> int:
         if record.checkout()["git_dirty"]:
             raise UsageError("--record: the checkout is changed, so it would prove nothing")
         folders.append(ROOT / "experiments" / scale.experiment)
-    start.set_up()
-    start.each_core_a_device()  # Before the first word: who speaks is JAX's to say.
+    backend.set_up()
+    backend.each_core_a_device()  # Before the first word: who speaks is JAX's to say.
     say(f"{claim.source}: {claim.title}")
     if values.scale == "small":
         say("on a small scale, which is another claim than the paper's")

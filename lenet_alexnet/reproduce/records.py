@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lenet_alexnet import storage
 from lenet_alexnet.errors import DataError
+from lenet_alexnet.runtime import storage
 
 FIELDS = (
     "set", "seed", "step", "epoch", "train_error", "test_error", "test_loss", "examples",

@@ -10,9 +10,9 @@ from ml_collections import ConfigDict
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.monitor import say
 from lenet_alexnet.record import checkout, read_json
 from lenet_alexnet.reproduce.claims import ROOT, Scale, Set
+from lenet_alexnet.runtime.console import say
 
 
 def run(

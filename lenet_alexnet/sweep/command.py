@@ -30,7 +30,7 @@ def define(values: flags.FlagValues) -> None:
 
 def run(values: Any) -> int:
     """Runs the sweep that the flags describe; returns the exit code."""
-    from lenet_alexnet import signals
+    from lenet_alexnet.runtime import signals
     from lenet_alexnet.sweep.run import Options, run_sweep
 
     # Each flag has the name of its option, with dashes.

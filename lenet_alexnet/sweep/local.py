@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from lenet_alexnet import storage
 from lenet_alexnet.errors import Interrupted
-from lenet_alexnet.start import own_cores
+from lenet_alexnet.runtime import storage
+from lenet_alexnet.runtime.backend import own_cores
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep import worker
 from lenet_alexnet.sweep.trials import Sweep

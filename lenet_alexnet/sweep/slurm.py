@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lenet_alexnet import storage
 from lenet_alexnet.errors import Interrupted, LenetAlexnetError, UsageError
 from lenet_alexnet.record import read_json, write_json
+from lenet_alexnet.runtime import storage
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep import worker
 from lenet_alexnet.sweep.local import Job

@@ -10,10 +10,10 @@ from typing import IO, Any
 from ml_collections import ConfigDict
 
 from lenet_alexnet import config as configs
-from lenet_alexnet import storage
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.metrics import read_rows
 from lenet_alexnet.record import read_json, read_summary, write_json
+from lenet_alexnet.runtime import storage
 from lenet_alexnet.sweep.expand import Override, Trial
 
 COMPLETED, DIVERGED, FAILED, KILLED = "completed", "diverged", "failed", "killed"

@@ -19,9 +19,9 @@ from lenet_alexnet.errors import Interrupted
 from lenet_alexnet.evaluate import summarize
 from lenet_alexnet.experiment import SELECTS, Experiment, build, build_optimizer
 from lenet_alexnet.metrics import MetricsLog
-from lenet_alexnet.monitor import Stopwatch, say
 from lenet_alexnet.optimizers.sdlm import get_curvature, step_report, step_sizes
 from lenet_alexnet.record import RunDirectory
+from lenet_alexnet.runtime.console import Stopwatch, say
 from lenet_alexnet.state import NEVER, Metrics
 from lenet_alexnet.sweep.program import Devices, Programs, stack_lanes
 

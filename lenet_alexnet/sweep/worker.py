@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import lenet_alexnet
-from lenet_alexnet import start, unforeseen
 from lenet_alexnet.errors import Diverged, Interrupted, LenetAlexnetError
+from lenet_alexnet.runtime import backend, unexpected
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.trials import Sweep
 
@@ -38,13 +38,13 @@ def environment() -> dict[str, str]:
 
 def main(arguments: list[str]) -> int:
     """Trains; whatever goes wrong with a single trial is recorded with it."""
-    from lenet_alexnet import signals
+    from lenet_alexnet.runtime import signals
 
     root, until, ids = Path(arguments[0]), float(arguments[1]), arguments[2:]
     sweep = Sweep(root)
     # A worker of a launcher that was killed may still be saving: wait for it.
     locks = [states.lock(sweep.folder(name) / ".worker", wait=True) for name in ids]
-    start.set_up()
+    backend.set_up()
     with signals.catch() as stop_requested:
         if os.environ.get("LENET_ALEXNET_LAUNCHER"):
             threading.Thread(target=_end_with_launcher, daemon=True).start()
@@ -107,7 +107,7 @@ def _one(sweep: Sweep, name: str, until: float, stop_requested: Callable[[], boo
 def _several(
     sweep: Sweep, ids: list[str], until: float, stop_requested: Callable[[], bool]
 ) -> None:
-    start.each_core_a_device()
+    backend.each_core_a_device()
     from lenet_alexnet.sweep.vmap import train_lanes
 
     lane_configs = [sweep.read(name)[1] for name in ids]
@@ -116,5 +116,5 @@ def _several(
 
 
 if __name__ == "__main__":
-    unforeseen.quiet_callbacks()
+    unexpected.quiet_callbacks()
     sys.exit(main(sys.argv[1:]))

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 import jax
 
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.monitor import say
 from lenet_alexnet.ops.native import build
+from lenet_alexnet.runtime.console import say
 
 PREFIX = "LenetAlexnet"
 NAMES = ("Conv", "ConvInputs", "ConvWeights")

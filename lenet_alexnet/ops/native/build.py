@@ -20,7 +20,7 @@ from typing import Any
 
 import jax
 
-from lenet_alexnet import signals, storage
+from lenet_alexnet.runtime import signals, storage
 
 SOURCE = Path(__file__).with_name("conv.cc")
 # Without lines of ours to debug, JAX's headers warn of themselves.

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lenet_alexnet import unforeseen
 from lenet_alexnet.errors import DataError, Diverged, Interrupted, LenetAlexnetError, UsageError
+from lenet_alexnet.runtime import unexpected
 
 # Where a launcher says how many processes it started.
 LAUNCHERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
@@ -139,7 +139,7 @@ def together() -> Iterator[None]:
         if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in line:
             line += f" ({_who_failed()})"
         elif not isinstance(error, LenetAlexnetError):
-            line = unforeseen.tell(error, None, debug="--debug" in sys.argv)[0]
+            line = unexpected.tell(error, None, debug="--debug" in sys.argv)[0]
         with contextlib.suppress(Exception):
             _store().key_value_set(f"{FAILED}/{this}", line)
         code = error.exit_code if isinstance(error, LenetAlexnetError) else 1

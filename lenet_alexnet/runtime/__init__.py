@@ -1,0 +1,1 @@
+"""What runs below everything else: JAX's start, processes, signals, streams, files, the console."""
