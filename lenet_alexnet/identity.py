@@ -20,7 +20,7 @@ from lenet_alexnet.data.prepare import CHECKSUMS
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.experiment import Experiment
-from lenet_alexnet.ops import native
+from lenet_alexnet.ops.cpu import native
 from lenet_alexnet.runtime.console import say
 
 SWITCHES = (

@@ -11,7 +11,7 @@ from lenet_alexnet.cli import main
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.ops import native
+from lenet_alexnet.ops.cpu import native
 from lenet_alexnet.record import read_json
 from tests import faults
 from tests.test_faults import LENET, send

@@ -12,8 +12,8 @@ import pytest
 
 from lenet_alexnet import ops
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.ops import native
-from lenet_alexnet.ops.lanes import Lanes
+from lenet_alexnet.ops.cpu import native
+from lenet_alexnet.ops.cpu.lanes import Lanes
 from tests.processes import start
 from tests.test_ops import assert_close, needs_compiler, numbers
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from lenet_alexnet.ops import native
-from lenet_alexnet.ops.native import build
+from lenet_alexnet.ops.cpu import native
+from lenet_alexnet.ops.cpu.native import build
 from lenet_alexnet.runtime import signals
 from tests.conftest import ROOT
 from tests.test_ops import needs_compiler

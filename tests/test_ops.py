@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lenet_alexnet import ops
-from lenet_alexnet.ops.native import build
+from lenet_alexnet.ops.cpu.native import build
 
 
 def has_compiler():

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from lenet_alexnet import __version__, record
 from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.models import DTYPES
-from lenet_alexnet.ops import native
+from lenet_alexnet.ops.cpu import native
 from lenet_alexnet.runtime.backend import own_cores
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")

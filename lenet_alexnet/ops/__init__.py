@@ -5,14 +5,14 @@ ones are for training, see `fast.py`.
 """
 
 from lenet_alexnet.ops.conv import CONV_FORMS, ConvForm, conv2d, conv_bias
+from lenet_alexnet.ops.cpu.folded import Folded
+from lenet_alexnet.ops.cpu.winograd import HWNC
 from lenet_alexnet.ops.dense import dense
-from lenet_alexnet.ops.folded import Folded
+from lenet_alexnet.ops.layouts import ChannelsLast, Maps, channels_last, nhwc
 from lenet_alexnet.ops.local import local_conv2d
 from lenet_alexnet.ops.norm import response_norm, spatial_response_norm
-from lenet_alexnet.ops.orders import ChannelsLast, Maps, channels_last, nhwc
 from lenet_alexnet.ops.pool import average_pool, max_pool, overlapping_average_pool
 from lenet_alexnet.ops.rows import place_rows
-from lenet_alexnet.ops.winograd import HWNC
 
 __all__ = [
     "CONV_FORMS",

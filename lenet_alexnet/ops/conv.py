@@ -6,12 +6,12 @@ from typing import Any, Literal, get_args
 import jax
 from jaxtyping import Array, Float
 
-from lenet_alexnet.ops import native
-from lenet_alexnet.ops.fast import mark, require_numbers
-from lenet_alexnet.ops.folded import Folded, conv_folded
-from lenet_alexnet.ops.lanes import LANES, Lanes, conv_lanes
-from lenet_alexnet.ops.orders import ChannelsLast, Maps, nhwc
-from lenet_alexnet.ops.winograd import HWNC, LARGEST_TILE, Padding, conv_winograd
+from lenet_alexnet.ops.cpu import native
+from lenet_alexnet.ops.cpu.differentiation import mark, require_numbers
+from lenet_alexnet.ops.cpu.folded import Folded, conv_folded
+from lenet_alexnet.ops.cpu.lanes import LANES, Lanes, conv_lanes
+from lenet_alexnet.ops.cpu.winograd import HWNC, LARGEST_TILE, Padding, conv_winograd
+from lenet_alexnet.ops.layouts import ChannelsLast, Maps, nhwc
 
 ConvForm = Literal["auto", "plain", "native", "block", "winograd"]
 CONV_FORMS: tuple[ConvForm, ...] = get_args(ConvForm)

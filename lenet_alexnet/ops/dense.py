@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lenet_alexnet.ops.conv import ConvForm
-from lenet_alexnet.ops.fast import mark
+from lenet_alexnet.ops.cpu.differentiation import mark
 
 
 def dense(

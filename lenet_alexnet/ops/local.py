@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lenet_alexnet.ops.orders import ChannelsLast, Maps, channels_last
-from lenet_alexnet.ops.winograd import HWNC
+from lenet_alexnet.ops.cpu.winograd import HWNC
+from lenet_alexnet.ops.layouts import ChannelsLast, Maps, channels_last
 
 
 def local_conv2d(

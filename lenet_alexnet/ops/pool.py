@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from lenet_alexnet.ops.conv import ConvForm
-from lenet_alexnet.ops.fast import mark
-from lenet_alexnet.ops.folded import Folded
-from lenet_alexnet.ops.lanes import Lanes
-from lenet_alexnet.ops.orders import ChannelsLast, Maps, channels_last
-from lenet_alexnet.ops.winograd import HWNC
+from lenet_alexnet.ops.cpu.differentiation import mark
+from lenet_alexnet.ops.cpu.folded import Folded
+from lenet_alexnet.ops.cpu.lanes import Lanes
+from lenet_alexnet.ops.cpu.winograd import HWNC
+from lenet_alexnet.ops.layouts import ChannelsLast, Maps, channels_last
 
 
 def average_pool(x: Maps, size: int) -> Maps:

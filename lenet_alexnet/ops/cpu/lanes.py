@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lenet_alexnet.ops import native
+from lenet_alexnet.ops.cpu import native
 
 LANES = 16  # kLanes of conv.cc
 

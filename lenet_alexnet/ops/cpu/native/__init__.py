@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import jax
 
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.ops.native import build
+from lenet_alexnet.ops.cpu.native import build
 from lenet_alexnet.runtime.console import say
 
 PREFIX = "LenetAlexnet"

@@ -2,9 +2,9 @@
 
 from jaxtyping import Array, Float
 
-from lenet_alexnet.ops.folded import Folded
-from lenet_alexnet.ops.lanes import Lanes
-from lenet_alexnet.ops.winograd import HWNC
+from lenet_alexnet.ops.cpu.folded import Folded
+from lenet_alexnet.ops.cpu.lanes import Lanes
+from lenet_alexnet.ops.cpu.winograd import HWNC
 
 ChannelsLast = Float[Array, "_ _ _ _"] | HWNC
 Maps = ChannelsLast | Folded | Lanes

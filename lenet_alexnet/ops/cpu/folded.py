@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lenet_alexnet.ops.winograd import each_row, transform
+from lenet_alexnet.ops.cpu.winograd import each_row, transform
 
 ENOUGH_CHANNELS = 16  # of a block: with fewer the products are too thin to gain by fewer of them
 # The largest tile by the kernel's side in blocks. With sums over so few channels it may be one more
