@@ -18,7 +18,7 @@ from lenet_alexnet.collectives import KINDS, collectives, sent
 from lenet_alexnet.data.statistics import Statistics
 from lenet_alexnet.duration import to_steps
 from lenet_alexnet.experiment import build_losses, build_model, build_optimizer, build_preprocess
-from lenet_alexnet.models.alexnet import AlexNet
+from lenet_alexnet.models.alexnet.network import AlexNet
 from lenet_alexnet.parallel import Layout
 from lenet_alexnet.program import Program
 

@@ -27,8 +27,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from lenet_alexnet import step as steps
 from lenet_alexnet.errors import UsageError, nearest
-from lenet_alexnet.models.alexnet import AlexNet
-from lenet_alexnet.models.axes import Axes
+from lenet_alexnet.models.alexnet.axes import Axes
+from lenet_alexnet.models.alexnet.network import AlexNet
 
 MODES = ("dp", "tower", "owt")
 DENSE = ("fc6", "fc7")

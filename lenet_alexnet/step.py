@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from lenet_alexnet.data.augment import Preprocess
 from lenet_alexnet.losses import Loss
-from lenet_alexnet.models.lenet_1998 import Network1998
+from lenet_alexnet.models.lenet_1998.network import Network1998
 from lenet_alexnet.optimizers.sdlm import curvature, set_curvature
 from lenet_alexnet.state import Metrics, Seen, TrainState
 

@@ -11,7 +11,7 @@ from lenet_alexnet.bench import machine, steps, sweep
 from lenet_alexnet.bench.measure import Measured, Subject, interleave, ratio
 from lenet_alexnet.errors import Diverged
 from lenet_alexnet.models import create_model
-from lenet_alexnet.models.alexnet_variants import VARIANTS
+from lenet_alexnet.models.alexnet.variants import VARIANTS
 
 # C1, C3, C5, F6, output; one for every unit of S2 and S4.
 LENET_MULTIPLY_ADDS = 784 * 150 + 100 * 2400 + 48_000 + 10_080 + 840 + 14 * 14 * 6 + 5 * 5 * 16

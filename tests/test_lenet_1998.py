@@ -11,9 +11,9 @@ import pytest
 from lenet_alexnet.info import describe
 from lenet_alexnet.losses import penalty_eq8, penalty_eq9
 from lenet_alexnet.models import features
-from lenet_alexnet.models import lenet_1998_tables as tables
-from lenet_alexnet.models.layers_1998 import squash, squash_slope
-from lenet_alexnet.models.lenet_1998 import LeNet1, LeNet5_1998
+from lenet_alexnet.models.lenet_1998 import tables
+from lenet_alexnet.models.lenet_1998.layers import squash, squash_slope
+from lenet_alexnet.models.lenet_1998.network import LeNet1, LeNet5_1998
 
 
 @functools.partial(jax.jit, static_argnums=0)

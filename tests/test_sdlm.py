@@ -14,9 +14,9 @@ from lenet_alexnet.data import embedded
 from lenet_alexnet.data.augment import create_preprocess
 from lenet_alexnet.duration import to_steps
 from lenet_alexnet.models import features
-from lenet_alexnet.models import lenet_1998_tables as tables
-from lenet_alexnet.models.layers_1998 import Convolution1998, Dense1998, Subsample, distances
-from lenet_alexnet.models.lenet_1998 import LeNet1, LeNet5_1998, Network1998
+from lenet_alexnet.models.lenet_1998 import tables
+from lenet_alexnet.models.lenet_1998.layers import Convolution1998, Dense1998, Subsample, distances
+from lenet_alexnet.models.lenet_1998.network import LeNet1, LeNet5_1998, Network1998
 from lenet_alexnet.optimizers import create_optimizer
 from lenet_alexnet.optimizers import sdlm as optimizer
 from lenet_alexnet.optimizers.sdlm import curvature, get_curvature, sdlm, set_curvature

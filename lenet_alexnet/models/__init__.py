@@ -10,12 +10,12 @@ import jax.numpy as jnp
 
 from lenet_alexnet import ops
 from lenet_alexnet.errors import UsageError, nearest
-from lenet_alexnet.models.alexnet import AlexNet
-from lenet_alexnet.models.alexnet_variants import TWO_TOWERS, VARIANTS
+from lenet_alexnet.models.alexnet.network import AlexNet
+from lenet_alexnet.models.alexnet.variants import TWO_TOWERS, VARIANTS
 from lenet_alexnet.models.cifar import ConvNet
 from lenet_alexnet.models.cuda_convnet import CUDA_CONVNETS, CudaConvNet
 from lenet_alexnet.models.lenet import ACTIVATIONS, LeNet5
-from lenet_alexnet.models.lenet_1998 import LeNet1, LeNet5_1998, Network1998
+from lenet_alexnet.models.lenet_1998.network import LeNet1, LeNet5_1998, Network1998
 from lenet_alexnet.models.mlp import MLP1998
 from lenet_alexnet.ops import CONV_FORMS
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lenet_alexnet import ops
-from lenet_alexnet.models import layers_alexnet as layers
-from lenet_alexnet.models.axes import TowerMaps
+from lenet_alexnet.models.alexnet import layers
+from lenet_alexnet.models.alexnet.axes import TowerMaps
 from lenet_alexnet.models.lenet import ACTIVATIONS, Activation
 from lenet_alexnet.ops import ChannelsLast, ConvForm
 

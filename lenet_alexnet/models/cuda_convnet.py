@@ -14,8 +14,8 @@ from jaxtyping import Array, Float
 
 from lenet_alexnet import ops
 from lenet_alexnet.errors import UsageError, nearest
-from lenet_alexnet.models import layers_alexnet as layers
-from lenet_alexnet.models.axes import TowerMaps
+from lenet_alexnet.models.alexnet import layers
+from lenet_alexnet.models.alexnet.axes import TowerMaps
 from lenet_alexnet.models.layers import Activation as Function
 from lenet_alexnet.models.layers import Shape, identity
 from lenet_alexnet.models.lenet import ACTIVATIONS, Activation

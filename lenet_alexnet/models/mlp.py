@@ -4,8 +4,8 @@ import flax.linen as nn
 import numpy as np
 from jaxtyping import Array, Float
 
-from lenet_alexnet.models.layers_1998 import Dense1998, Layer, distances
-from lenet_alexnet.models.lenet_1998 import Network1998
+from lenet_alexnet.models.lenet_1998.layers import Dense1998, Layer, distances
+from lenet_alexnet.models.lenet_1998.network import Network1998
 
 
 class MLP1998(Network1998):

@@ -13,8 +13,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from lenet_alexnet.models.layers_1998 import Layer, squash_slope
-from lenet_alexnet.models.lenet_1998 import Network1998
+from lenet_alexnet.models.lenet_1998.layers import Layer, squash_slope
+from lenet_alexnet.models.lenet_1998.network import Network1998
 
 Numbers = Float[Array, "..."] | Float[np.ndarray, "..."]  # on the device or on the host
 Schedule = Callable[[Int[Array, ""]], Any]

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lenet_alexnet import plots
-from lenet_alexnet.models.lenet_1998 import LeNet5_1998
+from lenet_alexnet.models.lenet_1998.network import LeNet5_1998
 from lenet_alexnet.report.page import Section
 from lenet_alexnet.report.subject import Subject, read
 from lenet_alexnet.report.tiles import bare, mosaic, shorten, show

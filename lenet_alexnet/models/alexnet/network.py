@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 
 from lenet_alexnet import ops
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.models import layers_alexnet as layers
-from lenet_alexnet.models.axes import Axes, TowerMaps, Towers
+from lenet_alexnet.models.alexnet import layers
+from lenet_alexnet.models.alexnet.axes import Axes, TowerMaps, Towers
 from lenet_alexnet.models.lenet import ACTIVATIONS, Activation
 from lenet_alexnet.ops import ConvForm, Maps
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lenet_alexnet import ops
-from lenet_alexnet.models.axes import Axes, TowerMaps, Towers
+from lenet_alexnet.models.alexnet.axes import Axes, TowerMaps, Towers
 from lenet_alexnet.models.layers import Activation, Shape, identity
 from lenet_alexnet.ops import ChannelsLast, ConvForm, Maps
 

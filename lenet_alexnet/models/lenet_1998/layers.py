@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lenet_alexnet import ops
-from lenet_alexnet.models import lenet_1998_tables as tables
+from lenet_alexnet.models.lenet_1998 import tables
 
 AMPLITUDE, SLOPE = 1.7159, 2.0 / 3.0  # eqs. 5-6 and p. 41: f(1) = 1, f(-1) = -1
 

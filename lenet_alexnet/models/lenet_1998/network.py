@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lenet_alexnet.models import lenet_1998_tables as tables
-from lenet_alexnet.models.layers_1998 import (
+from lenet_alexnet.models.lenet_1998 import tables
+from lenet_alexnet.models.lenet_1998.layers import (
     RBF,
     Convolution1998,
     Dense1998,
