@@ -16,7 +16,7 @@ import numpy as np
 from lenet_alexnet import __version__
 from lenet_alexnet import config as configs
 from lenet_alexnet.data import Split
-from lenet_alexnet.data.prepare import CHECKSUMS
+from lenet_alexnet.data.prepare.datasets import CHECKSUMS
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.experiment import Experiment

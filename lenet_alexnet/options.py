@@ -40,7 +40,7 @@ def defaults(section: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
         return losses.defaults(name)
     if section == "data.photo":
-        from lenet_alexnet.data.crops import create_photo_preprocess
+        from lenet_alexnet.data.preprocess.photos import create_photo_preprocess
 
         return _signature(create_photo_preprocess) | {"colour_until": "0 steps"}
     if section.partition(".")[0] == "optimizer":

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from lenet_alexnet import restore
-from lenet_alexnet.data import embedded, folder, glyph, images, pixels
+from lenet_alexnet.data import glyph, images, pixels
+from lenet_alexnet.data.sources import embedded, folder
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.step import make_scores
 

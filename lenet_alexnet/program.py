@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lenet_alexnet import step as steps
-from lenet_alexnet.data.augment import Preprocess
+from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.losses import Loss
 from lenet_alexnet.optimizers import Optimizer
 from lenet_alexnet.parallel import Layout

@@ -15,8 +15,8 @@ from typing import Any
 
 from lenet_alexnet import __version__, lock
 from lenet_alexnet import config as configs
-from lenet_alexnet.data import statistics
-from lenet_alexnet.data.statistics import Statistics, load
+from lenet_alexnet.data.preprocess import statistics
+from lenet_alexnet.data.preprocess.statistics import Statistics, load
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.runtime import storage
 

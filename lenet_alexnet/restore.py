@@ -11,10 +11,11 @@ from ml_collections import ConfigDict
 from lenet_alexnet import config as configs
 from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.checks import check_ranges, check_validation
-from lenet_alexnet.data import Split, statistics
-from lenet_alexnet.data.augment import Preprocess
+from lenet_alexnet.data import Split
 from lenet_alexnet.data.class_names import check_same
-from lenet_alexnet.data.statistics import Statistics
+from lenet_alexnet.data.preprocess import statistics
+from lenet_alexnet.data.preprocess.digits import Preprocess
+from lenet_alexnet.data.preprocess.statistics import Statistics
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
 from lenet_alexnet.record import read_json

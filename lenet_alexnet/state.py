@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
-from lenet_alexnet.data.augment import Preprocess
+from lenet_alexnet.data.preprocess.digits import Preprocess
 
 NEVER = jnp.iinfo(jnp.int32).max
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
-from lenet_alexnet.data.augment import Preprocess
+from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.losses import Loss
 from lenet_alexnet.models.lenet_1998.network import Network1998
 from lenet_alexnet.optimizers.sdlm import curvature, set_curvature

@@ -7,11 +7,7 @@ import tarfile
 import numpy as np
 from PIL import Image
 
-from lenet_alexnet.data import (
-    photo_sources,
-    photos,
-    shards,
-)
+from lenet_alexnet.data.prepare import photo_sources, photos, shards
 
 WNIDS = ("n01440764", "n01443537", "n01484850")
 VALIDATION = (WNIDS[2], WNIDS[0], WNIDS[1], WNIDS[2])

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lenet_alexnet.data import augment
+from lenet_alexnet.data.preprocess import digits
 from lenet_alexnet.errors import UsageError
 
-affine = jax.jit(augment.affine, static_argnames=augment.RANGES)
-draw = jax.jit(augment._draw)
+affine = jax.jit(digits.affine, static_argnames=digits.RANGES)
+draw = jax.jit(digits._draw)
 KEYS = jax.random.split(jax.random.key(0), 6)
 
 
@@ -39,7 +39,7 @@ def test_ranges_of_zero_change_nothing(rng):
 def test_equals_scipys_affine_transform(rng, ranges):
     images = blob(rng)
     found = affine(KEYS, images, **ranges)
-    drawn = dict.fromkeys(augment.RANGES, 0.0) | ranges
+    drawn = dict.fromkeys(digits.RANGES, 0.0) | ranges
     angle = jnp.deg2rad(drawn.pop("rotation"))
     matrix, offset = draw(KEYS, *drawn.values(), angle)
     matrix = np.asarray(matrix, float)
@@ -62,30 +62,30 @@ def test_cubic_weights_are_nearer_to_the_truth_and_sum_to_one(rng):
     points = jnp.arange(4.0, 24.0) + 0.5
     found = {
         name: weights(points[:, None] - jnp.arange(28.0)) @ parabola
-        for name, weights in augment.WEIGHTS.items()
+        for name, weights in digits.WEIGHTS.items()
     }
     expected = (2 * points / 27 - 1) ** 2
     np.testing.assert_allclose(found["cubic"], expected, atol=1e-6)
     assert np.abs(found["linear"] - expected).min() > 1e-3
-    shares = augment.WEIGHTS["cubic"](points[:, None] - jnp.arange(28.0)).sum(1)
+    shares = digits.WEIGHTS["cubic"](points[:, None] - jnp.arange(28.0)).sum(1)
     np.testing.assert_allclose(shares, 1.0, atol=1e-6)
     options = {"mean": 0.0, "std": 1.0, "pad": 0, "distort": {"shift": 3.0}}
     images = jnp.asarray(rng.integers(0, 2, (6, 28, 28, 1)) * 255, jnp.uint8)
-    cubic = jax.jit(augment.create_preprocess(interpolation="cubic", **options))(images, KEYS)
-    linear = jax.jit(augment.create_preprocess(interpolation="linear", **options))(images, KEYS)
+    cubic = jax.jit(digits.create_preprocess(interpolation="cubic", **options))(images, KEYS)
+    linear = jax.jit(digits.create_preprocess(interpolation="linear", **options))(images, KEYS)
     assert 0 <= cubic.min() < cubic.max() <= 1
     assert np.abs(cubic - linear).max() > 0.05
     with pytest.raises(UsageError, match="did you mean 'cubic'"):
-        augment.create_preprocess(interpolation="cubci", **options)
+        digits.create_preprocess(interpolation="cubci", **options)
 
 
 def test_shift_moves_by_whole_pixels_exactly(monkeypatch, rng):
     images = blob(rng)
     shift = jnp.tile(jnp.array([2.0, -1.0]), (6, 1))
-    monkeypatch.setattr(augment, "_draw", lambda *_: (jnp.tile(jnp.eye(2), (6, 1, 1)), shift))
+    monkeypatch.setattr(digits, "_draw", lambda *_: (jnp.tile(jnp.eye(2), (6, 1, 1)), shift))
     expected = jnp.roll(images, (-2, 1), (1, 2))
     np.testing.assert_allclose(
-        augment.affine(KEYS, images)[:, 2:-2, 2:-2], expected[:, 2:-2, 2:-2], atol=1e-6
+        digits.affine(KEYS, images)[:, 2:-2, 2:-2], expected[:, 2:-2, 2:-2], atol=1e-6
     )
 
 
@@ -109,7 +109,7 @@ def test_draws_fill_their_ranges_and_no_more():
 
 
 def test_preprocess_pads_with_background_then_normalises():
-    preprocess = augment.create_preprocess(mean=0.1 / 1.275, std=1 / 1.275, pad=2, distort={})
+    preprocess = digits.create_preprocess(mean=0.1 / 1.275, std=1 / 1.275, pad=2, distort={})
     images = jnp.full((1, 28, 28, 1), 255, jnp.uint8)
     out = preprocess(images, None)
     assert out.shape == (1, 32, 32, 1)
@@ -119,8 +119,8 @@ def test_preprocess_pads_with_background_then_normalises():
 
 def test_distortion_needs_a_key_and_known_ranges(rng):
     images = jnp.asarray(rng.integers(0, 255, (2, 28, 28, 1)), jnp.uint8)
-    preprocess = augment.create_preprocess(mean=0.0, std=1.0, pad=0, distort={"shift": 3.0})
+    preprocess = digits.create_preprocess(mean=0.0, std=1.0, pad=0, distort={"shift": 3.0})
     np.testing.assert_allclose(preprocess(images, None), images / 255, rtol=1e-6)
     assert np.abs(preprocess(images, KEYS[:2]) - images / 255).max() > 0.1
     with pytest.raises(UsageError, match="shift"):
-        augment.create_preprocess(mean=0.0, std=1.0, pad=0, distort={"shfit": 3.0})
+        digits.create_preprocess(mean=0.0, std=1.0, pad=0, distort={"shfit": 3.0})

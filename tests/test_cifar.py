@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lenet_alexnet.data.crops import create_photo_preprocess
+from lenet_alexnet.data.preprocess.photos import create_photo_preprocess
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.models import create_model, features
 from lenet_alexnet.reproduce.catalogue import CLAIMS

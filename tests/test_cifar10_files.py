@@ -13,7 +13,10 @@ import pytest
 from lenet_alexnet import config as configs
 from lenet_alexnet import train
 from lenet_alexnet.cli import main
-from lenet_alexnet.data import cifar10, pixels, prepare, records, statistics
+from lenet_alexnet.data import pixels
+from lenet_alexnet.data.prepare import cifar10, datasets
+from lenet_alexnet.data.preprocess import statistics
+from lenet_alexnet.data.sources import tfds as records
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
@@ -178,8 +181,8 @@ def test_no_pickle_is_run(batches, tmp_path, monkeypatch):
 
 
 def test_the_official_file_is_downloaded_and_checked(official, batches, tmp_path):
-    known = prepare.KNOWN["cifar10"]
-    builder = prepare._builder("cifar10", "/nowhere", None)
+    known = datasets.KNOWN["cifar10"]
+    builder = datasets._builder("cifar10", "/nowhere", None)
     sums = builder.url_infos["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"]
     assert sums.checksum == "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 
@@ -191,14 +194,14 @@ def test_the_official_file_is_downloaded_and_checked(official, batches, tmp_path
             members = {path.name: path.read_bytes() for path in official.iterdir()}
             return {file: packed(tmp_path / f"hashed-{file}", members) for file in urls}
 
-    folder = prepare._download(Manager(), known)
+    folder = datasets._download(Manager(), known)
     assert known.read(folder)["test"].labels.tolist() == batches["test_batch"][1].tolist()
 
 
 @pytest.fixture
 def prepared(official, tmp_path):
     data_dir = tmp_path / "D"
-    prepare.prepare("cifar10", source=str(official), data_dir=str(data_dir))
+    datasets.prepare("cifar10", source=str(official), data_dir=str(data_dir))
     return data_dir
 
 
@@ -225,16 +228,16 @@ def test_prepared_it_is_the_stock_data_set(prepared, batches, capsys):
 
 def test_stopped_before_its_statistics_it_is_finished(prepared, official, monkeypatch):
     folder = records.find("cifar10", str(prepared))
-    sums = (folder / prepare.CHECKSUMS).read_bytes()
-    (folder / prepare.CHECKSUMS).unlink()
+    sums = (folder / datasets.CHECKSUMS).read_bytes()
+    (folder / datasets.CHECKSUMS).unlink()
     (folder / statistics.FILE).unlink()
-    assert prepare.prepare("cifar10", source=str(official), data_dir=str(prepared)) == folder
-    assert (folder / prepare.CHECKSUMS).read_bytes() == sums
-    prepare.check(folder)
-    (folder / prepare.CHECKSUMS).unlink()
+    assert datasets.prepare("cifar10", source=str(official), data_dir=str(prepared)) == folder
+    assert (folder / datasets.CHECKSUMS).read_bytes() == sums
+    datasets.check(folder)
+    (folder / datasets.CHECKSUMS).unlink()
     monkeypatch.setattr(storage, "settle", _read_only)
     with pytest.raises(DataError, match=r"cannot write to '.*3\.0\.2': Read-only"):
-        prepare.prepare("cifar10", source=str(official), data_dir=str(prepared))
+        datasets.prepare("cifar10", source=str(official), data_dir=str(prepared))
 
 
 def _read_only(*_, **__):

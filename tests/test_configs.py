@@ -5,8 +5,8 @@ import pytest
 from lenet_alexnet import config as configs
 from lenet_alexnet import experiment
 from lenet_alexnet.data.order import Order
-from lenet_alexnet.data.photo_sources import TRAIN_IMAGES
-from lenet_alexnet.data.statistics import compute
+from lenet_alexnet.data.prepare.photo_sources import TRAIN_IMAGES
+from lenet_alexnet.data.preprocess.statistics import compute
 from lenet_alexnet.models import create_model
 from tests.conftest import ROOT
 

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lenet_alexnet.data.crops import colour_shift, create_photo_preprocess, create_views
-from lenet_alexnet.data.statistics import compute
+from lenet_alexnet.data.preprocess.photos import colour_shift, create_photo_preprocess, create_views
+from lenet_alexnet.data.preprocess.statistics import compute
 from lenet_alexnet.errors import UsageError
 
 SIZE, CROP = 12, 8

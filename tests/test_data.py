@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from lenet_alexnet import restore
-from lenet_alexnet.data import idx, load_split
-from lenet_alexnet.data.idx import read_file
+from lenet_alexnet.data import load_split
+from lenet_alexnet.data.sources import idx
+from lenet_alexnet.data.sources.idx import read_file
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
 from lenet_alexnet.experiment import build
 

@@ -8,7 +8,8 @@ from PIL import Image
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.cli import main
-from lenet_alexnet.data import embedded, glyph, images
+from lenet_alexnet.data import glyph, images
+from lenet_alexnet.data.sources import embedded
 from lenet_alexnet.predict import predict
 from lenet_alexnet.train import train_and_evaluate
 from tests import drawn_digits

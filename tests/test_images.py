@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
 
-from lenet_alexnet.data import folder, images, pixels
+from lenet_alexnet.data import images, pixels
+from lenet_alexnet.data.sources import folder
 from lenet_alexnet.errors import DataError
 from tests.photo_files import encoded, picture
 

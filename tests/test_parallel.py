@@ -9,7 +9,7 @@ import portpicker
 import pytest
 
 from lenet_alexnet import cli
-from lenet_alexnet.data import photos
+from lenet_alexnet.data.prepare import photos
 from lenet_alexnet.runtime import backend as start_up
 from tests import processes
 from tests.photo_files import picture

@@ -5,13 +5,8 @@ import tarfile
 
 import pytest
 
-from lenet_alexnet.data import (
-    class_folders,
-    photo_sources,
-    photos,
-    records,
-    tar,
-)
+from lenet_alexnet.data.prepare import class_folders, photo_sources, photos, tar
+from lenet_alexnet.data.sources import tfds as records
 from lenet_alexnet.errors import DataError
 from tests.photo_files import (
     WNIDS,

@@ -5,16 +5,10 @@ import numpy as np
 import pytest
 
 from lenet_alexnet.cli import main
-from lenet_alexnet.data import (
-    durable,
-    load_split,
-    photo_sources,
-    pixels,
-    prepare,
-    records,
-    shards,
-    statistics,
-)
+from lenet_alexnet.data import load_split, pixels
+from lenet_alexnet.data.prepare import datasets, durable, photo_sources, shards
+from lenet_alexnet.data.preprocess import statistics
+from lenet_alexnet.data.sources import tfds as records
 from lenet_alexnet.errors import DataError, UsageError
 from tests.photo_files import (
     SIZE,
@@ -58,7 +52,7 @@ def test_official_tars_end_to_end(official, tmp_path, store):
     labels = {e["file_name"].decode(): WNIDS[e["label"]] for e in validation}
     # The labels are in the order of the names, not in that of the tar.
     assert labels == {f"ILSVRC2012_val_{i:08}.JPEG": w for i, w in enumerate(VALIDATION, 1)}
-    assert "train 24 (8-8 a class), validation 4 (1-2 a class)" in prepare.check(folder)
+    assert "train 24 (8-8 a class), validation 4 (1-2 a class)" in datasets.check(folder)
     assert manifest(folder) | {"photos": ""} == {
         "size": SIZE, "store": store, "photos": "", "stored": {"train": 24, "validation": 4},
         "left_out": {}, "converted": {},
@@ -180,20 +174,20 @@ def test_a_shard_of_bad_files_alone(tmp_path, monkeypatch):
     (root / "train" / "cat" / "1.jpg").write_bytes(b"gone")
     folder = prepare_folder(root, tmp_path / "D")
     assert records.sizes(folder) == {"train": 3}
-    assert "train 3" in prepare.check(folder)
+    assert "train 3" in datasets.check(folder)
     data = records.read("mine", str(tmp_path / "D"), "train")
     assert sorted(data.labels.tolist()) == [0, 1, 1]
 
 
 def test_check_streams_and_names_damage(tmp_path):
     folder = prepare_folder(write_folder(tmp_path / "a"), tmp_path / "D", store="jpeg")
-    (folder / prepare.CHECKSUMS).unlink()
+    (folder / datasets.CHECKSUMS).unlink()
     (shard,) = folder.glob("*.array_record-*")
     content = bytearray(shard.read_bytes())
     content[content.index(b"JFIF") + 300] ^= 255
     shard.write_bytes(content)
     with pytest.raises(DataError, match="cannot read records 0 to 5"):
-        prepare.check(folder)
+        datasets.check(folder)
 
 
 def test_command_line(tmp_path, capsys):

@@ -4,13 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenet_alexnet.data import (
-    example,
-    images,
-    pixels,
-    records,
-    statistics,
-)
+from lenet_alexnet.data import images, pixels
+from lenet_alexnet.data.preprocess import statistics
+from lenet_alexnet.data.sources import example
+from lenet_alexnet.data.sources import tfds as records
 from lenet_alexnet.errors import DataError
 from tests.photo_files import encoded, manifest, picture, prepare_folder, write_folder
 

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from lenet_alexnet.cli import main
-from lenet_alexnet.data import features, load_split, prepare, records
+from lenet_alexnet.data import load_split
+from lenet_alexnet.data.prepare import datasets
+from lenet_alexnet.data.sources import features
+from lenet_alexnet.data.sources import tfds as records
 from lenet_alexnet.errors import DataError, UsageError
 from tests.test_data import write_idx
 
@@ -16,7 +19,7 @@ SIZES = {"train": 30, "test": 12}
 @pytest.fixture
 def official(tmp_path, rng, monkeypatch):
     """A folder like the official one, with fewer images."""
-    monkeypatch.setattr(prepare, "SPLITS", SIZES)
+    monkeypatch.setattr(datasets, "SPLITS", SIZES)
     folder = tmp_path / "files"
     folder.mkdir()
     for split, prefix in (("train", "train"), ("test", "t10k")):
@@ -42,7 +45,7 @@ def multiset(data):
 def test_prepared_records_hold_the_files_contents(official, tmp_path):
     import tensorflow_datasets as tfds
 
-    prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
+    datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
     for split in SIZES:
         assert multiset(read("tfds", tmp_path / "D", split)) == multiset(
             read("idx", official, split)
@@ -57,7 +60,7 @@ def test_prepared_records_hold_the_files_contents(official, tmp_path):
 
 
 def test_kept_arrays_of_older_records_are_not_used(official, tmp_path):
-    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
     read("tfds", tmp_path)
     (kept,) = folder.glob(".decoded/train-*.npz")
     with np.load(kept) as arrays:
@@ -71,21 +74,21 @@ def test_kept_arrays_of_older_records_are_not_used(official, tmp_path):
 
 
 def test_check_reads_everything_and_names_damage(official, tmp_path):
-    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
-    assert "train 30" in prepare.check(folder)
+    folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    assert "train 30" in datasets.check(folder)
     shard = next(folder.glob("*test.array_record*"))
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
     with pytest.raises(DataError, match=shard.name):
-        prepare.check(folder)
+        datasets.check(folder)
     shard.unlink()
     with pytest.raises(DataError, match="missing"):
-        prepare.check(folder)
+        datasets.check(folder)
 
 
 def spoil_features(folder, spoil):
-    (folder / prepare.CHECKSUMS).unlink()
+    (folder / datasets.CHECKSUMS).unlink()
     path = folder / "features.json"
     content = json.loads(path.read_text())
     spoil(content["featuresDict"]["features"])
@@ -107,9 +110,9 @@ def spoil_features(folder, spoil):
 def test_no_module_that_a_data_set_names_is_imported(official, tmp_path, monkeypatch, spoil):
     (tmp_path / "stranger.py").write_text("raise SystemExit('the code of a stranger')")
     monkeypatch.syspath_prepend(tmp_path)
-    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
+    folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
     spoil_features(folder, spoil)
-    for use in (prepare.check, records.class_names, lambda _: read("tfds", tmp_path / "D")):
+    for use in (datasets.check, records.class_names, lambda _: read("tfds", tmp_path / "D")):
         with pytest.raises(DataError, match=r"is of class '.*', which is not read"):
             use(folder)
 
@@ -117,7 +120,7 @@ def test_no_module_that_a_data_set_names_is_imported(official, tmp_path, monkeyp
 def test_nor_where_the_file_is_of_the_older_form(official, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "stranger.py").write_text("raise SystemExit('the code of a stranger')")
-    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
+    folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
     (folder / "features.json").write_text('{"type": "stranger.Feature", "content": {}}')
     with pytest.raises(DataError, match=r"features\.json"):
         records.class_names(folder)
@@ -125,25 +128,25 @@ def test_nor_where_the_file_is_of_the_older_form(official, tmp_path, monkeypatch
 
 @pytest.mark.parametrize("name", ["image", "label"])
 def test_a_set_without_image_or_label_is_one_error(official, tmp_path, name):
-    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
     spoil_features(folder, lambda found: found.pop(name))
     with pytest.raises(DataError, match="image and label are needed"):
-        prepare.check(folder)
+        datasets.check(folder)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"x": 1', '{"../files/x": "0"}', "[1]"])
 def test_damaged_checksums_are_one_error(official, tmp_path, content):
-    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
-    (folder / prepare.CHECKSUMS).write_text(content)
+    folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    (folder / datasets.CHECKSUMS).write_text(content)
     with pytest.raises(DataError, match=r"checksums\.json is damaged"):
-        prepare.check(folder)
+        datasets.check(folder)
 
 
 @pytest.mark.parametrize("name", ["features.json", "dataset_info.json"])
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"{", b"\xff\xfe"])
 def test_damaged_descriptions_are_one_error(official, tmp_path, name, content):
-    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
-    (folder / prepare.CHECKSUMS).unlink()
+    folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    (folder / datasets.CHECKSUMS).unlink()
     (folder / name).write_bytes(content)
     with pytest.raises((DataError, UsageError)) as caught:
         read("tfds", tmp_path)
@@ -151,7 +154,7 @@ def test_damaged_descriptions_are_one_error(official, tmp_path, name, content):
 
 
 def test_the_list_goes_on_after_a_set_that_is_not_ours(official, tmp_path, capsys):
-    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
     shutil.copytree(folder, tmp_path / "a_set" / "1.0.0")
     (tmp_path / "a_set" / "1.0.0" / "features.json").write_text("{}")
     assert main(["lenet-alexnet", "data", "list", f"--data_dir={tmp_path}"]) == 0
@@ -164,7 +167,7 @@ def test_the_list_goes_on_after_a_set_that_is_not_ours(official, tmp_path, capsy
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"x" * 99])
 def test_kept_arrays_that_are_broken_are_made_again(official, tmp_path, content):
-    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
     whole = multiset(read("tfds", tmp_path))
     (kept,) = folder.glob(".decoded/train-*.npz")
     kept.write_bytes(content)
@@ -172,19 +175,19 @@ def test_kept_arrays_that_are_broken_are_made_again(official, tmp_path, content)
 
 
 def test_counts_are_checked_without_checksums(official, tmp_path):
-    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
-    (folder / prepare.CHECKSUMS).unlink()
+    folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    (folder / datasets.CHECKSUMS).unlink()
     info = json.loads((folder / "dataset_info.json").read_text())
     info["splits"][0]["shardLengths"] = ["29"]
     (folder / "dataset_info.json").write_text(json.dumps(info))
     with pytest.raises(DataError, match="holds"):
-        prepare.check(folder)
+        datasets.check(folder)
 
 
 def test_wrong_files_are_refused_before_anything_is_written(official, tmp_path):
     write_idx(official / "train-labels-idx1-ubyte.gz", np.zeros(29, np.uint8), compress=True)
     with pytest.raises(DataError, match="29 labels"):
-        prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
+        datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
     assert not (tmp_path / "D" / "kmnist").exists()
 
 
@@ -194,15 +197,15 @@ def test_offline_is_one_quick_error_that_says_what_to_do(tmp_path, monkeypatch):
 
     monkeypatch.setattr(socket, "create_connection", refuse)
     with pytest.raises(DataError, match="--from=DIR"):
-        prepare.prepare("mnist", source=None, data_dir=str(tmp_path))
+        datasets.prepare("mnist", source=None, data_dir=str(tmp_path))
 
 
 def test_names_are_checked(official, tmp_path):
     with pytest.raises(UsageError, match="fashion_mnist"):
-        prepare.prepare("fashion-mnist", source=None, data_dir=str(tmp_path))
+        datasets.prepare("fashion-mnist", source=None, data_dir=str(tmp_path))
     with pytest.raises(DataError, match="data prepare kmnist"):
         read("tfds", tmp_path)
-    prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
     with pytest.raises(UsageError, match="did you mean 'kmnist'"):
         load_split(
             source="tfds",
@@ -218,8 +221,8 @@ def test_names_are_checked(official, tmp_path):
 
 
 def test_checksums_of_the_official_files_are_known():
-    builder = prepare._builder("mnist", "/nowhere", None)
-    urls = [f"{prepare.KNOWN['mnist'].url}{file}" for file in prepare.FILES]
+    builder = datasets._builder("mnist", "/nowhere", None)
+    urls = [f"{datasets.KNOWN['mnist'].url}{file}" for file in datasets.FILES]
     sums = [builder.url_infos[url].checksum for url in urls]
     # The first as published with the stock data set.
     assert sums[0] == "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
@@ -227,9 +230,9 @@ def test_checksums_of_the_official_files_are_known():
 
 
 def test_all_is_on_the_disk_before_it_is_renamed(official, tmp_path, synced):
-    folder = prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
+    folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
     assert synced(folder)
-    assert (folder / prepare.CHECKSUMS).is_file()
+    assert (folder / datasets.CHECKSUMS).is_file()
 
 
 @pytest.mark.parametrize(
@@ -244,7 +247,7 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(official, tmp_path, monkeyp
 
     monkeypatch.setattr(array_record_module, "ArrayRecordWriter", Full)
     with pytest.raises(DataError, match=r"cannot .*kmnist.*No space"):
-        prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
+        datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
     assert not [path for path in tmp_path.glob("D/**/*") if path.is_file()]
     assert not list((tmp_path / "D" / "kmnist").iterdir())
 
@@ -254,10 +257,10 @@ def test_what_a_killed_run_left_is_not_taken_for_prepared(official, tmp_path):
     left = folder.with_name("3.0.1.partial") / "parts" / "kmnist" / "3.0.1"
     left.mkdir(parents=True)
     (left / "dataset_info.json").write_bytes(b"")
-    prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
     assert records.sizes(folder) == SIZES
     assert [path.name for path in folder.parent.iterdir()] == ["3.0.1"]
     for path in folder.iterdir():
         path.unlink()
     with pytest.raises(DataError, match="holds no prepared data set: delete it"):
-        prepare.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+        datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))

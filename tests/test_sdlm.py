@@ -10,8 +10,8 @@ import optax
 import pytest
 
 from lenet_alexnet import config as configs
-from lenet_alexnet.data import embedded
-from lenet_alexnet.data.augment import create_preprocess
+from lenet_alexnet.data.preprocess.digits import create_preprocess
+from lenet_alexnet.data.sources import embedded
 from lenet_alexnet.duration import to_steps
 from lenet_alexnet.models import features
 from lenet_alexnet.models.lenet_1998 import tables

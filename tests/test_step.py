@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from lenet_alexnet import step as steps
-from lenet_alexnet.data.augment import create_preprocess
+from lenet_alexnet.data.preprocess.digits import create_preprocess
 from lenet_alexnet.evaluate import summarize
 from lenet_alexnet.losses import create_loss, softmax_cross_entropy
 from lenet_alexnet.models import create_model

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from lenet_alexnet.data import example, photos, records, shards, stream
+from lenet_alexnet.data import stream
 from lenet_alexnet.data.order import Order
+from lenet_alexnet.data.prepare import photos, shards
+from lenet_alexnet.data.sources import example, tfds
 from lenet_alexnet.data.split import load_split
 from lenet_alexnet.errors import DataError, UsageError
 from tests.photo_files import SIZE, write_folder
@@ -147,6 +149,6 @@ def test_damaged_records_are_named(data_dir, tmp_path):
 
 
 def test_memory_is_asked_for_before_it_is_taken(data_dir, monkeypatch):
-    monkeypatch.setattr(records.os, "sysconf", lambda _: 8)
+    monkeypatch.setattr(tfds.os, "sysconf", lambda _: 8)
     with pytest.raises(DataError, match="GB of memory, this machine has"):
-        records.decode(records.find("raw", data_dir), "train")
+        tfds.decode(tfds.find("raw", data_dir), "train")

@@ -11,7 +11,9 @@ from PIL import Image
 from lenet_alexnet import config as configs
 from lenet_alexnet import train
 from lenet_alexnet.cli import main
-from lenet_alexnet.data import photos, records, statistics
+from lenet_alexnet.data.prepare import photos
+from lenet_alexnet.data.preprocess import statistics
+from lenet_alexnet.data.sources import tfds
 from lenet_alexnet.errors import DataError, Interrupted, UsageError
 from lenet_alexnet.evaluate import evaluate_workdirs
 from tests.conftest import ROOT
@@ -143,7 +145,7 @@ def test_a_run_is_used_without_its_data(moved):
     ten = call("eval", "--views=10", f"--data_dir={there}", "--json")
     # The statistics are the run's own, whatever those of the images beside them.
     other = wanted._replace(mean_image=wanted.mean_image + 50)
-    statistics.save(records.find("mine", str(there)), other)
+    statistics.save(tfds.find("mine", str(there)), other)
     assert call("eval", "--views=10", f"--data_dir={there}", "--json") == ten
     assert ten[0] == 0
 
@@ -167,7 +169,7 @@ def test_a_run_does_not_go_on_with_other_data(moved):
     shutil.rmtree(workdir)
     with pytest.raises(Interrupted):
         train.train_and_evaluate(config, workdir, stop_requested=stop_after(2))
-    folder, before = records.find("mine", config.data.data_dir), (workdir / "run.json").read_bytes()
+    folder, before = tfds.find("mine", config.data.data_dir), (workdir / "run.json").read_bytes()
     found = statistics.load(folder / statistics.FILE)
     statistics.save(folder, found._replace(mean_image=found.mean_image + 1))
     with pytest.raises(UsageError, match="holds a run on other photos"):

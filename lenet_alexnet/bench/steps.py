@@ -156,7 +156,7 @@ def random_photos(count: int, size: int) -> Iterator[tuple[str, str]]:
     """A data set of random photos, prepared as `data prepare` does: its data_dir and its name."""
     from PIL import Image
 
-    from lenet_alexnet.data import photos
+    from lenet_alexnet.data.prepare import photos
 
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(prefix="lenet_alexnet_bench_") as data_dir:

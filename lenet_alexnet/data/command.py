@@ -19,17 +19,18 @@ def define(values: flags.FlagValues) -> None:
 
 def run(values: Any, rest: list[str]) -> int:
     """Prepares, lists or checks; returns the exit code."""
-    from lenet_alexnet.data import prepare, records
+    from lenet_alexnet.data.prepare import datasets
+    from lenet_alexnet.data.sources import tfds
 
     action, *names = rest or [""]
     actions = ("prepare", "list", "check")
     if action not in actions:
         raise UsageError(f"unknown action '{action}': {nearest(action, actions)}")
-    data_dir = values.data_dir or str(records.default_dir())
+    data_dir = values.data_dir or str(tfds.default_dir())
     if action == "list":
-        for name, folder in records.prepared(data_dir).items():
+        for name, folder in tfds.prepared(data_dir).items():
             try:
-                sizes = records.sizes(folder)
+                sizes = tfds.sizes(folder)
             except DataError as error:  # Others' sets are there, too.
                 print(f"{name:<20} {error}")
                 continue
@@ -41,10 +42,10 @@ def run(values: Any, rest: list[str]) -> int:
     if action == "prepare":
         given = {k: values[k].value for k in ("name", "size", "store", "jobs") if values[k].present}
         source = values["from"].value
-        print(prepare.prepare(names[0], source=source, data_dir=data_dir, **given))
+        print(datasets.prepare(names[0], source=source, data_dir=data_dir, **given))
         return 0
-    known = records.prepared(data_dir)
+    known = tfds.prepared(data_dir)
     if names[0] not in known:
         raise UsageError(f"no prepared data set '{names[0]}' in '{data_dir}'")
-    print(f"{names[0]}: {prepare.check(known[names[0]])}")
+    print(f"{names[0]}: {datasets.check(known[names[0]])}")
     return 0

@@ -38,13 +38,13 @@ def load_split(
     Raises:
       UsageError: unknown source, split or data set. DataError: missing or broken files.
     """
-    from lenet_alexnet.data import embedded, folder, idx, records
+    from lenet_alexnet.data.sources import embedded, folder, idx, tfds
 
     readers: dict[str, Callable[[str], Split]] = {
         "embedded": embedded.read,
         "idx": lambda base: idx.read(data_dir, base),
         "folder": lambda base: folder.read(data_dir, base, image_size, channels),
-        "tfds": lambda base: records.read(name, data_dir, base),
+        "tfds": lambda base: tfds.read(name, data_dir, base),
     }
     if source not in readers:
         raise UsageError(f"unknown data.source '{source}': {nearest(source, readers)}")

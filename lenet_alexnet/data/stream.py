@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from lenet_alexnet.data import example, pixels, records
+from lenet_alexnet.data import pixels
 from lenet_alexnet.data.order import Order
+from lenet_alexnet.data.sources import example, tfds
 from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.runtime.backend import own_cores
 
@@ -34,8 +35,8 @@ class Photos:
     """
 
     def __init__(self, name: str, data_dir: str, split: str) -> None:
-        self.folder = records.find(name, data_dir)
-        builder = records.open_builder(self.folder)
+        self.folder = tfds.find(name, data_dir)
+        builder = tfds.open_builder(self.folder)
         features = builder.info.features
         shape = tuple(features["image"].shape) if "image" in features else ()
         if len(shape) != 3 or None in shape or "label" not in features:

@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import UInt8
 
-from lenet_alexnet.data import tar
+from lenet_alexnet.data.prepare import tar
 from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError
 

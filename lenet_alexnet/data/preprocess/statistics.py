@@ -110,9 +110,9 @@ def load_statistics(name: str, data_dir: str) -> Statistics:
     Raises:
       UsageError, DataError: no such data set, prepared without statistics, or a damaged file.
     """
-    from lenet_alexnet.data import records
+    from lenet_alexnet.data.sources import tfds
 
-    path = records.find(name, data_dir) / FILE
+    path = tfds.find(name, data_dir) / FILE
     if not path.exists():
         raise DataError(f"'{path.parent}' has no {FILE}: it was not prepared as photos")
     try:

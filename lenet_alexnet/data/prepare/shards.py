@@ -24,9 +24,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lenet_alexnet.data import durable, example, pixels
-from lenet_alexnet.data.photo_sources import Photo
-from lenet_alexnet.data.statistics import Sums
+from lenet_alexnet.data import pixels
+from lenet_alexnet.data.prepare import durable
+from lenet_alexnet.data.prepare.photo_sources import Photo
+from lenet_alexnet.data.preprocess.statistics import Sums
+from lenet_alexnet.data.sources import example
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from lenet_alexnet.data.augment import Preprocess
-from lenet_alexnet.data.statistics import Statistics
+from lenet_alexnet.data.preprocess.digits import Preprocess
+from lenet_alexnet.data.preprocess.statistics import Statistics
 from lenet_alexnet.errors import UsageError, nearest
 
 COLOUR_FORMS = ("paper", "source")

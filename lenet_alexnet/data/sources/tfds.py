@@ -16,8 +16,8 @@ import numpy as np
 
 from lenet_alexnet.config import expand
 from lenet_alexnet.data import pixels
-from lenet_alexnet.data.durable import PARTIAL
-from lenet_alexnet.data.features import check_features
+from lenet_alexnet.data.prepare.durable import PARTIAL
+from lenet_alexnet.data.sources.features import check_features
 from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.runtime import storage

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from lenet_alexnet.data import tar
 from lenet_alexnet.data.files import open_regular
+from lenet_alexnet.data.prepare import tar
 from lenet_alexnet.errors import DataError
 
 TRAIN_TAR, VALIDATION_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"

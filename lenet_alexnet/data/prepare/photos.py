@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from lenet_alexnet.config import expand
-from lenet_alexnet.data import class_folders, durable, photo_sources, shards, statistics
-from lenet_alexnet.data.photo_sources import Source
+from lenet_alexnet.data.prepare import class_folders, durable, photo_sources, shards
+from lenet_alexnet.data.prepare.photo_sources import Source
+from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.runtime import storage
 from lenet_alexnet.runtime.backend import own_cores
@@ -88,7 +89,7 @@ def prepare(
 
 
 def _name(kind: str, name: str) -> str:
-    from lenet_alexnet.data.prepare import KNOWN
+    from lenet_alexnet.data.prepare.datasets import KNOWN
 
     if kind != "folder":
         if name:
@@ -183,7 +184,7 @@ def _finish(
     work: dict[str, list[shards.Shard]],
 ) -> None:  # fmt: skip
     """Statistics, manifest, what tfds needs to read the records, and checksums."""
-    from lenet_alexnet.data.prepare import write_checksums
+    from lenet_alexnet.data.prepare.datasets import write_checksums
 
     reports = {split: [shards.read_report(shard) for shard in work[split]] for split in work}
     counts = {split: sum(r.stored for r in parts) for split, parts in reports.items()}

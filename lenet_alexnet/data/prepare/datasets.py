@@ -17,7 +17,11 @@ from urllib.parse import urlsplit
 import numpy as np
 from tqdm import tqdm
 
-from lenet_alexnet.data import cifar10, durable, idx, pixels, records, statistics
+from lenet_alexnet.data import pixels
+from lenet_alexnet.data.prepare import cifar10, durable
+from lenet_alexnet.data.preprocess import statistics
+from lenet_alexnet.data.sources import idx
+from lenet_alexnet.data.sources import tfds as records
 from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError, nearest
 from lenet_alexnet.runtime import storage
@@ -105,7 +109,7 @@ def prepare(name: str, /, *, source: str | None, data_dir: str, **options: Any) 
     Raises:
       UsageError: unknown name, or options of photos. DataError: broken files, or no network.
     """
-    from lenet_alexnet.data import photos
+    from lenet_alexnet.data.prepare import photos
 
     if name in photos.KINDS:
         return photos.prepare(name, source=source, data_dir=data_dir, **options)

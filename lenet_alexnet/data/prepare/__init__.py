@@ -1,0 +1,1 @@
+"""`lenet-alexnet data prepare`: from the files that people have to records that training reads."""
