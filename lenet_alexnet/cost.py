@@ -15,8 +15,8 @@ import numpy as np
 from lenet_alexnet import info
 from lenet_alexnet import step as steps
 from lenet_alexnet.collectives import KINDS, collectives, sent
+from lenet_alexnet.config.durations import to_steps
 from lenet_alexnet.data.preprocess.statistics import Statistics
-from lenet_alexnet.duration import to_steps
 from lenet_alexnet.experiment import build_losses, build_model, build_optimizer, build_preprocess
 from lenet_alexnet.models.alexnet.network import AlexNet
 from lenet_alexnet.parallel import Layout

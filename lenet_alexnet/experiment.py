@@ -9,8 +9,9 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from lenet_alexnet.checks import LONGEST, check_inputs, check_ranges, check_validation
-from lenet_alexnet.config import expand, flatten
+from lenet_alexnet.config.checks import LONGEST, check_inputs, check_ranges, check_validation
+from lenet_alexnet.config.durations import to_steps
+from lenet_alexnet.config.files import expand, flatten
 from lenet_alexnet.data import Split, load_split
 from lenet_alexnet.data.class_names import check_same
 from lenet_alexnet.data.order import Order, epoch_order
@@ -18,7 +19,6 @@ from lenet_alexnet.data.preprocess.digits import Preprocess, create_preprocess
 from lenet_alexnet.data.preprocess.photos import create_photo_preprocess, create_views
 from lenet_alexnet.data.preprocess.statistics import Statistics, load_statistics
 from lenet_alexnet.data.stream import Photos
-from lenet_alexnet.duration import to_steps
 from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.losses import Loss, create_loss
 from lenet_alexnet.models import Network1998, create_model, defaults

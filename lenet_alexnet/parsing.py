@@ -8,8 +8,8 @@ from typing import Any
 
 from absl import flags
 
-from lenet_alexnet import config as configs
-from lenet_alexnet.checks import check_entries, check_ranges, check_sections
+from lenet_alexnet.config import files as configs
+from lenet_alexnet.config.checks import check_entries, check_ranges, check_sections
 from lenet_alexnet.errors import SYNONYMS, UsageError, nearest
 
 FOLDERS = ("workdir", "data_dir", "from")  # flags in which ~ is the home directory
@@ -79,7 +79,7 @@ def overrides(argv: list[str]) -> Iterator[tuple[int, str, str]]:
 
 def _prepare(config: Any, argv: list[str]) -> list[str]:
     """Adds the options that are overridden to the config; what has no type yet is set here."""
-    from lenet_alexnet import options
+    from lenet_alexnet.config import options
 
     given = list(overrides(argv))
     known = configs.flatten(config)
@@ -124,7 +124,7 @@ def _flag_hint(name: str, values: flags.FlagValues, config: Any) -> str:
     """The flag that was meant, or the config entry."""
     known = [flag for flag in values if len(flag) > 1]
     if config is not None:
-        from lenet_alexnet import options
+        from lenet_alexnet.config import options
 
         entry = name.removeprefix("config.")
         usual = {entry, SYNONYMS.get(entry.replace("-", "_"), entry), entry.replace("-", "_")}
@@ -138,7 +138,7 @@ def _flag_hint(name: str, values: flags.FlagValues, config: Any) -> str:
 
 def _misfit(config: Any, argv: list[str]) -> str:
     """Names the override that does not fit the config, and the nearest key."""
-    from lenet_alexnet import options
+    from lenet_alexnet.config import options
 
     known = configs.flatten(config)
     for _, key, _ in overrides(argv):

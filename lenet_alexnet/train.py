@@ -9,11 +9,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from lenet_alexnet import config as configs
 from lenet_alexnet import identity, lock
 from lenet_alexnet import step as steps
 from lenet_alexnet.back_off import BackOff
 from lenet_alexnet.checkpoint import Checkpoints
+from lenet_alexnet.config import files as configs
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Diverged, Interrupted
 from lenet_alexnet.evaluate import Evaluator, summarize

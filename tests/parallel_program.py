@@ -10,9 +10,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from lenet_alexnet import config as configs
 from lenet_alexnet import train
 from lenet_alexnet.collectives import collectives
+from lenet_alexnet.config import files as configs
 from lenet_alexnet.experiment import build
 from lenet_alexnet.record import RunDirectory
 

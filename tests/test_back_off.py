@@ -8,8 +8,8 @@ import pytest
 
 from lenet_alexnet import back_off, integrity, train
 from lenet_alexnet.checkpoint import Checkpoints
-from lenet_alexnet.checks import check_ranges
-from lenet_alexnet.config import flatten
+from lenet_alexnet.config.checks import check_ranges
+from lenet_alexnet.config.files import flatten
 from lenet_alexnet.errors import Diverged, Interrupted, UsageError
 from lenet_alexnet.experiment import build_optimizer
 from lenet_alexnet.metrics import MetricsLog

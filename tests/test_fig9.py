@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lenet_alexnet import cli, info
-from lenet_alexnet import config as configs
+from lenet_alexnet.config import files as configs
 from lenet_alexnet.data import Split, load_split
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.models import create_model

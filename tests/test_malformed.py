@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lenet_alexnet import parsing
 from lenet_alexnet.cli import main
-from lenet_alexnet.config import flatten
+from lenet_alexnet.config.files import flatten
 from lenet_alexnet.data.sources import idx
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
 from tests import faults, malformed_files  # noqa: F401 (it adds its cases)

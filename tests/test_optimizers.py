@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lenet_alexnet.duration import to_steps
+from lenet_alexnet.config.durations import to_steps
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.optimizers import create_optimizer
 from lenet_alexnet.optimizers.schedules import create_schedule

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from lenet_alexnet import config as configs
-from lenet_alexnet import options, parsing
+from lenet_alexnet import parsing
 from lenet_alexnet.cli import main
+from lenet_alexnet.config import files as configs
+from lenet_alexnet.config import options
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.losses import LOSSES
 from lenet_alexnet.models import MODELS, create_model

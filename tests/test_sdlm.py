@@ -9,10 +9,10 @@ import numpy as np
 import optax
 import pytest
 
-from lenet_alexnet import config as configs
+from lenet_alexnet.config import files as configs
+from lenet_alexnet.config.durations import to_steps
 from lenet_alexnet.data.preprocess.digits import create_preprocess
 from lenet_alexnet.data.sources import embedded
-from lenet_alexnet.duration import to_steps
 from lenet_alexnet.models import features
 from lenet_alexnet.models.lenet_1998 import tables
 from lenet_alexnet.models.lenet_1998.layers import Convolution1998, Dense1998, Subsample, distances

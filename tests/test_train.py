@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from lenet_alexnet import config as configs
 from lenet_alexnet import integrity, train
 from lenet_alexnet.checkpoint import Checkpoints
+from lenet_alexnet.config import files as configs
 from lenet_alexnet.errors import DataError, Diverged, Interrupted, UsageError
 from lenet_alexnet.evaluate import evaluate_workdirs
 from lenet_alexnet.experiment import build

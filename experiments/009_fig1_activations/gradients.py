@@ -16,8 +16,8 @@ import jax
 import numpy as np
 import optax
 
-from lenet_alexnet import config as configs
 from lenet_alexnet import experiment
+from lenet_alexnet.config import files as configs
 from lenet_alexnet.models import create_model
 
 HERE = Path(__file__).parent

@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from lenet_alexnet.duration import to_steps
+from lenet_alexnet.config.durations import to_steps
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.record import read_summary
 from lenet_alexnet.sweep.expand import Trial

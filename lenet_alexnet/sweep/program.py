@@ -14,8 +14,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from lenet_alexnet import config as configs
 from lenet_alexnet import step as steps
+from lenet_alexnet.config import files as configs
 from lenet_alexnet.experiment import (
     Experiment,
     build_losses,

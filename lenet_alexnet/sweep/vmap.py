@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from lenet_alexnet import config as configs
 from lenet_alexnet import identity, lock
 from lenet_alexnet.checkpoint import Checkpoints
+from lenet_alexnet.config import files as configs
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Interrupted

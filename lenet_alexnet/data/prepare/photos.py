@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lenet_alexnet.config import expand
+from lenet_alexnet.config.files import expand
 from lenet_alexnet.data.prepare import class_folders, durable, photo_sources, shards
 from lenet_alexnet.data.prepare.photo_sources import Source
 from lenet_alexnet.data.preprocess import statistics

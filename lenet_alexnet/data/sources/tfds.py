@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lenet_alexnet.config import expand
+from lenet_alexnet.config.files import expand
 from lenet_alexnet.data import pixels
 from lenet_alexnet.data.prepare.durable import PARTIAL
 from lenet_alexnet.data.sources.features import check_features

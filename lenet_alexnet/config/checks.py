@@ -41,7 +41,7 @@ def check_entries(config: Any, path: str) -> None:
     What `base` or `photos` of config.py have must be there; the networks, optimizers and losses
     check their own options.
     """
-    from lenet_alexnet import config as configs
+    from lenet_alexnet.config import files as configs
 
     flat = configs.flatten(config)
     photos = "photo" in config.data if hasattr(config.data, "items") else False

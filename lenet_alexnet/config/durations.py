@@ -2,7 +2,7 @@
 
 import re
 
-from lenet_alexnet.checks import LONGEST
+from lenet_alexnet.config.checks import LONGEST
 from lenet_alexnet.errors import UsageError, nearest
 
 UNITS = ("steps", "epochs", "examples")

@@ -242,7 +242,7 @@ def differences(old: Any, new: Any) -> list[str]:
     a, b = flatten(old), flatten(new)
     if a == b:
         return []
-    from lenet_alexnet import options
+    from lenet_alexnet.config import options
 
     missing = "(absent)"
     a, b = (_defaults(flat) | options.every(config) for flat, config in ((a, old), (b, new)))

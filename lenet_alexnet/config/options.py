@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from lenet_alexnet import config as configs
+from lenet_alexnet.config import files as configs
 from lenet_alexnet.errors import nearest
 
 # What decides which options there are: these overrides are applied before all others.

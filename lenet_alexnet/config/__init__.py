@@ -1,0 +1,1 @@
+"""Config files: loading them, the sections they have, the options left out, checks, durations."""
