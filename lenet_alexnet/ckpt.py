@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lenet_alexnet import integrity
 from lenet_alexnet.errors import DataError, UsageError, nearest
+from lenet_alexnet.runs import integrity
 
 
 def run(arguments: list[str], *, as_json: bool) -> int:

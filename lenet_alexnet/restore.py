@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.config.checks import check_ranges, check_validation
 from lenet_alexnet.data import Split
@@ -18,7 +17,8 @@ from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.data.preprocess.statistics import Statistics
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
-from lenet_alexnet.record import read_json
+from lenet_alexnet.runs.checkpoints import Checkpoints
+from lenet_alexnet.runs.directory import read_json
 
 
 class Run(NamedTuple):

@@ -9,21 +9,22 @@ from typing import Any
 import jax
 import numpy as np
 
-from lenet_alexnet import identity, lock
+from lenet_alexnet import identity
 from lenet_alexnet import step as steps
 from lenet_alexnet.back_off import BackOff
-from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Diverged, Interrupted
 from lenet_alexnet.evaluate import Evaluator, summarize
 from lenet_alexnet.experiment import SELECTS, Experiment, build
 from lenet_alexnet.feed import create_feed
-from lenet_alexnet.metrics import MetricsLog
 from lenet_alexnet.optimizers.plateau import WithPlateau
 from lenet_alexnet.optimizers.sdlm import get_curvature, step_report, step_sizes
 from lenet_alexnet.program import Program
-from lenet_alexnet.record import RunDirectory
+from lenet_alexnet.runs import lock
+from lenet_alexnet.runs.checkpoints import Checkpoints
+from lenet_alexnet.runs.directory import RunDirectory
+from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.runtime.backend import agree
 from lenet_alexnet.runtime.console import Flat, Progress, Starving, Stopwatch, first_process, say
 from lenet_alexnet.state import NEVER, Metrics, TrainState

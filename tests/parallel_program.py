@@ -14,7 +14,7 @@ from lenet_alexnet import train
 from lenet_alexnet.collectives import collectives
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.experiment import build
-from lenet_alexnet.record import RunDirectory
+from lenet_alexnet.runs.directory import RunDirectory
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,15 +6,16 @@ import shutil
 
 import pytest
 
-from lenet_alexnet import back_off, integrity, train
-from lenet_alexnet.checkpoint import Checkpoints
+from lenet_alexnet import back_off, train
 from lenet_alexnet.config.checks import check_ranges
 from lenet_alexnet.config.files import flatten
 from lenet_alexnet.errors import Diverged, Interrupted, UsageError
 from lenet_alexnet.experiment import build_optimizer
-from lenet_alexnet.metrics import MetricsLog
 from lenet_alexnet.optimizers.plateau import WithPlateau
-from lenet_alexnet.record import read_json
+from lenet_alexnet.runs import integrity
+from lenet_alexnet.runs.checkpoints import Checkpoints
+from lenet_alexnet.runs.directory import read_json
+from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.sweep.groups import signature
 from tests import damage, faults
 from tests.conftest import make_tiny_config

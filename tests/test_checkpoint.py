@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lenet_alexnet import checkpoint, integrity
-from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.cli import main
 from lenet_alexnet.errors import DataError
+from lenet_alexnet.runs import checkpoints as checkpoint
+from lenet_alexnet.runs import integrity
+from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.state import Metrics, TrainState
 from tests import damage
 

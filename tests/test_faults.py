@@ -15,14 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from lenet_alexnet import experiment, integrity, lock, metrics, train
-from lenet_alexnet.checkpoint import Checkpoints
+from lenet_alexnet import experiment, train
 from lenet_alexnet.cli import main
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.evaluate import Evaluator
 from lenet_alexnet.feed import FromDisk
-from lenet_alexnet.record import read_json
+from lenet_alexnet.runs import integrity, lock, metrics
+from lenet_alexnet.runs.checkpoints import Checkpoints
+from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.runtime import backend, signals
 from tests import damage, faults
 from tests.test_cli import wait_for

@@ -12,7 +12,7 @@ from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.ops.cpu import native
-from lenet_alexnet.record import read_json
+from lenet_alexnet.runs.directory import read_json
 from tests import faults
 from tests.test_faults import LENET, send
 from tests.test_ops import needs_compiler

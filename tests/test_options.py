@@ -12,7 +12,7 @@ from lenet_alexnet.errors import UsageError
 from lenet_alexnet.losses import LOSSES
 from lenet_alexnet.models import MODELS, create_model
 from lenet_alexnet.optimizers import MAKERS
-from lenet_alexnet.record import RunDirectory
+from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.sweep.expand import expand
 from tests.conftest import ROOT, make_tiny_1998_config, make_tiny_config
 

@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from lenet_alexnet import state
-from lenet_alexnet.checkpoint import Checkpoints
 from lenet_alexnet.cli import main
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.models import create_model
-from lenet_alexnet.record import RunDirectory
 from lenet_alexnet.report import errors, kernels, maps, neighbours, page
 from lenet_alexnet.report.subject import Subject, first_of_each_class, judge
 from lenet_alexnet.report.tiles import mosaic
+from lenet_alexnet.runs.checkpoints import Checkpoints
+from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.train import train_and_evaluate
 from tests.conftest import make_tiny_1998_config, make_tiny_config
 from tests.test_train_alexnet import data_dir, make_config  # noqa: F401

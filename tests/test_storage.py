@@ -6,11 +6,11 @@ import shutil
 
 import pytest
 
-from lenet_alexnet import lock
 from lenet_alexnet.cli import main
 from lenet_alexnet.errors import DataError, UsageError
-from lenet_alexnet.metrics import MetricsLog
-from lenet_alexnet.record import RunDirectory, write_json
+from lenet_alexnet.runs import lock
+from lenet_alexnet.runs.directory import RunDirectory, write_json
+from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.runtime import storage
 from tests import faults
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from lenet_alexnet.record import read_json
+from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.sweep import worker
 from tests.conftest import ROOT
 from tests.test_cli import wait_for

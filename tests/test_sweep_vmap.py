@@ -8,7 +8,7 @@ import pytest
 from lenet_alexnet import train
 from lenet_alexnet.errors import Interrupted
 from lenet_alexnet.evaluate import evaluate_workdirs
-from lenet_alexnet.record import read_json
+from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.sweep.vmap import train_lanes
 from tests.conftest import make_tiny_1998_config, make_tiny_config
 from tests.test_train import comparable, stop_after

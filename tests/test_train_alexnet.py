@@ -230,8 +230,8 @@ def test_what_does_not_fit_is_one_clear_line(data_dir, tmp_path, overrides, erro
 
 
 def test_a_checkpoint_of_other_classes_names_the_difference(finished):
-    from lenet_alexnet.checkpoint import Checkpoints
     from lenet_alexnet.models import create_model
+    from lenet_alexnet.runs.checkpoints import Checkpoints
 
     model = create_model(name="alexnet", image_size=64, num_classes=4, dense_width=64)
     shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))

@@ -7,9 +7,9 @@ import math
 import sys
 from pathlib import Path
 
-from lenet_alexnet.record import read_json
 from lenet_alexnet.reproduce import records
 from lenet_alexnet.reproduce.cifar import GOAL, best_rate, epochs_to
+from lenet_alexnet.runs.directory import read_json
 
 
 def main(sweep: str) -> None:

@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lenet_alexnet import record
 from lenet_alexnet.reproduce.cifar import GOAL, best_rate
+from lenet_alexnet.runs import directory
 
 ROOT = Path(__file__).parents[2]
 SEED = 100  # of no run that is reported
@@ -84,7 +84,7 @@ def train(arm: str, rate: float, best: float, workdir: Path, data_dir: str) -> d
     return {
         "arm": arm, "learning_rate": f"{rate:.6g}", "seed": SEED, "epochs_to_25_percent": reached,
         "watched": points[-1][0], "error": round(points[-1][1], 4),
-        "commit": record.checkout()["git_commit"],
+        "commit": directory.checkout()["git_commit"],
     }  # fmt: skip
 
 

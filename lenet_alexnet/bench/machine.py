@@ -11,10 +11,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lenet_alexnet import __version__, record
+from lenet_alexnet import __version__
 from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.models import DTYPES
 from lenet_alexnet.ops.cpu import native
+from lenet_alexnet.runs import directory
 from lenet_alexnet.runtime.backend import own_cores
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
@@ -31,7 +32,7 @@ def describe() -> dict[str, Any]:
             "native": native.problem() or "compiled",
         },
         "versions": {"lenet-alexnet": __version__, "python": platform.python_version(), **_found()},
-        **record.checkout(),
+        **directory.checkout(),
         "command": ["lenet-alexnet", *sys.argv[1:]],
     }
 

@@ -117,7 +117,7 @@ def _unit(subject: Any) -> str:
 
 def _head(subject: Any, missing: str) -> tuple[str, str, list[tuple[str, str]]]:
     """The title, one sentence, and the numbers of the run, whose data may be missing."""
-    from lenet_alexnet.record import read_json
+    from lenet_alexnet.runs.directory import read_json
 
     run, config = subject.run, subject.run.config
     data = config.data.name if config.data.source == "tfds" else config.data.source

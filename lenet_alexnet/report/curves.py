@@ -7,8 +7,8 @@ from typing import Any
 
 from lenet_alexnet import plots
 from lenet_alexnet.errors import DataError
-from lenet_alexnet.metrics import MetricsLog
 from lenet_alexnet.report.page import Section
+from lenet_alexnet.runs.metrics import MetricsLog
 
 # By split: colour, line, marker; told apart without colour too.
 LOOKS = {

@@ -6,11 +6,11 @@ from typing import Any
 
 from absl import flags
 
-from lenet_alexnet import record
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.reproduce.catalogue import CLAIMS
 from lenet_alexnet.reproduce.claims import ROOT, Claim, Scale
 from lenet_alexnet.reproduce.measured import Measured
+from lenet_alexnet.runs import directory
 from lenet_alexnet.runtime.console import say
 
 
@@ -56,7 +56,7 @@ def _run(claim: Claim, values: Any) -> int:
     workdir = Path(values.workdir or f"runs/reproduce/{claim.name}")
     folders = [workdir]
     if values.record:
-        if record.checkout()["git_dirty"]:
+        if directory.checkout()["git_dirty"]:
             raise UsageError("--record: the checkout is changed, so it would prove nothing")
         folders.append(ROOT / "experiments" / scale.experiment)
     backend.set_up()

@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.record import checkout, read_json
 from lenet_alexnet.reproduce.claims import ROOT, Scale, Set
+from lenet_alexnet.runs.directory import checkout, read_json
 from lenet_alexnet.runtime.console import say
 
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from lenet_alexnet.config.durations import to_steps
 from lenet_alexnet.errors import DataError, UsageError
-from lenet_alexnet.record import read_summary
+from lenet_alexnet.runs.directory import read_summary
 from lenet_alexnet.sweep.expand import Trial
 from lenet_alexnet.sweep.local import Job
 from lenet_alexnet.sweep.trials import COMPLETED, Sweep

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lenet_alexnet.record import read_summary
+from lenet_alexnet.runs.directory import read_summary
 from lenet_alexnet.runtime import storage
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.expand import Trial

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lenet_alexnet.errors import Interrupted, LenetAlexnetError, UsageError
-from lenet_alexnet.record import read_json, write_json
+from lenet_alexnet.runs.directory import read_json, write_json
 from lenet_alexnet.runtime import storage
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep import worker

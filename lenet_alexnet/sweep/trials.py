@@ -11,8 +11,8 @@ from ml_collections import ConfigDict
 
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.metrics import read_rows
-from lenet_alexnet.record import read_json, read_summary, write_json
+from lenet_alexnet.runs.directory import read_json, read_summary, write_json
+from lenet_alexnet.runs.metrics import read_rows
 from lenet_alexnet.runtime import storage
 from lenet_alexnet.sweep.expand import Override, Trial
 

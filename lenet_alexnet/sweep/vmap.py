@@ -10,17 +10,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from lenet_alexnet import identity, lock
-from lenet_alexnet.checkpoint import Checkpoints
+from lenet_alexnet import identity
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Interrupted
 from lenet_alexnet.evaluate import summarize
 from lenet_alexnet.experiment import SELECTS, Experiment, build, build_optimizer
-from lenet_alexnet.metrics import MetricsLog
 from lenet_alexnet.optimizers.sdlm import get_curvature, step_report, step_sizes
-from lenet_alexnet.record import RunDirectory
+from lenet_alexnet.runs import lock
+from lenet_alexnet.runs.checkpoints import Checkpoints
+from lenet_alexnet.runs.directory import RunDirectory
+from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.runtime.console import Stopwatch, say
 from lenet_alexnet.state import NEVER, Metrics
 from lenet_alexnet.sweep.program import Devices, Programs, stack_lanes

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lenet_alexnet import __version__, lock
+from lenet_alexnet import __version__
+from lenet_alexnet.runs import lock
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.preprocess.statistics import Statistics, load

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lenet_alexnet import integrity, lock
+from lenet_alexnet.runs import integrity, lock
 from lenet_alexnet.errors import DataError, LenetAlexnetError
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.state import TrainState
