@@ -70,7 +70,7 @@ def _train(values: Any, rest: list[str]) -> int:
     with signals.catch() as stop_requested:
         backend.set_up(deterministic=values.deterministic)
         backend.join(values.coordinator, values.process_id, values.num_processes)
-        from lenet_alexnet.train import train_and_evaluate
+        from lenet_alexnet.training.loop import train_and_evaluate
 
         with backend.together():
             summary = train_and_evaluate(
@@ -108,7 +108,7 @@ def _eval(values: Any, rest: list[str]) -> int:
     _no_more(rest)
     _require(values, "workdir")
     backend.set_up()
-    from lenet_alexnet.evaluate import evaluate_workdirs
+    from lenet_alexnet.training.evaluation import evaluate_workdirs
 
     result = evaluate_workdirs(
         [Path(workdir) for workdir in values.workdir.split(",")],

@@ -13,14 +13,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from lenet_alexnet import info
-from lenet_alexnet import step as steps
 from lenet_alexnet.collectives import KINDS, collectives, sent
 from lenet_alexnet.config.durations import to_steps
 from lenet_alexnet.data.preprocess.statistics import Statistics
-from lenet_alexnet.experiment import build_losses, build_model, build_optimizer, build_preprocess
 from lenet_alexnet.models.alexnet.network import AlexNet
-from lenet_alexnet.parallel import Layout
-from lenet_alexnet.program import Program
+from lenet_alexnet.training import step as steps
+from lenet_alexnet.training.compiled import Program
+from lenet_alexnet.training.experiment import (
+    build_losses,
+    build_model,
+    build_optimizer,
+    build_preprocess,
+)
+from lenet_alexnet.training.layout import Layout
 
 EXAMPLES = 1_281_167  # Of ImageNet's training set: only schedules depend on it, no size does.
 

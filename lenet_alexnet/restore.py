@@ -53,7 +53,11 @@ def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> Run
     Raises:
       UsageError: no run there. DataError: no checkpoint, or none that can be read.
     """
-    from lenet_alexnet.experiment import build_model, build_preprocess, load_photo_statistics
+    from lenet_alexnet.training.experiment import (
+        build_model,
+        build_preprocess,
+        load_photo_statistics,
+    )
 
     config = _read_config(Path(workdir) / "config.json")
     folder = Path(workdir) / "checkpoints"
@@ -121,7 +125,7 @@ def load_named(run: Run, split: str) -> Split | Photos:
     Raises:
       UsageError: no such split. DataError: broken data, or data of other classes than the run's.
     """
-    from lenet_alexnet.experiment import load
+    from lenet_alexnet.training.experiment import load
 
     check_split(run.config, split)
     data = load(run.config, run.config.data[split])

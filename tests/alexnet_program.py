@@ -15,16 +15,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lenet_alexnet import step as steps
 from lenet_alexnet.collectives import collectives
 from lenet_alexnet.data.preprocess.photos import create_photo_preprocess
 from lenet_alexnet.losses import create_loss
 from lenet_alexnet.models import create_model
 from lenet_alexnet.optimizers.sgd2012 import SgdState, sgd2012
-from lenet_alexnet.parallel import Layout
-from lenet_alexnet.state import Metrics, Seen, init_state
-from lenet_alexnet.step import Moved
-from lenet_alexnet.update import make_turn_update, make_update
+from lenet_alexnet.training import step as steps
+from lenet_alexnet.training.layout import Layout
+from lenet_alexnet.training.state import Metrics, Seen, init_state
+from lenet_alexnet.training.step import Moved
+from lenet_alexnet.training.update import make_turn_update, make_update
 from tests.conftest import ROOT
 
 BATCH, STEPS, STORED, CROP = 16, 5, 72, 64

@@ -6,17 +6,17 @@ import shutil
 
 import pytest
 
-from lenet_alexnet import back_off, train
 from lenet_alexnet.config.checks import check_ranges
 from lenet_alexnet.config.files import flatten
 from lenet_alexnet.errors import Diverged, Interrupted, UsageError
-from lenet_alexnet.experiment import build_optimizer
 from lenet_alexnet.optimizers.plateau import WithPlateau
 from lenet_alexnet.runs import integrity
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.sweep.groups import signature
+from lenet_alexnet.training import back_off, loop
+from lenet_alexnet.training.experiment import build_optimizer
 from tests import damage, faults
 from tests.conftest import make_tiny_config
 from tests.test_train import comparable, stop_after
@@ -42,7 +42,7 @@ def make_config(**overrides):
 def undisturbed(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("undisturbed")
     with contextlib.redirect_stderr(io.StringIO()) as err:
-        summary = train.train_and_evaluate(make_config(), workdir)
+        summary = loop.train_and_evaluate(make_config(), workdir)
     return workdir, summary, err.getvalue()
 
 
@@ -104,7 +104,7 @@ DEATHS = {
     "log cut": (back_off.MetricsLog, "cut", 1, True),
     "notes cut": (back_off.MetricsLog, "cut", 4, True),
     "gone back": (back_off.BackOff, "go_back", 2, True),
-    "on the way again": (train._Loop, "_evaluate", 2, False),
+    "on the way again": (loop._Loop, "_evaluate", 2, False),
 }
 
 
@@ -116,9 +116,9 @@ def test_a_run_that_died_around_it_ends_in_the_same_bits(
 ):
     die(monkeypatch, *DEATHS[moment])
     with pytest.raises(Death):
-        train.train_and_evaluate(make_config(), tmp_path)
+        loop.train_and_evaluate(make_config(), tmp_path)
     monkeypatch.undo()
-    train.train_and_evaluate(make_config(), tmp_path)
+    loop.train_and_evaluate(make_config(), tmp_path)
     same(tmp_path, undisturbed[0])
 
 
@@ -126,20 +126,20 @@ def test_a_run_that_died_around_it_ends_in_the_same_bits(
 def test_a_run_that_was_stopped_around_it_ends_in_the_same_bits(undisturbed, tmp_path, polls):
     """Also where the stop leaves a checkpoint, at 35 and 37, that no undisturbed run has."""
     with pytest.raises(Interrupted):
-        train.train_and_evaluate(make_config(), tmp_path, stop_requested=stop_after(polls))
-    train.train_and_evaluate(make_config(), tmp_path)
+        loop.train_and_evaluate(make_config(), tmp_path, stop_requested=stop_after(polls))
+    loop.train_and_evaluate(make_config(), tmp_path)
     same(tmp_path, undisturbed[0])
 
 
 @slow
 def test_what_came_back_is_damaged_and_the_one_before_is_used(undisturbed, tmp_path):
     with pytest.raises(Interrupted):  # At step 34, gone back once.
-        train.train_and_evaluate(make_config(), tmp_path, stop_requested=stop_after(44))
+        loop.train_and_evaluate(make_config(), tmp_path, stop_requested=stop_after(44))
     assert len(notes(tmp_path)) == 1
     for one in integrity.saved(tmp_path / "checkpoints"):
         if one.step >= 30:
             damage.flip(damage.largest(one.folder))
-    train.train_and_evaluate(make_config(), tmp_path)
+    loop.train_and_evaluate(make_config(), tmp_path)
     for aside in (tmp_path / "checkpoints").glob("damaged-*"):
         shutil.rmtree(aside)
     same(tmp_path, undisturbed[0])
@@ -149,7 +149,7 @@ def test_what_came_back_is_damaged_and_the_one_before_is_used(undisturbed, tmp_p
 def test_after_three_times_it_is_over(tmp_path):
     overrides = {"optimizer.learning_rate": 1e30, "train.back_off": 0.5}
     with pytest.raises(Diverged, match=r"at step [23]: .*step 0 is saved and good"):
-        train.train_and_evaluate(make_config(**overrides), tmp_path)
+        loop.train_and_evaluate(make_config(**overrides), tmp_path)
     summary = read_json(tmp_path / "summary.json")
     assert (summary["status"], summary["back_offs"]) == ("diverged", 3)
     assert [(note["step"], note["count"]) for note in notes(tmp_path)] == [(0, 3)]

@@ -18,7 +18,7 @@ from lenet_alexnet.errors import DataError
 from lenet_alexnet.runs import checkpoints as checkpoint
 from lenet_alexnet.runs import integrity
 from lenet_alexnet.runs.checkpoints import Checkpoints
-from lenet_alexnet.state import Metrics, TrainState
+from lenet_alexnet.training.state import Metrics, TrainState
 from tests import damage
 
 

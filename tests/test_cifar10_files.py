@@ -10,7 +10,6 @@ import zlib
 import numpy as np
 import pytest
 
-from lenet_alexnet import train
 from lenet_alexnet.cli import main
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.data import pixels
@@ -20,6 +19,7 @@ from lenet_alexnet.data.sources import tfds as records
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
+from lenet_alexnet.training import loop
 from tests.conftest import ROOT
 from tests.photo_files import tar_bytes
 
@@ -251,7 +251,7 @@ def test_the_config_trains_on_it(prepared, tmp_path):
         config.model.widths = (2, 2, 2)
         config.train.update(batch_size=20, duration="2 epochs")
         config.eval.every = config.checkpoint.every = "2 epochs"
-    summary = train.train_and_evaluate(config, tmp_path / "run")
+    summary = loop.train_and_evaluate(config, tmp_path / "run")
     assert summary["status"] == "completed"
     assert summary["eval"]["test"]["examples"] == COUNT
 

@@ -2,12 +2,12 @@ import jax
 import numpy as np
 import pytest
 
-from lenet_alexnet import experiment
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.data.order import Order
 from lenet_alexnet.data.prepare.photo_sources import TRAIN_IMAGES
 from lenet_alexnet.data.preprocess.statistics import compute
 from lenet_alexnet.models import create_model
+from lenet_alexnet.training import experiment
 from tests.conftest import ROOT
 
 FILES = sorted(ROOT.glob("configs/**/*.py"))

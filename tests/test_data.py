@@ -13,7 +13,7 @@ from lenet_alexnet.data import load_split
 from lenet_alexnet.data.sources import idx
 from lenet_alexnet.data.sources.idx import read_file
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
-from lenet_alexnet.experiment import build
+from lenet_alexnet.training.experiment import build
 
 SIZE, CHANNELS = 28, 1
 

@@ -11,7 +11,7 @@ from lenet_alexnet.config import files as configs
 from lenet_alexnet.data import glyph, images
 from lenet_alexnet.data.sources import embedded
 from lenet_alexnet.predict import predict
-from lenet_alexnet.train import train_and_evaluate
+from lenet_alexnet.training.loop import train_and_evaluate
 from tests import drawn_digits
 from tests.conftest import ROOT
 

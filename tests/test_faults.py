@@ -15,16 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from lenet_alexnet import experiment, train
 from lenet_alexnet.cli import main
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.evaluate import Evaluator
-from lenet_alexnet.feed import FromDisk
 from lenet_alexnet.runs import integrity, lock, metrics
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.runtime import backend, signals
+from lenet_alexnet.training import experiment, loop
+from lenet_alexnet.training.batches import FromDisk
+from lenet_alexnet.training.evaluation import Evaluator
 from tests import damage, faults
 from tests.test_cli import wait_for
 
@@ -111,13 +111,13 @@ def send(monkeypatch, owner, name, number, at_call=1):
 
 LENET = {  # where, which signal, at which call, the steps at which it may stop
     "data loading": (experiment, "load", USR1, 1, range(1)),
-    "compilation": (train._Loop, "_compile", TERM, 1, range(1)),
-    "restoring": (train._Loop, "_restore", INT, 1, range(1)),
-    "training": (train._Loop, "_dispatch", INT, 5, range(14, 31)),
+    "compilation": (loop._Loop, "_compile", TERM, 1, range(1)),
+    "restoring": (loop._Loop, "_restore", INT, 1, range(1)),
+    "training": (loop._Loop, "_dispatch", INT, 5, range(14, 31)),
     "evaluation": (Evaluator, "__call__", HUP, 2, range(80, 81)),
     "saving": (Checkpoints, "save", USR1, 3, range(24, 25)),
     "writing behind": (integrity, "write_sums", TERM, 2, range(16, 64)),
-    "before the last evaluation": (train._Loop, "_finish", TERM, 1, range(120, 121)),
+    "before the last evaluation": (loop._Loop, "_finish", TERM, 1, range(120, 121)),
 }
 PHOTOS = {
     f"{name}, {number.name}": (owner, function, number, at_call, steps)
@@ -318,7 +318,7 @@ def test_what_no_one_foresaw_is_in_the_summary(tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("out of memory\nand much more")
 
-    monkeypatch.setattr(train._Loop, "_evaluate", fail)
+    monkeypatch.setattr(loop._Loop, "_evaluate", fail)
     assert call("lenet", tmp_path) == 1  # In one line: test_unforeseen.py.
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["status"], summary["error"]) == ("failed", "out of memory")

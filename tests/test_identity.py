@@ -6,13 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from lenet_alexnet import identity
 from lenet_alexnet.cli import main
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.ops.cpu import native
 from lenet_alexnet.runs.directory import read_json
+from lenet_alexnet.training import fingerprint
 from tests import faults
 from tests.test_faults import LENET, send
 from tests.test_ops import needs_compiler
@@ -25,12 +25,12 @@ def split(rng, side):
 
 @pytest.mark.parametrize("side", [8, 5])  # whose bytes divide by 8, and do not
 def test_each_pixel_label_and_class_counts(rng, side, monkeypatch):
-    monkeypatch.setattr(identity, "HASHED_IMAGES", 4)
+    monkeypatch.setattr(fingerprint, "HASHED_IMAGES", 4)
     data = split(rng, side)
     x, y, names = data.images, data.labels, data.class_names
 
     def of(images=x, labels=y, class_names=names):
-        return identity._of_split(Split(images, labels, class_names))
+        return fingerprint._of_split(Split(images, labels, class_names))
 
     known = {of()}
     assert known == {of(x.copy(), y.copy())}
@@ -46,29 +46,31 @@ def test_each_pixel_label_and_class_counts(rng, side, monkeypatch):
 def test_large_splits_are_looked_at_in_part(rng, monkeypatch):
     """So that a run on many gigabytes starts no later."""
     data = split(rng, 8)
-    whole = identity._of_split(data)
-    monkeypatch.setattr(identity, "SUMMED_BYTES", 8 * 8 * 10)
-    assert identity._of_split(data) != whole
-    assert identity._of_split(data) == identity._of_split(data)
+    whole = fingerprint._of_split(data)
+    monkeypatch.setattr(fingerprint, "SUMMED_BYTES", 8 * 8 * 10)
+    assert fingerprint._of_split(data) != whole
+    assert fingerprint._of_split(data) == fingerprint._of_split(data)
 
 
 def test_photos_on_disk_are_known_by_their_checksums(tmp_path):
     folder = faults.photos()
     first = Photos("mine", str(folder), "train")
-    assert identity._of_photos(first) == identity._of_photos(Photos("mine", str(folder), "train"))
+    assert fingerprint._of_photos(first) == fingerprint._of_photos(
+        Photos("mine", str(folder), "train")
+    )
     part = Photos("mine", str(folder), "train[:40]")
-    assert identity._of_photos(part) != identity._of_photos(first)
-    listing = first.folder / identity.CHECKSUMS
+    assert fingerprint._of_photos(part) != fingerprint._of_photos(first)
+    listing = first.folder / fingerprint.CHECKSUMS
     before = listing.read_text()
     sums = json.loads(before)
     name = first.parts[0][0].name
     try:
         listing.write_text(json.dumps(sums | {name: "0" * 64}))
-        assert identity._of_photos(first) != identity._of_photos(part)
-        other = identity._of_photos(first)
+        assert fingerprint._of_photos(first) != fingerprint._of_photos(part)
+        other = fingerprint._of_photos(first)
     finally:
         listing.write_text(before)
-    assert identity._of_photos(first) != other
+    assert fingerprint._of_photos(first) != other
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_a_run_goes_on_with_its_own_data_alone(stopped, capsys, monkeypatch):
     data = read_json(stopped / "run.json")["data"]
     assert data["train"]["examples"] == 300
     assert data["test"]["classes"] == 10
-    monkeypatch.setattr(identity, "_of_split", lambda _: "another")
+    monkeypatch.setattr(fingerprint, "_of_split", lambda _: "another")
     before = (stopped / "run.json").read_bytes()
     for more in ((), ("--allow-other-bits",)):  # Other data are never the same run.
         assert resume(stopped, *more) == 2
@@ -151,19 +153,21 @@ def test_a_run_that_began_without_loops_ends_in_the_bits_of_one_without(tmp_path
 def test_runs_of_both_forms_are_not_one_program():
     with (
         pytest.raises(UsageError, match="others without"),
-        identity.as_begun({"loops": True}, {"loops": False}, {}),
+        fingerprint.as_begun({"loops": True}, {"loops": False}, {}),
     ):
         pass
 
 
 def test_where_data_are_and_how_jobs_are_launched_may_differ_between_processes(tiny_config):
-    one = identity.of_program(tiny_config)
+    one = fingerprint.of_program(tiny_config)
     with tiny_config.unlocked():
         tiny_config.data.data_dir = "/elsewhere"
         tiny_config.launch.partition = "gpu"
-    assert identity.of_program(tiny_config) == one
+    assert fingerprint.of_program(tiny_config) == one
     with tiny_config.unlocked():
         tiny_config.optimizer.learning_rate = 0.5
-    changed = {key for key, value in identity.of_program(tiny_config).items() if one[key] != value}
+    changed = {
+        key for key, value in fingerprint.of_program(tiny_config).items() if one[key] != value
+    }
     assert changed == {"optimizer.learning_rate"}
     json.dumps(one)

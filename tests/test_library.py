@@ -10,9 +10,9 @@ from jax import export
 
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.experiment import build_model
 from lenet_alexnet.models import create_model
 from lenet_alexnet.models.alexnet.variants import VARIANTS
+from lenet_alexnet.training.experiment import build_model
 from tests.conftest import ROOT
 
 SMALL = {"name": "alexnet", "image_size": 67, "num_classes": 4, "dense_width": 8}

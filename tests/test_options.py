@@ -165,8 +165,8 @@ def test_a_dry_run_refuses_what_a_trial_would(tmp_path, capsys, body, message):
 
 
 def test_a_dry_run_of_thousands_builds_each_kind_once(tmp_path, monkeypatch):
-    from lenet_alexnet import experiment
     from lenet_alexnet.sweep import plan
+    from lenet_alexnet.training import experiment
 
     built = []
     monkeypatch.setattr(experiment, "build", lambda config, read: built.append(config.train))

@@ -8,7 +8,7 @@ import pytest
 from lenet_alexnet.collectives import collectives
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.models import create_model
-from lenet_alexnet.parallel import Layout
+from lenet_alexnet.training.layout import Layout
 from tests import processes
 from tests.processes import assert_same, finish, start
 

@@ -7,9 +7,9 @@ import pytest
 
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.experiment import build, build_optimizer
 from lenet_alexnet.losses import create_loss
 from lenet_alexnet.optimizers import create_optimizer
+from lenet_alexnet.training.experiment import build, build_optimizer
 from tests.conftest import ROOT
 
 CONSTANT = {"name": "constant"}

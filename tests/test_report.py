@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenet_alexnet import state
 from lenet_alexnet.cli import main
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.models import create_model
@@ -20,7 +19,8 @@ from lenet_alexnet.report.subject import Subject, first_of_each_class, judge
 from lenet_alexnet.report.tiles import mosaic
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import RunDirectory
-from lenet_alexnet.train import train_and_evaluate
+from lenet_alexnet.training import state
+from lenet_alexnet.training.loop import train_and_evaluate
 from tests.conftest import make_tiny_1998_config, make_tiny_config
 from tests.test_train_alexnet import data_dir, make_config  # noqa: F401
 

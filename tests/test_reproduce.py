@@ -6,12 +6,12 @@ import jax
 import pytest
 
 from lenet_alexnet.cli import main
-from lenet_alexnet.parallel import most_devices
 from lenet_alexnet.reproduce import catalogue, command, listing, records
 from lenet_alexnet.reproduce import run as runner
 from lenet_alexnet.reproduce.claims import ROOT, Claim, Comparison, Margin, Row, Scale, Set
 from lenet_alexnet.reproduce.measured import measure, recorded
 from lenet_alexnet.runs.directory import read_json
+from lenet_alexnet.training.layout import most_devices
 from tests import processes
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import optax
 import pytest
 
-from lenet_alexnet import step as steps
 from lenet_alexnet.data.preprocess.digits import create_preprocess
-from lenet_alexnet.evaluate import summarize
 from lenet_alexnet.losses import create_loss, softmax_cross_entropy
 from lenet_alexnet.models import create_model
-from lenet_alexnet.state import NEVER, Metrics, Seen, init_state
-from lenet_alexnet.update import make_update
+from lenet_alexnet.training import step as steps
+from lenet_alexnet.training.evaluation import summarize
+from lenet_alexnet.training.state import NEVER, Metrics, Seen, init_state
+from lenet_alexnet.training.update import make_update
 
 LOSS = create_loss(name="softmax")
 MODEL = create_model(name="lenet5")

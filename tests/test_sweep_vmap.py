@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from lenet_alexnet import train
 from lenet_alexnet.errors import Interrupted
-from lenet_alexnet.evaluate import evaluate_workdirs
 from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.sweep.vmap import train_lanes
+from lenet_alexnet.training import loop
+from lenet_alexnet.training.evaluation import evaluate_workdirs
 from tests.conftest import make_tiny_1998_config, make_tiny_config
 from tests.test_train import comparable, stop_after
 
@@ -46,7 +46,7 @@ def together(tmp_path_factory):
 
 def test_each_lane_is_the_run_alone(together, tmp_path):
     folders, _ = together
-    alone = train.train_and_evaluate(lane_configs()[1], tmp_path)
+    alone = loop.train_and_evaluate(lane_configs()[1], tmp_path)
     ours, theirs = comparable(folders[1]), comparable(tmp_path)
     assert len(ours) == len(theirs) > 10
     for a, b in zip(ours, theirs, strict=True):
@@ -104,7 +104,7 @@ def test_lanes_of_1998_with_their_own_initialisation(tmp_path):
     folders = [tmp_path / str(i) for i in range(2)]
     train_lanes(configs, folders)
     alone = tmp_path / "alone"
-    train.train_and_evaluate(configs[1], alone)
+    loop.train_and_evaluate(configs[1], alone)
     ours, theirs = comparable(folders[1]), comparable(alone)
     assert [(r["step"], r["split"]) for r in ours] == [(r["step"], r["split"]) for r in theirs]
     np.testing.assert_allclose([r["loss"] for r in ours], [r["loss"] for r in theirs], rtol=1e-3)

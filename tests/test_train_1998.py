@@ -7,15 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lenet_alexnet import train
 from lenet_alexnet.errors import Interrupted, UsageError
-from lenet_alexnet.experiment import build
 from lenet_alexnet.losses import penalty_eq9
 from lenet_alexnet.optimizers.sdlm import curvature
-from lenet_alexnet.state import init_state
-from lenet_alexnet.step import make_refresh, make_train_step, make_train_steps
 from lenet_alexnet.sweep.vmap import train_seeds
-from lenet_alexnet.update import make_update
+from lenet_alexnet.training import loop
+from lenet_alexnet.training.experiment import build
+from lenet_alexnet.training.state import init_state
+from lenet_alexnet.training.step import make_refresh, make_train_step, make_train_steps
+from lenet_alexnet.training.update import make_update
 from tests.conftest import make_tiny_1998_config
 from tests.test_train import comparable, stop_after
 
@@ -24,7 +24,7 @@ from tests.test_train import comparable, stop_after
 def finished(tmp_path_factory):
     config = make_tiny_1998_config()
     workdir = tmp_path_factory.mktemp("run")
-    return config, workdir, train.train_and_evaluate(config, workdir)
+    return config, workdir, loop.train_and_evaluate(config, workdir)
 
 
 def test_updates_are_the_papers_one_pattern_at_a_time():
@@ -74,8 +74,8 @@ def test_it_learns_and_reports_its_steps(finished):
 def test_it_resumes_to_the_same_bits_within_a_pass(finished, tmp_path):
     config, undisturbed, summary = finished
     with pytest.raises(Interrupted):
-        train.train_and_evaluate(config, tmp_path, stop_requested=stop_after(2))
-    assert train.train_and_evaluate(config, tmp_path)["eval"] == summary["eval"]
+        loop.train_and_evaluate(config, tmp_path, stop_requested=stop_after(2))
+    assert loop.train_and_evaluate(config, tmp_path)["eval"] == summary["eval"]
     assert comparable(tmp_path) == comparable(undisturbed)
 
 

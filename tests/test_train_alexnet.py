@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenet_alexnet import train
 from lenet_alexnet.cli import main
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.data.prepare import photos
 from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.sources import tfds
 from lenet_alexnet.errors import DataError, Interrupted, UsageError
-from lenet_alexnet.evaluate import evaluate_workdirs
+from lenet_alexnet.training import loop
+from lenet_alexnet.training.evaluation import evaluate_workdirs
 from tests.conftest import ROOT
 from tests.test_train import rows, stop_after
 
@@ -61,7 +61,7 @@ def make_config(data_dir, **overrides):
 @pytest.fixture(scope="module")
 def finished(data_dir, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("run") / "w"
-    return workdir, train.train_and_evaluate(make_config(data_dir, **LONGER), workdir)
+    return workdir, loop.train_and_evaluate(make_config(data_dir, **LONGER), workdir)
 
 
 def losses(workdir):
@@ -77,8 +77,8 @@ def test_it_learns_three_colours(finished):
 def test_streamed_from_disk_it_is_the_same_run_stopped_or_not(data_dir, finished, tmp_path):
     config = make_config(data_dir, **LONGER, **{"data.stream": True})
     with pytest.raises(Interrupted):
-        train.train_and_evaluate(config, tmp_path, stop_requested=stop_after(5))
-    train.train_and_evaluate(config, tmp_path)
+        loop.train_and_evaluate(config, tmp_path, stop_requested=stop_after(5))
+    loop.train_and_evaluate(config, tmp_path)
     resident, streamed = losses(finished[0]), losses(tmp_path)
     assert [row[:2] for row in resident] == [row[:2] for row in streamed]
     np.testing.assert_allclose(
@@ -110,7 +110,7 @@ def moved(data_dir, tmp_path, capsys):
     data, there = tmp_path / "data", tmp_path / "there"
     shutil.copytree(data_dir, data)
     workdir = tmp_path / "run"
-    train.train_and_evaluate(make_config(data, **{"train.duration": "4 steps"}), workdir)
+    loop.train_and_evaluate(make_config(data, **{"train.duration": "4 steps"}), workdir)
     data.rename(there)
     picture = tmp_path / "red.png"
     Image.new("RGB", (80, 80), COLOURS["red"]).save(picture)
@@ -168,23 +168,23 @@ def test_a_run_does_not_go_on_with_other_data(moved):
     config = make_config(there.with_name("data"))
     shutil.rmtree(workdir)
     with pytest.raises(Interrupted):
-        train.train_and_evaluate(config, workdir, stop_requested=stop_after(2))
+        loop.train_and_evaluate(config, workdir, stop_requested=stop_after(2))
     folder, before = tfds.find("mine", config.data.data_dir), (workdir / "run.json").read_bytes()
     found = statistics.load(folder / statistics.FILE)
     statistics.save(folder, found._replace(mean_image=found.mean_image + 1))
     with pytest.raises(UsageError, match="holds a run on other photos"):
-        train.train_and_evaluate(config, workdir)
+        loop.train_and_evaluate(config, workdir)
     statistics.save(folder, found)
     names = folder / "label.labels.txt"
     names.write_text(names.read_text().replace("green", "yellow"))
     shutil.rmtree(folder / ".decoded")
     with pytest.raises(UsageError, match="holds a run on other data"):
-        train.train_and_evaluate(config, workdir)
+        loop.train_and_evaluate(config, workdir)
     assert (workdir / "run.json").read_bytes() == before
     (workdir / statistics.FILE).write_bytes(b"damaged")
     names.write_text(names.read_text().replace("yellow", "green"))
     with pytest.raises(DataError, match=r"statistics.npz': it is damaged"):
-        train.train_and_evaluate(config, workdir)
+        loop.train_and_evaluate(config, workdir)
 
 
 def test_plateau_average_and_parts_go_on_after_a_stop(data_dir, tmp_path):
@@ -199,10 +199,10 @@ def test_plateau_average_and_parts_go_on_after_a_stop(data_dir, tmp_path):
             }  # fmt: skip
         return config
 
-    train.train_and_evaluate(config(), tmp_path / "whole")
+    loop.train_and_evaluate(config(), tmp_path / "whole")
     with pytest.raises(Interrupted):
-        train.train_and_evaluate(config(), tmp_path / "cut", stop_requested=stop_after(7))
-    train.train_and_evaluate(config(), tmp_path / "cut")
+        loop.train_and_evaluate(config(), tmp_path / "cut", stop_requested=stop_after(7))
+    loop.train_and_evaluate(config(), tmp_path / "cut")
     assert losses(tmp_path / "whole") == losses(tmp_path / "cut")
     base = {row["step"]: row["learning_rate"] for row in rows(tmp_path / "whole")}
     plain = make_config(data_dir)
@@ -226,7 +226,7 @@ def test_plateau_average_and_parts_go_on_after_a_stop(data_dir, tmp_path):
 )
 def test_what_does_not_fit_is_one_clear_line(data_dir, tmp_path, overrides, error, words):
     with pytest.raises(error, match=words):
-        train.train_and_evaluate(make_config(data_dir, **overrides), tmp_path)
+        loop.train_and_evaluate(make_config(data_dir, **overrides), tmp_path)
 
 
 def test_a_checkpoint_of_other_classes_names_the_difference(finished):

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from lenet_alexnet import experiment, train
 from lenet_alexnet.cli import main
 from lenet_alexnet.errors import Interrupted
 from lenet_alexnet.runtime import backend, unexpected
+from lenet_alexnet.training import experiment, loop
 from tests import faults
 from tests.conftest import ROOT
 
@@ -37,7 +37,7 @@ def fail_with(monkeypatch, error):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(train._Loop, "_evaluate", fail)
+    monkeypatch.setattr(loop._Loop, "_evaluate", fail)
 
 
 def last_line(capsys):
@@ -199,7 +199,7 @@ def test_paths_and_flags_as_people_write_them(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     seen = []
     monkeypatch.setattr(
-        "lenet_alexnet.train.train_and_evaluate",
+        "lenet_alexnet.training.loop.train_and_evaluate",
         lambda config, workdir, **_: seen.append(workdir) or {"eval": {}, "epoch": 1,
                                                               "train_seconds": 1},
     )  # fmt: skip

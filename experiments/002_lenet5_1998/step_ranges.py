@@ -13,8 +13,8 @@ from pathlib import Path
 import jax
 
 from lenet_alexnet.config import files as configs
-from lenet_alexnet.experiment import build
 from lenet_alexnet.optimizers.sdlm import curvature, step_report, step_sizes
+from lenet_alexnet.training.experiment import build
 
 HERE = Path(__file__).parent
 SEEDS = 32

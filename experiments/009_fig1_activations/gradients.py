@@ -16,9 +16,9 @@ import jax
 import numpy as np
 import optax
 
-from lenet_alexnet import experiment
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.models import create_model
+from lenet_alexnet.training import experiment
 
 HERE = Path(__file__).parent
 CONFIG = HERE.parents[1] / "configs" / "sweeps" / "cifar10_activation.py"

@@ -13,16 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from lenet_alexnet import info
-from lenet_alexnet import step as steps
 from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Diverged
-from lenet_alexnet.experiment import build, load
-from lenet_alexnet.feed import create_feed
-from lenet_alexnet.state import NEVER, Metrics, TrainState, init_state
-from lenet_alexnet.update import make_update
+from lenet_alexnet.training import step as steps
+from lenet_alexnet.training.batches import create_feed
+from lenet_alexnet.training.experiment import build, load
+from lenet_alexnet.training.state import NEVER, Metrics, TrainState, init_state
+from lenet_alexnet.training.update import make_update
 
 CLASSES = 1000
 PASSES = 3  # forward, the gradient of a layer's inputs, the gradient of its weights

@@ -11,13 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from lenet_alexnet import info, models, restore, step
+from lenet_alexnet import info, models, restore
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.models import Network1998
 from lenet_alexnet.runtime import console
-from lenet_alexnet.state import rank
+from lenet_alexnet.training import step
+from lenet_alexnet.training.state import rank
 
 SAY_EVERY = 10.0  # seconds
 
@@ -146,7 +147,7 @@ class Subject:
 
     @functools.cached_property
     def _evaluated(self) -> tuple[Answers, dict[str, Any]]:
-        from lenet_alexnet.experiment import build_losses, build_views
+        from lenet_alexnet.training.experiment import build_losses, build_views
 
         run = self.run
         views = build_views(run.config, statistics=run.statistics)

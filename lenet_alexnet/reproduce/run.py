@@ -52,10 +52,10 @@ def _train(
     config: ConfigDict, seeds: list[int], folder: Path, stop_requested: Callable[[], bool]
 ) -> None:
     """One run for each seed in folder/seed_N: small networks as one program, others in a row."""
-    from lenet_alexnet.parallel import most_devices
     from lenet_alexnet.sweep.groups import may_share
     from lenet_alexnet.sweep.vmap import train_seeds
-    from lenet_alexnet.train import train_and_evaluate
+    from lenet_alexnet.training.layout import most_devices
+    from lenet_alexnet.training.loop import train_and_evaluate
 
     if may_share(config) and len(seeds) > 1:
         train_seeds(config, seeds, folder, stop_requested)

@@ -16,7 +16,7 @@ import numpy as np
 from lenet_alexnet.runs import integrity, lock
 from lenet_alexnet.errors import DataError, LenetAlexnetError
 from lenet_alexnet.runtime.console import say
-from lenet_alexnet.state import TrainState
+from lenet_alexnet.training.state import TrainState
 
 RETRY_SECONDS = (0.0, 1.0, 5.0)  # before each new attempt at a save that failed
 # Orbax numbers a process's saves: of two that start at once, one waits for ever for the other's.

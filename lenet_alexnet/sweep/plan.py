@@ -29,7 +29,7 @@ def check(trials: Sequence[Trial]) -> None:
     Raises:
       UsageError: what `train` would raise, with the overrides of the trial.
     """
-    from lenet_alexnet.experiment import build
+    from lenet_alexnet.training.experiment import build
 
     checked = set()
     for trial in trials:
@@ -53,7 +53,7 @@ def _load(config: Any, split: str) -> Any:
 
 @functools.lru_cache(maxsize=8)
 def _split(data: str, split: str) -> Any:
-    from lenet_alexnet.experiment import load
+    from lenet_alexnet.training.experiment import load
 
     return load(ConfigDict({"data": json.loads(data)}), split)
 

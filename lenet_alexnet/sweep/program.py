@@ -14,9 +14,10 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from lenet_alexnet import step as steps
 from lenet_alexnet.config import files as configs
-from lenet_alexnet.experiment import (
+from lenet_alexnet.sweep.groups import carried
+from lenet_alexnet.training import step as steps
+from lenet_alexnet.training.experiment import (
     Experiment,
     build_losses,
     build_model,
@@ -24,9 +25,8 @@ from lenet_alexnet.experiment import (
     build_preprocess,
     build_views,
 )
-from lenet_alexnet.state import Metrics, TrainState, init_state
-from lenet_alexnet.sweep.groups import carried
-from lenet_alexnet.update import make_update
+from lenet_alexnet.training.state import Metrics, TrainState, init_state
+from lenet_alexnet.training.update import make_update
 
 LANES = PartitionSpec("lanes")
 

@@ -10,21 +10,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from lenet_alexnet import identity
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Interrupted
-from lenet_alexnet.evaluate import summarize
-from lenet_alexnet.experiment import SELECTS, Experiment, build, build_optimizer
 from lenet_alexnet.optimizers.sdlm import get_curvature, step_report, step_sizes
 from lenet_alexnet.runs import lock
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.runtime.console import Stopwatch, say
-from lenet_alexnet.state import NEVER, Metrics
 from lenet_alexnet.sweep.program import Devices, Programs, stack_lanes
+from lenet_alexnet.training import fingerprint
+from lenet_alexnet.training.evaluation import summarize
+from lenet_alexnet.training.experiment import SELECTS, Experiment, build, build_optimizer
+from lenet_alexnet.training.state import NEVER, Metrics
 
 
 def train_lanes(
@@ -51,13 +51,13 @@ def train_lanes(
       Interrupted: `stop_requested` became true; everything is saved.
     """
     experiment = build(lane_configs[0], devices=1)  # A lane is on one device.
-    data = identity.of_data(experiment)
+    data = fingerprint.of_data(experiment)
     with contextlib.ExitStack() as stack:
         lanes = [
             _Lane(config, folder, experiment, data, stack)
             for config, folder in zip(lane_configs, folders, strict=True)
         ]
-        loops_used = stack.enter_context(identity.as_begun(*(lane.begun for lane in lanes)))
+        loops_used = stack.enter_context(fingerprint.as_begun(*(lane.begun for lane in lanes)))
         group = _Group(experiment, lanes, Devices(len(lanes), at_once=at_once), loops_used)
         return group.run(until, stop_requested)
 
@@ -89,8 +89,8 @@ class _Lane:
         held = stack.enter_context(lock.hold(folder))
         self.out = RunDirectory(folder, config, held=held)
         self.begun = self.out.begun()
-        facts = identity.facts(data, self.begun)
-        identity.check(folder, self.begun, facts, allow=False)
+        facts = fingerprint.facts(data, self.begun)
+        fingerprint.check(folder, self.begun, facts, allow=False)
         self.out.begin(experiment.train_data.class_names, experiment.statistics, facts)
         self.log = stack.enter_context(MetricsLog(folder / "metrics.jsonl"))
         # A kill may come between the saves of two lanes: the step before must still be there.

@@ -82,14 +82,14 @@ def _end_with_launcher() -> None:
 
 
 def _one(sweep: Sweep, name: str, until: float, stop_requested: Callable[[], bool]) -> None:
-    from lenet_alexnet.train import train_and_evaluate
+    from lenet_alexnet.training.loop import train_and_evaluate
 
     _, config = sweep.read(name)
     folder, split = sweep.folder(name), states.selecting_split(config)
     if until >= 1:
         train_and_evaluate(config, folder, stop_requested=stop_requested)
         return
-    from lenet_alexnet.experiment import build
+    from lenet_alexnet.training.experiment import build
 
     rung = until * build(config).schedule.total
 

@@ -17,7 +17,7 @@ from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.losses import Loss
 from lenet_alexnet.models.lenet_1998.network import Network1998
 from lenet_alexnet.optimizers.sdlm import curvature, set_curvature
-from lenet_alexnet.state import Metrics, Seen, TrainState
+from lenet_alexnet.training.state import Metrics, Seen, TrainState
 
 
 def forward(model: nn.Module, variables: Any, x: Array) -> Float[Array, "b k"]:

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lenet_alexnet import step as steps
 from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.losses import Loss
 from lenet_alexnet.optimizers import Optimizer
-from lenet_alexnet.parallel import Layout
-from lenet_alexnet.state import init_state
-from lenet_alexnet.update import make_turn_update, make_update
+from lenet_alexnet.training import step as steps
+from lenet_alexnet.training.layout import Layout
+from lenet_alexnet.training.state import init_state
+from lenet_alexnet.training.update import make_turn_update, make_update
 
 
 class Program:

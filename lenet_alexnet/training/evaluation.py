@@ -8,13 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from lenet_alexnet import step as steps
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.losses import Loss
-from lenet_alexnet.parallel import Layout
-from lenet_alexnet.state import Metrics
+from lenet_alexnet.training import step as steps
+from lenet_alexnet.training.layout import Layout
+from lenet_alexnet.training.state import Metrics
 
 CHUNK = 2000  # Photos images are on the device so many at a time.
 
@@ -93,7 +93,7 @@ def evaluate_workdirs(
       views: 1: the centre; 10: corners, centre, and their reflections; 0: as the config says.
     """
     from lenet_alexnet import restore
-    from lenet_alexnet.experiment import build_losses, build_views
+    from lenet_alexnet.training.experiment import build_losses, build_views
 
     runs = [restore.open_run(workdir, checkpoint, data_dir) for workdir in workdirs]
     first = runs[0]

@@ -25,10 +25,10 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, Key
 
-from lenet_alexnet import step as steps
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.models.alexnet.axes import Axes
 from lenet_alexnet.models.alexnet.network import AlexNet
+from lenet_alexnet.training import step as steps
 
 MODES = ("dp", "tower", "owt")
 DENSE = ("fc6", "fc7")

@@ -23,9 +23,9 @@ from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.losses import Loss, create_loss
 from lenet_alexnet.models import Network1998, create_model, defaults
 from lenet_alexnet.optimizers import Optimizer, create_optimizer
-from lenet_alexnet.parallel import Layout, most_devices
 from lenet_alexnet.runtime.console import say
-from lenet_alexnet.step import Scores, make_scores
+from lenet_alexnet.training.layout import Layout, most_devices
+from lenet_alexnet.training.step import Scores, make_scores
 
 SELECTS = "validation"  # The split whose error chooses the best checkpoint and drives a plateau.
 FAR = 2**32  # Epochs from here on order other things than training.

@@ -19,9 +19,9 @@ from lenet_alexnet.data import Split
 from lenet_alexnet.data.prepare.datasets import CHECKSUMS
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.experiment import Experiment
 from lenet_alexnet.ops.cpu import native
 from lenet_alexnet.runtime.console import say
+from lenet_alexnet.training.experiment import Experiment
 
 SWITCHES = (
     "jax_enable_x64",

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from lenet_alexnet.errors import Diverged
-from lenet_alexnet.experiment import Experiment
 from lenet_alexnet.optimizers.plateau import WithPlateau
-from lenet_alexnet.parallel import Layout
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.runtime.console import first_process, say
-from lenet_alexnet.state import TrainState
+from lenet_alexnet.training.experiment import Experiment
+from lenet_alexnet.training.layout import Layout
+from lenet_alexnet.training.state import TrainState
 
 MOST = 3  # Then the rate is not what is wrong.
 SPLIT = "back off"

@@ -9,25 +9,25 @@ from typing import Any
 import jax
 import numpy as np
 
-from lenet_alexnet import identity
-from lenet_alexnet import step as steps
-from lenet_alexnet.back_off import BackOff
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Diverged, Interrupted
-from lenet_alexnet.evaluate import Evaluator, summarize
-from lenet_alexnet.experiment import SELECTS, Experiment, build
-from lenet_alexnet.feed import create_feed
 from lenet_alexnet.optimizers.plateau import WithPlateau
 from lenet_alexnet.optimizers.sdlm import get_curvature, step_report, step_sizes
-from lenet_alexnet.program import Program
 from lenet_alexnet.runs import lock
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.runtime.backend import agree
 from lenet_alexnet.runtime.console import Flat, Progress, Starving, Stopwatch, first_process, say
-from lenet_alexnet.state import NEVER, Metrics, TrainState
+from lenet_alexnet.training import fingerprint
+from lenet_alexnet.training import step as steps
+from lenet_alexnet.training.back_off import BackOff
+from lenet_alexnet.training.batches import create_feed
+from lenet_alexnet.training.compiled import Program
+from lenet_alexnet.training.evaluation import Evaluator, summarize
+from lenet_alexnet.training.experiment import SELECTS, Experiment, build
+from lenet_alexnet.training.state import NEVER, Metrics, TrainState
 
 
 def train_and_evaluate(
@@ -50,7 +50,7 @@ def train_and_evaluate(
       Interrupted: `stop_requested` became true; everything is saved.
       Diverged: the loss or a parameter became NaN or infinite.
     """
-    agree("config", identity.of_program(config))
+    agree("config", fingerprint.of_program(config))
     # Of many processes the first one writes; all of them read.
     with lock.hold(workdir) if first_process() else contextlib.nullcontext() as held:
         run = RunDirectory(workdir, config, writes=first_process(), held=held)
@@ -59,11 +59,11 @@ def train_and_evaluate(
             say(f"{workdir} is complete already: nothing to train")
             return done
         begun = run.begun()
-        with run.outcome(), identity.as_begun(begun) as loops_used:
+        with run.outcome(), fingerprint.as_begun(begun) as loops_used:
             experiment = build(config, devices=devices)
-            facts = identity.facts(identity.of_data(experiment), begun)
+            facts = fingerprint.facts(fingerprint.of_data(experiment), begun)
             agree("data", facts["data"])
-            identity.check(workdir, begun, facts, allow=allow_other_bits)
+            fingerprint.check(workdir, begun, facts, allow=allow_other_bits)
             run.begin(experiment.train_data.class_names, experiment.statistics, facts)
             return _Loop(config, experiment, run, stop_requested, loops_used).run()
 

@@ -11,9 +11,9 @@ import optax
 from jaxtyping import Array
 
 from lenet_alexnet.losses import Loss
-from lenet_alexnet.parallel import HEAD, ForwardTrain, Gradients, Layout
-from lenet_alexnet.state import Seen, TrainState
-from lenet_alexnet.step import Moved, Update
+from lenet_alexnet.training.layout import HEAD, ForwardTrain, Gradients, Layout
+from lenet_alexnet.training.state import Seen, TrainState
+from lenet_alexnet.training.step import Moved, Update
 
 
 def make_update(

@@ -7,11 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from lenet_alexnet import step as steps
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.order import Order
 from lenet_alexnet.data.stream import Photos, batches
-from lenet_alexnet.parallel import Layout
+from lenet_alexnet.training import step as steps
+from lenet_alexnet.training.layout import Layout
 
 
 class Resident:
