@@ -143,7 +143,7 @@ def _predict(values: Any, rest: list[str]) -> int:
     if not rest:
         raise UsageError("no images: lenet-alexnet predict --workdir=DIR IMAGE...")
     backend.set_up()
-    from lenet_alexnet.predict import predict
+    from lenet_alexnet.inference.predict import predict
 
     results = predict(
         Path(values.workdir),

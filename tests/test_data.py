@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenet_alexnet import restore
 from lenet_alexnet.data import load_split
 from lenet_alexnet.data.sources import idx
 from lenet_alexnet.data.sources.idx import read_file
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
+from lenet_alexnet.inference import open_run
 from lenet_alexnet.training.experiment import build
 
 SIZE, CHANNELS = 28, 1
@@ -275,7 +275,7 @@ def test_a_run_and_its_splits_have_the_same_classes(image_folder, tiny_config):
     shutil.rmtree(image_folder / "test" / "cat")
     with pytest.raises(DataError, match=r"data\.test has other classes than data\.train: it lacks"):
         build(config)
-    run = restore.Run(config, None, None, None, ("cat", "dog"), {}, 0, "last")
-    assert len(restore.load_named(run, "train")) == 6
+    run = open_run.Run(config, None, None, None, ("cat", "dog"), {}, 0, "last")
+    assert len(open_run.load_named(run, "train")) == 6
     with pytest.raises(DataError, match="'test' has other classes than the run: it lacks 'cat'"):
-        restore.load_named(run, "test")
+        open_run.load_named(run, "test")

@@ -8,9 +8,10 @@ from PIL import Image
 
 from lenet_alexnet.cli import main
 from lenet_alexnet.config import files as configs
-from lenet_alexnet.data import glyph, images
+from lenet_alexnet.data import images
 from lenet_alexnet.data.sources import embedded
-from lenet_alexnet.predict import predict
+from lenet_alexnet.inference import glyph
+from lenet_alexnet.inference.predict import predict
 from lenet_alexnet.training.loop import train_and_evaluate
 from tests import drawn_digits
 from tests.conftest import ROOT

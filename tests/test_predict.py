@@ -5,9 +5,10 @@ import pytest
 from PIL import Image
 
 from lenet_alexnet.cli import main
-from lenet_alexnet.data import glyph, load_split
+from lenet_alexnet.data import load_split
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.predict import predict
+from lenet_alexnet.inference import glyph
+from lenet_alexnet.inference.predict import predict
 from lenet_alexnet.training.loop import train_and_evaluate
 from tests.conftest import make_tiny_config
 

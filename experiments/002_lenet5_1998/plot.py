@@ -110,7 +110,7 @@ def figure_8(workdir: str, data_dir: str) -> None:
     """The misclassified test digits of one run, true > answer, in the order of the test set."""
     import jax
 
-    from lenet_alexnet.restore import load_named, open_run
+    from lenet_alexnet.inference.open_run import load_named, open_run
     from lenet_alexnet.training.step import make_scores
 
     run = open_run(Path(workdir))

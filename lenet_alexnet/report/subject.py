@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from lenet_alexnet import info, models, restore
+from lenet_alexnet import info, models
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError
+from lenet_alexnet.inference import open_run
 from lenet_alexnet.models import Network1998
 from lenet_alexnet.runtime import console
 from lenet_alexnet.training import step
@@ -83,10 +84,10 @@ class Subject:
         Raises:
           UsageError, DataError: no run, checkpoint or split.
         """
-        self.workdir, self.run = workdir, restore.open_run(workdir, checkpoint, data_dir)
+        self.workdir, self.run = workdir, open_run.open_run(workdir, checkpoint, data_dir)
         config = self.run.config
         self.split = split or ("test" if config.data.test else "validation")
-        restore.check_split(config, self.split)
+        open_run.check_split(config, self.split)
         described = info.describe(self.run.model, self.run.model.input_shape)["layers"]
         self.layers = [layer["name"] for layer in described]
         self._trained = {layer["name"] for layer in described if layer["params"]}
@@ -108,7 +109,7 @@ class Subject:
 
     def load(self, split: str) -> Split | Photos:
         """A split of the run's data."""
-        return restore.load_named(self.run, split)
+        return open_run.load_named(self.run, split)
 
     @property
     def hidden(self) -> str | None:

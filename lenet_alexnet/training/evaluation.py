@@ -92,10 +92,10 @@ def evaluate_workdirs(
       data_dir: where the data is now, if not where it was.
       views: 1: the centre; 10: corners, centre, and their reflections; 0: as the config says.
     """
-    from lenet_alexnet import restore
+    from lenet_alexnet.inference import open_run
     from lenet_alexnet.training.experiment import build_losses, build_views
 
-    runs = [restore.open_run(workdir, checkpoint, data_dir) for workdir in workdirs]
+    runs = [open_run.open_run(workdir, checkpoint, data_dir) for workdir in workdirs]
     first = runs[0]
     for run, workdir in zip(runs, workdirs, strict=True):
         if run.class_names != first.class_names:
@@ -115,7 +115,7 @@ def evaluate_workdirs(
         scores, variables = steps.mean_scores(each), [run.variables for run in runs]
     variables = layout.put(variables)
     split = split or ("test" if first.config.data.test else "validation")
-    data = restore.load_named(first, split)
+    data = open_run.load_named(first, split)
     loss = build_losses(first.config)[1]
     evaluator = Evaluator(scores, loss, data, first.config.eval.batch_size, variables, layout)
     place = {"step": first.step} if len(runs) == 1 else {"steps": [run.step for run in runs]}

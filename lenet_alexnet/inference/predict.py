@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from lenet_alexnet import restore
-from lenet_alexnet.data import glyph, images, pixels
+from lenet_alexnet.data import images, pixels
 from lenet_alexnet.data.sources import embedded, folder
 from lenet_alexnet.errors import DataError, UsageError
+from lenet_alexnet.inference import glyph, open_run
 from lenet_alexnet.training.step import make_scores
 
 INVERT = {"auto": None, "yes": True, "no": False}  # whether the ink is dark
@@ -36,7 +36,7 @@ def predict(
         raise UsageError(f"unknown --invert={invert}: auto, yes or no")
     if show and Path(show).suffix.lower() != ".png":
         raise UsageError(f"--show={show} is no name of a PNG file")
-    run = restore.open_run(workdir, checkpoint)
+    run = open_run.open_run(workdir, checkpoint)
     prepared = [_prepare(file, run, INVERT[invert]) for file in files]
     inputs = np.stack([image for image, _ in prepared])
     if show:
@@ -60,13 +60,13 @@ def predict(
     return results
 
 
-def _reads_digits(run: restore.Run) -> bool:
+def _reads_digits(run: open_run.Run) -> bool:
     data = run.config.data
     one_form = data.channels == 1 and data.image_size == glyph.SIDE and "photo" not in data
     return one_form and run.class_names == embedded.DIGITS
 
 
-def _prepare(file: str, run: restore.Run, dark: bool | None) -> tuple[np.ndarray, list[str]]:
+def _prepare(file: str, run: open_run.Run, dark: bool | None) -> tuple[np.ndarray, list[str]]:
     """The file as the run's own images are, [h, w, c] bytes, and why it may be no digit."""
     data = run.config.data
     if _reads_digits(run):
