@@ -176,15 +176,15 @@ def _info(values: Any, rest: list[str]) -> int:
     if values.devices:
         backend.imagine(values.devices)
     backend.set_up()
-    from lenet_alexnet import cost, info
+    from lenet_alexnet.info import network, step_cost
     from lenet_alexnet.models import create_model
 
     model = create_model(precision=values.config.train.precision, **values.config.model)
-    description = info.describe(model, model.input_shape)
-    lines = [info.as_table(description)]
+    description = network.describe(model, model.input_shape)
+    lines = [network.as_table(description)]
     if values.devices:
-        description["parallel"] = cost.analyse(values.config, values.devices)
-        lines.append(cost.as_table(description["parallel"]))
+        description["parallel"] = step_cost.analyse(values.config, values.devices)
+        lines.append(step_cost.as_table(description["parallel"]))
     print(json.dumps(description) if values.json else "\n".join(lines))
     return 0
 

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lenet_alexnet.collectives import collectives
 from lenet_alexnet.data.preprocess.photos import create_photo_preprocess
+from lenet_alexnet.info.collectives import collectives
 from lenet_alexnet.losses import create_loss
 from lenet_alexnet.models import create_model
 from lenet_alexnet.optimizers.sgd2012 import SgdState, sgd2012

@@ -8,8 +8,8 @@ Prints `cost.analyse` of each, and what each device sends by the formulas, as a 
 import json
 import sys
 
-from lenet_alexnet import cost, info
 from lenet_alexnet.config import files as configs
+from lenet_alexnet.info import network, step_cost
 from lenet_alexnet.models import create_model
 from lenet_alexnet.runtime import backend
 from tests.conftest import ROOT
@@ -27,10 +27,10 @@ def main(*cases: str) -> None:
         config.data.photo.crop, config.parallel.mode = 64, mode.removesuffix("+turns")
         config.parallel.turns = mode.endswith("+turns")
         config.train.update(batch_size=16, precision=precision)
-        result = cost.analyse(config, int(devices))
+        result = step_cost.analyse(config, int(devices))
         model = create_model(precision=precision, **config.model)
-        size = cost.sizes(model, info.describe(model, model.input_shape))
-        result["sent_by_formula"] = cost.formula_sent(result["mode"], size, int(devices), 16)
+        size = step_cost.sizes(model, network.describe(model, model.input_shape))
+        result["sent_by_formula"] = step_cost.formula_sent(result["mode"], size, int(devices), 16)
         results.append(result)
     print(json.dumps(results))
 

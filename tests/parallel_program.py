@@ -10,8 +10,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from lenet_alexnet.collectives import collectives
 from lenet_alexnet.config import files as configs
+from lenet_alexnet.info.collectives import collectives
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.training import loop as train
 from lenet_alexnet.training.experiment import build

@@ -8,7 +8,7 @@ import pytest
 from lenet_alexnet import ops
 from lenet_alexnet.cli import main
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.info import describe
+from lenet_alexnet.info.network import describe
 from lenet_alexnet.models import create_model, features
 from lenet_alexnet.models.alexnet.variants import TWO_TOWERS
 from tests.conftest import ROOT

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from lenet_alexnet.collectives import sent
-from lenet_alexnet.cost import Sizes, formula, formula_sent
+from lenet_alexnet.info.collectives import sent
+from lenet_alexnet.info.step_cost import Sizes, formula, formula_sent
 from tests.conftest import ROOT
 
 CASES = [

@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lenet_alexnet import info, ops
+from lenet_alexnet import ops
 from lenet_alexnet.errors import UsageError
+from lenet_alexnet.info import network
 from lenet_alexnet.models import create_model
 from lenet_alexnet.ops import HWNC
 from tests.naive_cuda_convnet import naive_average, naive_local, naive_net
@@ -17,7 +18,7 @@ COUNTS = {"80sec": (145_578, 12.4), "19pct": (89_578, 12.3), "18pct": (89_578, 1
 @pytest.mark.parametrize("variant", COUNTS)
 def test_counts(variant):
     model = create_model(name="cuda_convnet", variant=variant)
-    described = info.describe(model, model.input_shape)
+    described = network.describe(model, model.input_shape)
     assert described["total_params"] == COUNTS[variant][0]
     assert round(described["total_multiply_adds"] / 1e6, 1) == COUNTS[variant][1]
 

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lenet_alexnet import cli, info
+from lenet_alexnet import cli
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.data import Split, load_split
 from lenet_alexnet.errors import DataError
+from lenet_alexnet.info import network
 from lenet_alexnet.models import create_model
 from lenet_alexnet.optimizers.sdlm import curvature
 from lenet_alexnet.reproduce import catalogue, neighbours, records
@@ -28,7 +29,7 @@ from tests.conftest import ROOT
 )
 def test_networks_have_the_sizes_of_fig_11(hidden, params, multiply_adds):
     model = create_model(name="mlp_1998", hidden=hidden)
-    found = info.describe(model, model.input_shape)
+    found = network.describe(model, model.input_shape)
     assert found["total_params"] == params
     assert found["total_multiply_adds"] == multiply_adds
 

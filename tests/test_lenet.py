@@ -5,7 +5,7 @@ import pytest
 
 from lenet_alexnet import models
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.info import describe
+from lenet_alexnet.info.network import describe
 
 PARAMS = {"C1": 156, "S2": 0, "C3": 2_416, "S4": 0, "C5": 48_120, "F6": 10_164, "output": 850}
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lenet_alexnet.info import describe
+from lenet_alexnet.info.network import describe
 from lenet_alexnet.losses import penalty_eq8, penalty_eq9
 from lenet_alexnet.models import features
 from lenet_alexnet.models.lenet_1998 import tables

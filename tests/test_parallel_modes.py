@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from lenet_alexnet.collectives import collectives
 from lenet_alexnet.errors import DataError, UsageError
+from lenet_alexnet.info.collectives import collectives
 from lenet_alexnet.models import create_model
 from lenet_alexnet.training.layout import Layout
 from tests import processes

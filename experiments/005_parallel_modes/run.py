@@ -9,8 +9,8 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-from lenet_alexnet import cost, info
 from lenet_alexnet.config import files as configs
+from lenet_alexnet.info import network, step_cost
 from lenet_alexnet.models import create_model
 from lenet_alexnet.runtime import backend
 
@@ -27,15 +27,15 @@ def measure() -> list[dict]:
     rows = []
     config = configs.load("configs/alexnet_imagenet.py").get_config().unlock()
     model = create_model(precision=config.train.precision, **config.model)
-    description = info.describe(model, model.input_shape)
-    size = cost.sizes(model, description)
+    description = network.describe(model, model.input_shape)
+    size = step_cost.sizes(model, description)
     for batches, batch_of in BATCHES.items():
         for mode in MODES:
             for n in DEVICES:
                 if n == 1 and mode != "dp":
                     continue
                 batch = batch_of(n)
-                formula = cost.formula_sent(mode, size, n, batch)
+                formula = step_cost.formula_sent(mode, size, n, batch)
                 row = {
                     "batch": batches, "mode": mode, "devices": n,
                     "multiply_adds": 3 * batch * description["total_multiply_adds"] // n,
@@ -43,7 +43,7 @@ def measure() -> list[dict]:
                 }  # fmt: skip
                 if n <= COMPILED:
                     config.parallel.mode, config.train.batch_size = mode, batch
-                    result = cost.analyse(config, n)
+                    result = step_cost.analyse(config, n)
                     row |= {
                         "sent_compiled": result["sent_bytes"],
                         "param_bytes": result["param_bytes"],

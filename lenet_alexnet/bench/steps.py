@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lenet_alexnet import info
 from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Diverged
+from lenet_alexnet.info import network
 from lenet_alexnet.training import step as steps
 from lenet_alexnet.training.batches import create_feed
 from lenet_alexnet.training.experiment import build, load
@@ -90,7 +90,7 @@ class Trainer:
     def flops(self) -> int:
         """Of one training image: two for every multiply-add of `info`, three times over."""
         model: Any = self.e.model
-        return PASSES * 2 * info.describe(model, model.input_shape)["total_multiply_adds"]
+        return PASSES * 2 * network.describe(model, model.input_shape)["total_multiply_adds"]
 
     def start(self) -> tuple[TrainState, Any]:
         """A fresh state and the key of its steps."""

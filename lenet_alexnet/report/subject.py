@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from lenet_alexnet import info, models
+from lenet_alexnet import models
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.inference import open_run
+from lenet_alexnet.info import network
 from lenet_alexnet.models import Network1998
 from lenet_alexnet.runtime import console
 from lenet_alexnet.training import step
@@ -88,7 +89,7 @@ class Subject:
         config = self.run.config
         self.split = split or ("test" if config.data.test else "validation")
         open_run.check_split(config, self.split)
-        described = info.describe(self.run.model, self.run.model.input_shape)["layers"]
+        described = network.describe(self.run.model, self.run.model.input_shape)["layers"]
         self.layers = [layer["name"] for layer in described]
         self._trained = {layer["name"] for layer in described if layer["params"]}
 

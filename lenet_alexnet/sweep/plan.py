@@ -129,7 +129,7 @@ def examples(config: Any) -> int:
 @functools.cache
 def multiply_adds(model: str) -> int:
     """Of one image forward; a training step takes three times that."""
-    from lenet_alexnet import info
+    from lenet_alexnet.info import network as info
     from lenet_alexnet.models import create_model
 
     network = create_model(**json.loads(model))

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lenet_alexnet import info
-from lenet_alexnet.collectives import KINDS, collectives, sent
 from lenet_alexnet.config.durations import to_steps
 from lenet_alexnet.data.preprocess.statistics import Statistics
+from lenet_alexnet.info import network
+from lenet_alexnet.info.collectives import KINDS, collectives, sent
 from lenet_alexnet.models.alexnet.network import AlexNet
 from lenet_alexnet.training import step as steps
 from lenet_alexnet.training.compiled import Program
@@ -66,7 +66,7 @@ def analyse(config: Any, devices: int) -> dict[str, Any]:
     found = collectives(compiled.as_text() or "")
     exchanged = {kind: sum(c.bytes for c in found if c.kind == kind) for kind in KINDS}
     memory: Any = compiled.memory_analysis()
-    description = info.describe(model, model.input_shape)
+    description = network.describe(model, model.input_shape)
     size = sizes(model, description)
     mode, sharded = config.parallel.mode, config.parallel.shard_optimizer
     return {
