@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from lenet_alexnet import cli
 from lenet_alexnet.bench import machine, steps, sweep
 from lenet_alexnet.bench.measure import Measured, Subject, interleave, ratio
+from lenet_alexnet.cli import main
 from lenet_alexnet.errors import Diverged
 from lenet_alexnet.models import create_model
 from lenet_alexnet.models.alexnet.variants import VARIANTS
@@ -26,7 +26,7 @@ def small_limits(monkeypatch):
 
 
 def call(capsys, *arguments):
-    code = cli.main(["lenet-alexnet", "bench", *arguments])
+    code = main.main(["lenet-alexnet", "bench", *arguments])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lenet_alexnet import cli
+from lenet_alexnet.cli import main
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.data import Split, load_split
 from lenet_alexnet.errors import DataError
@@ -79,7 +79,7 @@ def test_the_claims_train_the_networks_that_they_name(name):
 
 
 def test_a_network_learns_by_the_optimizer_of_1998(tmp_path, capsys):
-    code = cli.main(
+    code = main.main(
         [
             "lenet-alexnet", "train", "--config", str(ROOT / "configs" / "mlp_1998.py"),
             f"--workdir={tmp_path}", "--config.data.source=embedded", "--json",

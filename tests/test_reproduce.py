@@ -5,8 +5,9 @@ import json
 import jax
 import pytest
 
-from lenet_alexnet.cli import main
-from lenet_alexnet.reproduce import catalogue, command, listing, records
+from lenet_alexnet.cli import reproduce
+from lenet_alexnet.cli.main import main
+from lenet_alexnet.reproduce import catalogue, listing, records
 from lenet_alexnet.reproduce import run as runner
 from lenet_alexnet.reproduce.claims import ROOT, Claim, Comparison, Margin, Row, Scale, Set
 from lenet_alexnet.reproduce.measured import measure, recorded
@@ -136,7 +137,7 @@ def tiny(monkeypatch):
         needs="seconds", comparisons=(Comparison("high", "low"),),
     )  # fmt: skip
     claim = Claim("tiny", "1998", "a short run", scale)
-    monkeypatch.setattr(command, "CLAIMS", {"tiny": claim})
+    monkeypatch.setattr(reproduce, "CLAIMS", {"tiny": claim})
     return claim
 
 
@@ -205,7 +206,7 @@ def test_the_most_devices_that_share_a_batch_evenly(monkeypatch, tiny_config):
 
 def test_a_claim_that_is_computed(tiny, tmp_path, capsys, monkeypatch):
     scale = Scale((Row("k-NN", 5.0),), compute=lambda data_dir: {"k-NN": 0.031}, needs="")
-    monkeypatch.setattr(command, "CLAIMS", {"tiny": tiny._replace(full=scale)})
+    monkeypatch.setattr(reproduce, "CLAIMS", {"tiny": tiny._replace(full=scale)})
     code, out, _ = call(capsys, "tiny", f"--workdir={tmp_path}")
     assert code == 0
     assert "no interval" in out

@@ -190,78 +190,70 @@ def _info(values: Any, rest: list[str]) -> int:
 
 
 def _define_data(values: flags.FlagValues) -> None:
-    from lenet_alexnet.data import command
 
-    command.define(values)
+    reproduce.define(values)
 
 
 def _data(values: Any, rest: list[str]) -> int:
-    from lenet_alexnet.data import command
 
-    return command.run(values, rest)
+    return reproduce.run(values, rest)
 
 
 def _ckpt(values: Any, rest: list[str]) -> int:
-    from lenet_alexnet import ckpt
+    from lenet_alexnet.cli import ckpt
 
     return ckpt.run(rest, as_json=values.json)
 
 
 def _define_sweep(values: flags.FlagValues) -> None:
-    from lenet_alexnet.sweep import command
 
     _define_workdir(values)
-    command.define(values)
+    reproduce.define(values)
 
 
 def _sweep(values: Any, rest: list[str]) -> int:
     _no_more(rest)
     _require(values, "workdir")
-    from lenet_alexnet.sweep import command
 
-    return command.run(values)
+    return reproduce.run(values)
 
 
 def _define_report(values: flags.FlagValues) -> None:
-    from lenet_alexnet.report import command
 
     _define_workdir(values)
     _define_checkpoint(values)
-    command.define(values)
+    reproduce.define(values)
 
 
 def _report(values: Any, rest: list[str]) -> int:
     _no_more(rest)
     _require(values, "workdir")
-    from lenet_alexnet.report import command
 
-    return command.run(values)
+    return reproduce.run(values)
 
 
 def _define_bench(values: flags.FlagValues) -> None:
-    from lenet_alexnet.bench import command
 
     _define_json(values)
-    command.define(values)
+    reproduce.define(values)
 
 
 def _bench(values: Any, rest: list[str]) -> int:
-    from lenet_alexnet.bench import command
 
-    return command.run(values, rest)
+    return reproduce.run(values, rest)
 
 
 def _define_reproduce(values: flags.FlagValues) -> None:
-    from lenet_alexnet.reproduce import command
+    from lenet_alexnet.cli import reproduce
 
     _define_json(values)
-    command.define(values)
+    reproduce.define(values)
 
 
 def _reproduce(values: Any, rest: list[str]) -> int:
-    from lenet_alexnet.reproduce import command
+    from lenet_alexnet.cli import reproduce
 
-    return command.run(values, rest)
+    return reproduce.run(values, rest)
 
 
 COMMANDS = {

@@ -4,8 +4,8 @@ import sys
 
 from absl import flags
 
-from lenet_alexnet import parsing
-from lenet_alexnet.commands import COMMANDS
+from lenet_alexnet.cli import parsing
+from lenet_alexnet.cli.commands import COMMANDS
 from lenet_alexnet.errors import Interrupted, LenetAlexnetError, UsageError, nearest
 from lenet_alexnet.runtime import backend, standard_streams, unexpected
 
