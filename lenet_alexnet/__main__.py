@@ -9,7 +9,7 @@ _HERE, _ABOVE = os.getcwd(), str(Path(__file__).resolve().parents[1])
 if not sys.flags.safe_path and sys.path[0] in ("", _HERE) and _HERE != _ABOVE:
     del sys.path[0]
 
-from lenet_alexnet.cli.main import run  # noqa: E402
+from lenet_alexnet.cli import run  # noqa: E402
 
 if __name__ == "__main__":
     run()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lenet_alexnet import ops
-from lenet_alexnet.cli.main import main
+from lenet_alexnet.cli import main
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.info.network import describe
 from lenet_alexnet.models import create_model, features

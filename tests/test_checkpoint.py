@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lenet_alexnet.cli.main import main
+from lenet_alexnet.cli import main
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.runs import checkpoints as checkpoint
 from lenet_alexnet.runs import integrity

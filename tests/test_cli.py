@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lenet_alexnet.cli.main import main
+from lenet_alexnet.cli import main
 from tests.conftest import ROOT
 
 QUICKSTART = f"--config={ROOT}/configs/lenet5_quickstart.py"

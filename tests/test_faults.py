@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from lenet_alexnet.cli.main import main
+from lenet_alexnet.cli import main
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.runs import integrity, lock, metrics

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lenet_alexnet.cli import parsing
-from lenet_alexnet.cli.main import main
+from lenet_alexnet.cli import main, parsing
 from lenet_alexnet.config.files import flatten
 from lenet_alexnet.data.sources import idx
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from lenet_alexnet.cli import parsing
-from lenet_alexnet.cli.main import main
+from lenet_alexnet.cli import main, parsing
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.config import options
 from lenet_alexnet.errors import UsageError

@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from lenet_alexnet.cli.main import main
+from lenet_alexnet.cli import main
 from lenet_alexnet.data import load_split, pixels
 from lenet_alexnet.data.prepare import datasets, durable, photo_sources, shards
 from lenet_alexnet.data.preprocess import statistics

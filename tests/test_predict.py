@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenet_alexnet.cli.main import main
+from lenet_alexnet.cli import main
 from lenet_alexnet.data import load_split
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.inference import glyph

@@ -5,7 +5,7 @@ import socket
 import numpy as np
 import pytest
 
-from lenet_alexnet.cli.main import main
+from lenet_alexnet.cli import main
 from lenet_alexnet.data import load_split
 from lenet_alexnet.data.prepare import datasets
 from lenet_alexnet.data.sources import features

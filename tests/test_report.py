@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenet_alexnet.cli.main import main
+from lenet_alexnet.cli import main
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.models import create_model
 from lenet_alexnet.report import errors, kernels, maps, neighbours, page

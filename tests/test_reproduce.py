@@ -5,8 +5,7 @@ import json
 import jax
 import pytest
 
-from lenet_alexnet.cli import reproduce
-from lenet_alexnet.cli.main import main
+from lenet_alexnet.cli import main, reproduce
 from lenet_alexnet.reproduce import catalogue, listing, records
 from lenet_alexnet.reproduce import run as runner
 from lenet_alexnet.reproduce.claims import ROOT, Claim, Comparison, Margin, Row, Scale, Set

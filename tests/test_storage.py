@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from lenet_alexnet.cli.main import main
+from lenet_alexnet.cli import main
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.runs import lock
 from lenet_alexnet.runs.directory import RunDirectory, write_json

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lenet_alexnet.cli.main import main
+from lenet_alexnet.cli import main
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.errors import LenetAlexnetError, UsageError
 from lenet_alexnet.sweep import (

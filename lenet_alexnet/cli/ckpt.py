@@ -1,17 +1,18 @@
-"""The `ckpt` command: checkpoints as files, without a GPU, the data or JAX."""
+"""The command `ckpt`: checkpoints as files, without a GPU, the data or JAX."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lenet_alexnet.cli.command import Command, define_json
 from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.runs import integrity
 
 
-def run(arguments: list[str], *, as_json: bool) -> int:
+def run(values: Any, rest: list[str]) -> int:
     """Runs `list DIR`, `show DIR` or `verify DIR`; returns the exit code."""
-    action, *folders = arguments or [""]
+    action, *folders = rest or [""]
     if action not in ACTIONS:
         raise UsageError(f"unknown action '{action}': {nearest(action, ACTIONS)}")
     if len(folders) != 1:
@@ -22,7 +23,7 @@ def run(arguments: list[str], *, as_json: bool) -> int:
     checkpoints = integrity.saved(workdir / "checkpoints")
     if not checkpoints:
         raise DataError(f"'{workdir}' has no checkpoints yet")
-    return ACTIONS[action](checkpoints, as_json)
+    return ACTIONS[action](checkpoints, values.json)
 
 
 def list_all(checkpoints: list[integrity.Saved], as_json: bool) -> int:
@@ -74,3 +75,11 @@ def verify(checkpoints: list[integrity.Saved], as_json: bool) -> int:
 
 
 ACTIONS: dict[str, Callable[..., int]] = {"list": list_all, "show": show, "verify": verify}
+
+
+COMMAND = Command(
+    help="lists a run's checkpoints, shows the newest one's arrays, verifies them all",
+    usage="list DIR | show DIR | verify DIR",
+    define=define_json,
+    run=run,
+)

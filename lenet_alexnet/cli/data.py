@@ -4,6 +4,7 @@ from typing import Any
 
 from absl import flags
 
+from lenet_alexnet.cli.command import Command
 from lenet_alexnet.errors import DataError, UsageError, nearest
 
 
@@ -49,3 +50,11 @@ def run(values: Any, rest: list[str]) -> int:
         raise UsageError(f"no prepared data set '{names[0]}' in '{data_dir}'")
     print(f"{names[0]}: {datasets.check(known[names[0]])}")
     return 0
+
+
+COMMAND = Command(
+    help="prepares, lists and checks data sets",
+    usage="prepare NAME [--from=DIR] [...] | list | check NAME [--data_dir=DIR]",
+    define=define,
+    run=run,
+)

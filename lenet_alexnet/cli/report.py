@@ -1,25 +1,35 @@
-"""The flags of the `report` command, and what it does."""
+"""The command `report`."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-from lenet_alexnet.runtime import storage
-
-WITHOUT_DATA = ("curves", "kernels")  # The rest of a report needs images.
+from lenet_alexnet.cli.command import (
+    Command,
+    define_checkpoint,
+    define_split,
+    define_workdir,
+    no_more,
+    require,
+)
+from lenet_alexnet.runtime import backend
 
 
 def define(values: flags.FlagValues) -> None:
-    """All but --workdir and --checkpoint."""
-    which = "train, validation or test (default: the last of them there is)"
-    flags.DEFINE_string("split", "", which, flag_values=values)
-    flags.DEFINE_string("data_dir", "", "where the data is now", flag_values=values)
+    """The flags of `report`."""
+    define_workdir(values)
+    define_checkpoint(values)
+    define_split(values)
 
 
-def run(values: Any) -> int:
+def run(values: Any, rest: list[str]) -> int:
     """Writes the report of a run; returns the exit code."""
+    no_more(rest)
+    require(values, "workdir")
+    backend.set_up()
+    from lenet_alexnet.report.write import write
+
     workdir = Path(values.workdir)
     figures = write(
         workdir, split=values.split, checkpoint=values.checkpoint, data_dir=values.data_dir
@@ -28,119 +38,9 @@ def run(values: Any) -> int:
     return 0
 
 
-def write(
-    workdir: Path, *, split: str = "", checkpoint: str = "auto", data_dir: str = ""
-) -> list[Path]:
-    """Writes WORKDIR/report.html and WORKDIR/report/*.png; returns the figures.
-
-    What cannot be drawn is reported in a line, on the page too: without the run's data, all but the
-    curves and the kernels.
-
-    Args:
-      workdir: a run's folder.
-      split: train, validation or test; "" is test, or validation if there is no test split.
-      checkpoint: best | last | auto, see `evaluate.evaluate_workdirs`.
-      data_dir: where the data is now, if not where it was.
-
-    Raises:
-      UsageError: no matplotlib, no run, no such split. DataError: no checkpoint or data.
-    """
-    from lenet_alexnet import plots
-    from lenet_alexnet.errors import LenetAlexnetError, UsageError
-    from lenet_alexnet.runtime import backend, console
-
-    try:
-        plots.pyplot()
-    except ModuleNotFoundError as error:
-        raise UsageError(plots.MISSING) from error
-    backend.set_up()
-    from lenet_alexnet.report import curves, errors, kernels, maps, neighbours
-    from lenet_alexnet.report.page import Section, as_html
-    from lenet_alexnet.report.subject import Subject
-
-    subject = Subject(workdir, split=split, checkpoint=checkpoint, data_dir=data_dir)
-    missing = _missing(subject, named=bool(data_dir))
-    folder = workdir / "report"
-    folder.mkdir(exist_ok=True)
-    model, params = subject.run.model, subject.run.variables["params"]
-    parts: list[tuple[str, str, Callable[[], Section]]] = [
-        ("curves", "Learning curves", lambda: curves.draw(workdir, _unit(subject), folder)),
-        ("kernels", "First-layer kernels",
-         lambda: kernels.draw(model, params, subject.layers[0], folder)),
-        ("maps", "Feature maps", lambda: maps.draw(subject, folder)),
-        ("errors", "Misclassified images", lambda: errors.draw_images(subject, folder)),
-        ("confusion", "Confusion matrix", lambda: errors.draw_confusion(subject, folder)),
-        ("reject", "Reject curve", lambda: errors.draw_reject(subject, folder)),
-        ("top5", "Top-5 answers", lambda: neighbours.draw_top(subject, folder)),
-        ("neighbours", "Nearest neighbours", lambda: neighbours.draw_nearest(subject, folder)),
-    ]  # fmt: skip
-    sections = []
-    for key, title, draw in parts:
-        # A figure of an earlier report must not be taken for one of this.
-        (folder / f"{key}.png").unlink(missing_ok=True)
-        try:
-            if missing and key not in WITHOUT_DATA:
-                sections.append(Section(key, title, [f"Not drawn: {missing}."]))
-            else:
-                sections.append(draw())
-        except LenetAlexnetError as error:
-            console.say(f"{title.lower()}: not drawn: {error}")
-            sections.append(Section(key, title, [f"Not drawn: {error}."]))
-    config = subject.run.config.to_json_best_effort(indent=1)
-    title, lead, facts = _head(subject, missing)
-    page = as_html(title, lead, facts, sections, config)
-    with storage.written_whole(workdir / "report.html", encoding="utf-8") as file:
-        file.write(page)
-    return [section.figure for section in sections if section.figure]
-
-
-def _missing(subject: Any, *, named: bool) -> str:
-    """Why the images of the split are not to be had ("": they are); an error if they were named."""
-    from lenet_alexnet.errors import LenetAlexnetError
-    from lenet_alexnet.runtime import console
-
-    try:
-        len(subject.data)
-    except LenetAlexnetError as error:
-        if named:
-            raise
-        console.say(f"drawn without its data are {' and '.join(WITHOUT_DATA)}: {error}")
-        return str(error)
-    return ""
-
-
-def _unit(subject: Any) -> str:
-    """What the loss is measured in."""
-    softmax = subject.run.config.train.loss.name == "softmax"
-    return "cross-entropy, nats an image" if softmax else "loss an image"
-
-
-def _head(subject: Any, missing: str) -> tuple[str, str, list[tuple[str, str]]]:
-    """The title, one sentence, and the numbers of the run, whose data may be missing."""
-    from lenet_alexnet.runs.directory import read_json
-
-    run, config = subject.run, subject.run.config
-    data = config.data.name if config.data.source == "tfds" else config.data.source
-    record = read_json(subject.workdir / "run.json")
-    summary = subject.workdir / "summary.json"
-    ended = read_json(summary, "status")["status"] if summary.exists() else "has not ended"
-    lead, numbers = f"Drawn without the {subject.split} images ({missing}),", []
-    if not missing:
-        result, errors = subject.result, int(subject.answers.wrong.sum())
-        error, examples = f"{100 * result['top1_error']:.2f} %", result["examples"]
-        lead = f"{errors:,} errors on {examples:,} {subject.split} images: {error},"
-        numbers = [
-            ("error", f"{error} ({errors:,} of {examples:,})"),
-            ("top-5 error", f"{100 * result['top5_error']:.2f} %"),
-            ("loss", f"{result['loss']:.4f}"),
-        ]
-    lead += f" by the {run.chosen} checkpoint, after {run.step:,} steps."
-    facts = [
-        ("split", subject.split),
-        *numbers,
-        ("checkpoint", f"{run.chosen}, step {run.step:,}"),
-        ("training", f"{config.train.duration}, seed {config.seed}: {ended}"),
-        ("trained at commit", str(record.get("git_commit"))),
-        ("folder", str(subject.workdir)),
-    ]
-    return f"{config.model.name} on {data}", lead, facts
+COMMAND = Command(
+    help="draws a run: curves, kernels, maps, errors, neighbours; one HTML page",
+    usage="--workdir=DIR [--split=test] [--checkpoint=auto|best|last] [--data_dir=DIR]",
+    define=define,
+    run=run,
+)

@@ -1,4 +1,4 @@
-"""The flags of the `reproduce` command, and what it does."""
+"""The command `reproduce`."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 from absl import flags
 
+from lenet_alexnet.cli.command import Command, define_json
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.reproduce.catalogue import CLAIMS
 from lenet_alexnet.reproduce.claims import ROOT, Claim, Scale
@@ -15,7 +16,8 @@ from lenet_alexnet.runtime.console import say
 
 
 def define(values: flags.FlagValues) -> None:
-    """All but --json."""
+    """The flags of `reproduce`."""
+    define_json(values)
     flags.DEFINE_integer("seeds", 0, "runs of each set (0: the claim's own)", 0, flag_values=values)
     which = "full: as published; small: the same on what fits a laptop, another claim"
     flags.DEFINE_enum("scale", "full", ["full", "small"], which, flag_values=values)
@@ -113,3 +115,11 @@ def _draw(claim: Claim, scale: Scale, rows: list[Measured], folder: Path) -> lis
         say(plots.MISSING)
         return []
     return [path]
+
+
+COMMAND = Command(
+    help="lists every number of both papers beside ours, or runs one",
+    usage="[NAME] [--seeds=3] [--scale=full|small] [--workdir=DIR] [--data_dir=DIR]",
+    define=define,
+    run=run,
+)

@@ -1,13 +1,16 @@
-"""The flags of the `sweep` command, and its call."""
+"""The command `sweep`."""
 
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
+from lenet_alexnet.cli.command import Command, define_workdir, no_more, require
+
 
 def define(values: flags.FlagValues) -> None:
-    """All but --config and --workdir."""
+    """The flags of `sweep`."""
+    define_workdir(values)
     executors = ["auto", "vmap", "local", "slurm"]
     choice = "vmap: one program for many trials; local: processes; auto: what fits"
     flags.DEFINE_enum("executor", "auto", executors, choice, flag_values=values)
@@ -28,8 +31,10 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("search", 0, search, 0, flag_values=values)
 
 
-def run(values: Any) -> int:
+def run(values: Any, rest: list[str]) -> int:
     """Runs the sweep that the flags describe; returns the exit code."""
+    no_more(rest)
+    require(values, "workdir")
     from lenet_alexnet.runtime import signals
     from lenet_alexnet.sweep.run import Options, run_sweep
 
@@ -39,3 +44,12 @@ def run(values: Any) -> int:
         return run_sweep(
             values.config_file, values.config, Path(values.workdir), options, stop_requested
         )
+
+
+COMMAND = Command(
+    help="runs the sweep() of a config file; run again, only what is missing",
+    usage="--config=FILE --workdir=DIR [--executor=auto|vmap|local|slurm] [--dry-run]",
+    define=define,
+    run=run,
+    config=True,
+)

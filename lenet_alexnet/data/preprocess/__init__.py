@@ -1,1 +1,1 @@
-"""What happens to a batch inside the jitted step, of digits and of photos, and the statistics for it."""
+"""What happens to a batch inside the jitted step, of digits and of photos; their statistics."""

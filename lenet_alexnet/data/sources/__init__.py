@@ -1,1 +1,1 @@
-"""Where examples come from: embedded digits, idx files, image folders, data sets prepared by tfds."""
+"""Where examples come from: embedded digits, idx files, image folders, prepared data sets."""

@@ -4,10 +4,34 @@ import sys
 
 from absl import flags
 
-from lenet_alexnet.cli import parsing
-from lenet_alexnet.cli.commands import COMMANDS
+from lenet_alexnet.cli import (
+    bench,
+    ckpt,
+    data,
+    eval,
+    info,
+    parsing,
+    predict,
+    report,
+    reproduce,
+    sweep,
+    train,
+)
 from lenet_alexnet.errors import Interrupted, LenetAlexnetError, UsageError, nearest
 from lenet_alexnet.runtime import backend, standard_streams, unexpected
+
+COMMANDS = {
+    "train": train.COMMAND,
+    "eval": eval.COMMAND,
+    "predict": predict.COMMAND,
+    "report": report.COMMAND,
+    "info": info.COMMAND,
+    "sweep": sweep.COMMAND,
+    "reproduce": reproduce.COMMAND,
+    "bench": bench.COMMAND,
+    "data": data.COMMAND,
+    "ckpt": ckpt.COMMAND,
+}
 
 
 def run() -> None:

@@ -1,0 +1,71 @@
+"""One measurement of `bench`: all that takes turns, and what follows from it."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+from lenet_alexnet.bench import input, machine, measure, steps, sweep
+from lenet_alexnet.bench.options import CLOCKS, SECONDS, Options
+from lenet_alexnet.bench.report import Group
+
+
+def measure_one(name: str, batch: int, precision: str, options: Options) -> dict[str, Any]:
+    """One batch size and precision of one subject: all that takes turns, and what follows."""
+    with _photos(name, batch, options) as (data_dir, photos):
+        of_photos: dict[str, Any] = {
+            "variant": options.variant, "data_dir": data_dir, "name": photos,
+            "size": options.image_size,
+        }  # fmt: skip
+        notes: list[str] = []
+        touched = None
+        if name == "input":
+            trainer, subjects = input.subjects(batch, precision, **of_photos)
+        elif name == "sweep":
+            trainer, subjects = sweep.subjects(options.runs, batch, precision)
+        else:
+            trainer = steps.Trainer(
+                steps.lenet5_config(batch, precision)
+                if name == "lenet5"
+                else steps.alexnet_config(batch, precision, **of_photos)
+            )
+            single, touched = trainer.single()
+            subjects = [single, trainer.many()]
+        ours = len(subjects)
+        if options.peer:
+            peers, notes = _peers(trainer, batch, precision)
+            subjects = [*subjects, *peers]
+        load = machine.load()
+        measured = measure.interleave(
+            [*subjects, *machine.limits(precision)],
+            repeats=options.repeats, seconds=options.seconds or SECONDS[name],
+            clock=CLOCKS[options.clock],
+        )  # fmt: skip
+    group = Group(name, batch, precision, trainer.flops, touched, measured, ours)
+    return group.as_dict() | {
+        "notes": notes,
+        "clock": options.clock,
+        "load": [load, machine.load()],
+    }
+
+
+def _peers(trainer: Any, batch: int, precision: str) -> tuple[list[Any], list[str]]:
+    from lenet_alexnet.bench import peer_torch  # PyTorch is an extra.
+
+    return peer_torch.subjects(
+        trainer.e.model, batch=batch, precision=precision, optimizer=steps.OPTIMIZER,
+        gpu=jax.default_backend() == "gpu",
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _photos(name: str, batch: int, options: Options) -> Iterator[tuple[str, str]]:
+    """Where prepared photos are (data_dir, name), for the subjects that need some."""
+    if name not in ("alexnet", "input"):
+        yield "", ""
+    elif options.data_dir:
+        yield options.data_dir, options.name
+    else:
+        with steps.random_photos(max(options.images, batch), options.image_size) as place:
+            yield place

@@ -1,0 +1,64 @@
+"""What a command is, and the flags and checks that several commands share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from absl import flags
+
+from lenet_alexnet.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A sub-command of `lenet-alexnet`.
+
+    Attributes:
+      help: what it does, in a line.
+      usage: what follows its name.
+      define: adds its flags.
+      run: (the flags' values, the other arguments) -> the exit code.
+      config: whether it takes --config=FILE and its overrides.
+    """
+
+    help: str
+    usage: str
+    define: Callable[[flags.FlagValues], None]
+    run: Callable[[Any, list[str]], int]
+    config: bool = False
+
+
+def define_workdir(values: flags.FlagValues) -> None:
+    """--workdir."""
+    flags.DEFINE_string("workdir", None, "the run's folder", flag_values=values)
+
+
+def define_json(values: flags.FlagValues) -> None:
+    """--json."""
+    flags.DEFINE_bool("json", False, "print JSON instead of a table", flag_values=values)
+
+
+def define_checkpoint(values: flags.FlagValues) -> None:
+    """--checkpoint."""
+    choice = "best, last, or auto: best if chosen on a validation split, else last"
+    flags.DEFINE_enum("checkpoint", "auto", ["auto", "best", "last"], choice, flag_values=values)
+
+
+def define_split(values: flags.FlagValues) -> None:
+    """--split and --data_dir."""
+    which = "train, validation or test (default: the last of them there is)"
+    flags.DEFINE_string("split", "", which, flag_values=values)
+    flags.DEFINE_string("data_dir", "", "where the data is now", flag_values=values)
+
+
+def require(values: flags.FlagValues, *names: str) -> None:
+    """Raises UsageError if one of these flags is missing or empty."""
+    for name in names:
+        if not values[name].value:
+            raise UsageError(f"--{name} is {'missing' if values[name].value is None else 'empty'}")
+
+
+def no_more(rest: list[str]) -> None:
+    """Raises UsageError if there are arguments that are no flags."""
+    if rest:
+        raise UsageError(f"'{rest[0]}' is not expected here: flags start with --")

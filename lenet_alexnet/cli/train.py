@@ -1,0 +1,66 @@
+"""The command `train`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from lenet_alexnet.cli.command import Command, define_json, define_workdir, no_more, require
+from lenet_alexnet.runtime import backend
+
+
+def define(values: flags.FlagValues) -> None:
+    """The flags of `train`."""
+    define_workdir(values)
+    define_json(values)
+    many = "many processes, where no launcher says it:"
+    flags.DEFINE_string("coordinator", None, f"{many} host:port of the first", flag_values=values)
+    flags.DEFINE_integer("process_id", None, f"{many} this one, from 0", 0, flag_values=values)
+    flags.DEFINE_integer("num_processes", None, f"{many} how many", 1, flag_values=values)
+    help = "the same bits on every run on a GPU, some operations slower"
+    flags.DEFINE_bool("deterministic", False, help, flag_values=values)
+    help = "a run goes on where its numbers are not computed to the same bits"
+    flags.DEFINE_bool("allow-other-bits", False, help, flag_values=values)
+
+
+def run(values: Any, rest: list[str]) -> int:
+    """Runs the command; returns the exit code."""
+    no_more(rest)
+    require(values, "workdir")
+    from lenet_alexnet.runtime import console, signals
+
+    with signals.catch() as stop_requested:
+        backend.set_up(deterministic=values.deterministic)
+        backend.join(values.coordinator, values.process_id, values.num_processes)
+        from lenet_alexnet.training.loop import train_and_evaluate
+
+        with backend.together():
+            summary = train_and_evaluate(
+                values.config,
+                Path(values.workdir),
+                stop_requested=stop_requested,
+                allow_other_bits=values["allow-other-bits"].value,
+            )
+    if values.json:
+        print(json.dumps(summary))
+        return 0
+    if not console.first_process():
+        return 0
+    results = ", ".join(
+        f"{split} error {100 * result['top1_error']:.2f} % of {result['examples']:,}"
+        for split, result in summary["eval"].items()
+    )
+    results = results or "no split to evaluate,"
+    print(f"{results} after {summary['epoch']:.4g} epochs, {summary['train_seconds']:.0f} s of "
+          f"training; in {values.workdir}")  # fmt: skip
+    return 0
+
+
+COMMAND = Command(
+    help="trains a network; run again on the same folder, it goes on",
+    usage="--config=FILE --workdir=DIR [--config.section.key=value ...]",
+    define=define,
+    run=run,
+    config=True,
+)
