@@ -12,7 +12,7 @@ The rate is divided by 10 when the validation error stalls, three times. Here th
 error of the centre view after each epoch; in 2012 a person looked.
 """
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 
 
 def get_config():

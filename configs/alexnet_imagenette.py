@@ -13,7 +13,7 @@ N(0, 0.01) everywhere and biases of 1 the loss is flat for the first epoch (expe
 last 10 % of the training photos are held out.
 """
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 
 
 def get_config():

@@ -11,7 +11,7 @@ drops of the rate that layers-18pct.cfg was trained with), and the images come i
 each epoch (there: always in the same).
 """
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 
 
 def get_config():

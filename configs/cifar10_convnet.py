@@ -9,7 +9,7 @@ rate is the best one for ReLU in sweeps/cifar10_activation.py, by the training e
 images chose nothing.
 """
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 
 
 def get_config():

@@ -12,7 +12,7 @@ as in EBLearn. Both, and what S2 and S4 start with (which the paper leaves open)
 the steps and the errors of the first three passes were like the paper's; later errors were not.
 """
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 
 
 def get_config():

@@ -4,7 +4,7 @@ lenet-alexnet data prepare mnist
 lenet-alexnet train --config=configs/lenet5_mnist.py --workdir=runs/lenet5_mnist
 """
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 
 
 def get_config():

@@ -4,7 +4,7 @@ make train
 lenet-alexnet train --config=configs/lenet5_quickstart.py --workdir=runs/quickstart
 """
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 
 
 def get_config():

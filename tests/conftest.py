@@ -49,7 +49,7 @@ def rng():
 
 def make_tiny_config():
     """A run of a few seconds: 60 steps on 300 of the embedded digits."""
-    from lenet_alexnet.config import files as configs
+    from lenet_alexnet import config as configs
 
     config = configs.load(str(ROOT / "configs" / "lenet5_quickstart.py")).get_config()
     with config.unlocked():
@@ -94,7 +94,7 @@ def tiny_config():
 
 def make_tiny_1998_config():
     """The 1998 recipe for two passes over 200 digits."""
-    from lenet_alexnet.config import files as configs
+    from lenet_alexnet import config as configs
 
     config = configs.load(str(ROOT / "configs" / "lenet5_1998.py")).get_config()
     with config.unlocked():

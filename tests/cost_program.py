@@ -8,7 +8,7 @@ Prints `cost.analyse` of each, and what each device sends by the formulas, as a 
 import json
 import sys
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from lenet_alexnet.info import network, step_cost
 from lenet_alexnet.models import create_model
 from lenet_alexnet.runtime import backend

@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from lenet_alexnet.info.collectives import collectives
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.training import loop as train

@@ -1,6 +1,6 @@
 """The quickstart with three seeds, as a sweep for tests."""
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from tests.conftest import ROOT
 
 

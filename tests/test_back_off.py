@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
+from lenet_alexnet.config import flatten
 from lenet_alexnet.config.checks import check_ranges
-from lenet_alexnet.config.files import flatten
 from lenet_alexnet.errors import Diverged, Interrupted, UsageError
 from lenet_alexnet.optimizers.plateau import WithPlateau
 from lenet_alexnet.runs import integrity

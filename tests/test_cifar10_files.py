@@ -10,8 +10,8 @@ import zlib
 import numpy as np
 import pytest
 
+from lenet_alexnet import config as configs
 from lenet_alexnet.cli import main
-from lenet_alexnet.config import files as configs
 from lenet_alexnet.data import pixels
 from lenet_alexnet.data.prepare import cifar10, datasets
 from lenet_alexnet.data.preprocess import statistics

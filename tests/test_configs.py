@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from lenet_alexnet.data.order import Order
 from lenet_alexnet.data.prepare.photo_sources import TRAIN_IMAGES
 from lenet_alexnet.data.preprocess.statistics import compute

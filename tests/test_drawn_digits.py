@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lenet_alexnet import config as configs
 from lenet_alexnet.cli import main
-from lenet_alexnet.config import files as configs
 from lenet_alexnet.data import images
 from lenet_alexnet.data.sources import embedded
 from lenet_alexnet.inference import glyph

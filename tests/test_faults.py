@@ -182,7 +182,7 @@ def start_script(script, *arguments):
 def test_the_first_signal_is_answered_and_the_second_exits_amid_a_long_call():
     """A long call outside of Python, as a compilation is one."""
     script = (
-        "import hashlib; from lenet_alexnet import signals\n"
+        "import hashlib; from lenet_alexnet.runtime import signals\n"
         "with signals.catch():\n"
         "    print('ready', flush=True)\n"
         "    hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"
@@ -197,7 +197,7 @@ def test_the_first_signal_is_answered_and_the_second_exits_amid_a_long_call():
 
 
 CATCH = (
-    "import sys, time; from lenet_alexnet import signals\n"
+    "import sys, time; from lenet_alexnet.runtime import signals\n"
     "with signals.catch() as asked:\n"
     "    print('ready', flush=True)\n"
     "    while not asked(): time.sleep(0.01)\n"
@@ -230,7 +230,7 @@ def test_under_nohup_sighup_is_nothing(monkeypatch):
 # One write a line: unbuffered (PYTHONUNBUFFERED), print writes a line's end by
 # itself, and two processes' lines would mix.
 HOLD = (
-    "import os, pathlib, sys, time; from lenet_alexnet import lock\n"
+    "import os, pathlib, sys, time; from lenet_alexnet.runs import lock\n"
     "with lock.hold(pathlib.Path(sys.argv[1])):\n"
     "    {}os.write(1, b'%d\\n' % os.getpid())\n"
     "    time.sleep(60)"
@@ -327,7 +327,7 @@ def test_what_no_one_foresaw_is_in_the_summary(tmp_path, monkeypatch):
 
 def test_deterministic_sets_the_flag_in_time_or_fails(monkeypatch):
     script = (
-        "from lenet_alexnet import start; import os; start.set_up(deterministic=True)\n"
+        "from lenet_alexnet.runtime import backend; import os; backend.set_up(deterministic=True)\n"
         "import jax; print(os.environ['XLA_FLAGS'], jax.numpy.ones(3).sum())"
     )
     environment = os.environ | {"XLA_FLAGS": "--xla_cpu_enable_fast_math=false"}

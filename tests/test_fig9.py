@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lenet_alexnet import config as configs
 from lenet_alexnet.cli import main
-from lenet_alexnet.config import files as configs
 from lenet_alexnet.data import Split, load_split
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.info import network

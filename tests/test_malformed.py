@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lenet_alexnet.cli import main, parsing
-from lenet_alexnet.config.files import flatten
+from lenet_alexnet.config import flatten
 from lenet_alexnet.data.sources import idx
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
 from tests import faults, malformed_files  # noqa: F401 (it adds its cases)

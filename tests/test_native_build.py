@@ -82,8 +82,8 @@ def running(command):
 
 AT_WORK = (
     "import os, signal\n"
-    "from lenet_alexnet import signals\n"
-    "from lenet_alexnet.ops.native import build\n"
+    "from lenet_alexnet.runtime import signals\n"
+    "from lenet_alexnet.ops.cpu.native import build\n"
     "with signals.catch():\n"
     "    build._run(['sh', '-c', 'echo begun; sleep 779'])\n"
 )

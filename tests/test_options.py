@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from lenet_alexnet import config as configs
 from lenet_alexnet.cli import main, parsing
-from lenet_alexnet.config import files as configs
 from lenet_alexnet.config import options
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.losses import LOSSES

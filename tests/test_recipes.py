@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.losses import create_loss
 from lenet_alexnet.optimizers import create_optimizer

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from lenet_alexnet.config.durations import to_steps
 from lenet_alexnet.data.preprocess.digits import create_preprocess
 from lenet_alexnet.data.sources import embedded

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from lenet_alexnet import config as configs
 from lenet_alexnet.cli import main
-from lenet_alexnet.config import files as configs
 from lenet_alexnet.errors import LenetAlexnetError, UsageError
 from lenet_alexnet.sweep import (
     choice,

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from lenet_alexnet.errors import DataError, Diverged, Interrupted, UsageError
 from lenet_alexnet.runs import integrity
 from lenet_alexnet.runs.checkpoints import Checkpoints

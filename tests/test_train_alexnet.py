@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lenet_alexnet import config as configs
 from lenet_alexnet.cli import main
-from lenet_alexnet.config import files as configs
 from lenet_alexnet.data.prepare import photos
 from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.sources import tfds

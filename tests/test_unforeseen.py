@@ -121,7 +121,7 @@ def test_a_closed_stream_is_not_taken_by_a_file(tmp_path):
     """And one that a shell has left open for reading alone: its script."""
     script = (
         "import os, sys; os.close(2); {}\n"
-        "from lenet_alexnet import streams; streams.prepare()\n"
+        "from lenet_alexnet.runtime import standard_streams; standard_streams.prepare()\n"
         "print('not in the file', file=sys.stderr)\n"
         f"print(open({str(tmp_path / 'f')!r}, 'w').fileno() > 2)"
     )

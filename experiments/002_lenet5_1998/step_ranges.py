@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jax
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from lenet_alexnet.optimizers.sdlm import curvature, step_report, step_sizes
 from lenet_alexnet.training.experiment import build
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from lenet_alexnet.info import network, step_cost
 from lenet_alexnet.models import create_model
 from lenet_alexnet.runtime import backend

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import optax
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from lenet_alexnet.models import create_model
 from lenet_alexnet.training import experiment
 

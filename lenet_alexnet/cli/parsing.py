@@ -8,9 +8,10 @@ from typing import Any
 
 from absl import flags
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from lenet_alexnet.config.checks import check_entries, check_ranges, check_sections
 from lenet_alexnet.errors import SYNONYMS, UsageError, nearest
+from lenet_alexnet.runtime.storage import expand
 
 FOLDERS = ("workdir", "data_dir", "from")  # flags in which ~ is the home directory
 OVERRIDE = re.compile(r"--?config\.([^=]+)(?:=(.*))?", re.DOTALL)
@@ -63,7 +64,7 @@ def parse(values: flags.FlagValues, argv: list[str], config: Any) -> list[str]:
         sys.argv = saved
     for name in FOLDERS:
         if name in values and (given := values[name].value):
-            values[name].value = ",".join(str(configs.expand(x)) for x in given.split(","))
+            values[name].value = ",".join(str(expand(x)) for x in given.split(","))
     if config is not None:
         check_ranges(configs.flatten(config))
     return rest

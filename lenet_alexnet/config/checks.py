@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+from lenet_alexnet.config import sections
+from lenet_alexnet.config.entries import flatten
 from lenet_alexnet.errors import UsageError, nearest
 
 SECTIONS = ("model", "data", "optimizer", "train", "eval", "checkpoint", "seed")
@@ -41,11 +43,10 @@ def check_entries(config: Any, path: str) -> None:
     What `base` or `photos` of config.py have must be there; the networks, optimizers and losses
     check their own options.
     """
-    from lenet_alexnet.config import files as configs
 
-    flat = configs.flatten(config)
+    flat = flatten(config)
     photos = "photo" in config.data if hasattr(config.data, "items") else False
-    made = configs.flatten(configs.photos() if photos else configs.base())
+    made = flatten(sections.photos() if photos else sections.base())
     needed = {key: value for key, value in made.items() if not key.startswith("train.loss.")}
     needed |= {"model.name": "", "optimizer.name": "", "optimizer.learning_rate": 0.0}
     needed |= {"optimizer.schedule.name": "", "train.loss.name": ""}
@@ -56,7 +57,7 @@ def check_entries(config: Any, path: str) -> None:
         if not _fits(flat[key], value):
             wanted, found = type(value).__name__, flat[key]
             raise UsageError(f"{where}: {key} = {found!r} is no {wanted}")
-    known = needed | configs.flatten(configs.base()) | configs.flatten(configs.photos())
+    known = needed | flatten(sections.base()) | flatten(sections.photos())
     for key, value in flat.items():
         if not plain(value):
             raise UsageError(f"{where}: {key} = {value!r} is no number, text or list of these")

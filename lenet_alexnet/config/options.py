@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet.config import entries
 from lenet_alexnet.errors import nearest
 
 # What decides which options there are: these overrides are applied before all others.
@@ -74,7 +74,7 @@ def decide(config: Any, changes: Mapping[str, Any]) -> None:
     with config.unlocked():
         for key in DECIDING:
             section, _, last = key.rpartition(".")
-            part = configs.part(config, section)
+            part = entries.part(config, section)
             if key not in changes or part is None or part.get(last) == changes[key]:
                 continue
             options = defaults(section, {last: changes[key]} if last == "name" else part)
@@ -94,10 +94,10 @@ def admit(config: Any, keys: Iterable[str]) -> None:
     for key in keys:
         section, _, option = key.rpartition(".")
         outer, _, inner = section.rpartition(".")
-        part = configs.part(config, section)
+        part = entries.part(config, section)
         if part is None and section in OPTIONAL:
             values = defaults(section, {})
-            if option in values and configs.part(config, outer) is not None:
+            if option in values and entries.part(config, outer) is not None:
                 with config.unlocked():
                     config[outer][inner] = values
         elif part is not None and option not in part:
@@ -109,10 +109,10 @@ def admit(config: Any, keys: Iterable[str]) -> None:
 
 def every(config: Any) -> dict[str, Any]:
     """All entries of a config by dotted name: those that it lists, and the options left out."""
-    flat = configs.flatten(config)
+    flat = entries.flatten(config)
     sections = {key.rpartition(".")[0] for key in flat}
     for section in sorted(sections):
-        given = configs.part(config, section) or {}
+        given = entries.part(config, section) or {}
         for option, value in defaults(section, given).items():
             if not isinstance(value, dict):
                 value = list(value) if isinstance(value, tuple) else value
@@ -123,7 +123,7 @@ def every(config: Any) -> dict[str, Any]:
 def unknown(config: Any, key: str) -> str:
     """Says of a key that a config does not have who else has it, or what was meant."""
     section, _, option = key.rpartition(".")
-    part = configs.part(config, section) or {}
+    part = entries.part(config, section) or {}
     owners = [name for name in _names(section) if option in defaults(section, {"name": name})]
     if owners and "name" in part:
         kind = {"model": "network", "train.loss": "loss"}.get(section, section)

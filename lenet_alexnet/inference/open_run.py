@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from lenet_alexnet.config.checks import check_ranges, check_validation
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.class_names import check_same

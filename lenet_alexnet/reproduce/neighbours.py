@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from lenet_alexnet.data import Split
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.training.experiment import load

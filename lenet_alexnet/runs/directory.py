@@ -15,7 +15,7 @@ from typing import Any
 
 from lenet_alexnet import __version__
 from lenet_alexnet.runs import lock
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.preprocess.statistics import Statistics, load
 from lenet_alexnet.errors import DataError, UsageError

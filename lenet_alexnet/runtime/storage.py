@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from lenet_alexnet.errors import UsageError
+
 
 def open_here(path: Path, mode: str = "rb", **options: Any) -> IO[Any]:
     """`open` for an ordinary file at just this place.
@@ -90,3 +92,15 @@ def problem_of_owner(path: Path) -> str | None:
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return f"others can write to '{path}'"
     return None
+
+
+def expand(path: str) -> Path:
+    """A path in which ~ is the home directory.
+
+    Raises:
+      UsageError: there is a ~, and no one knows that directory.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"'{path}': no home directory is known for ~ (set HOME)") from error

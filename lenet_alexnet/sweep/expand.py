@@ -13,8 +13,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from lenet_alexnet import config as configs
 from lenet_alexnet.config import checks, options
-from lenet_alexnet.config import files as configs
 from lenet_alexnet.config.checks import check_ranges
 from lenet_alexnet.config.files import at_most, check_count
 from lenet_alexnet.errors import UsageError

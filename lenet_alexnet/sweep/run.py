@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 
 from ml_collections import ConfigDict
 
+from lenet_alexnet import config as configs
 from lenet_alexnet import plots
-from lenet_alexnet.config import files as configs
 from lenet_alexnet.config.checks import check_validation
 from lenet_alexnet.errors import LenetAlexnetError, UsageError
 from lenet_alexnet.sweep import halving, plan, results

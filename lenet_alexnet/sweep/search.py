@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from lenet_alexnet.config.checks import check_validation
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.sweep import results

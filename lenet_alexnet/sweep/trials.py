@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from ml_collections import ConfigDict
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.runs.directory import read_json, read_summary, write_json
 from lenet_alexnet.runs.metrics import read_rows

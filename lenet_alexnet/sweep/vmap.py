@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Interrupted

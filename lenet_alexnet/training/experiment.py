@@ -9,9 +9,9 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from lenet_alexnet.config import flatten
 from lenet_alexnet.config.checks import LONGEST, check_inputs, check_ranges, check_validation
 from lenet_alexnet.config.durations import to_steps
-from lenet_alexnet.config.files import expand, flatten
 from lenet_alexnet.data import Split, load_split
 from lenet_alexnet.data.class_names import check_same
 from lenet_alexnet.data.order import Order, epoch_order
@@ -24,6 +24,7 @@ from lenet_alexnet.losses import Loss, create_loss
 from lenet_alexnet.models import Network1998, create_model, defaults
 from lenet_alexnet.optimizers import Optimizer, create_optimizer
 from lenet_alexnet.runtime.console import say
+from lenet_alexnet.runtime.storage import expand
 from lenet_alexnet.training.layout import Layout, most_devices
 from lenet_alexnet.training.step import Scores, make_scores
 

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from lenet_alexnet import __version__
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.prepare.datasets import CHECKSUMS
 from lenet_alexnet.data.stream import Photos

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lenet_alexnet.config import files as configs
+from lenet_alexnet import config as configs
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Diverged, Interrupted
 from lenet_alexnet.optimizers.plateau import WithPlateau

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from lenet_alexnet.config.files import expand
 from lenet_alexnet.data.prepare import class_folders, durable, photo_sources, shards
 from lenet_alexnet.data.prepare.photo_sources import Source
 from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.runtime import storage
 from lenet_alexnet.runtime.backend import own_cores
+from lenet_alexnet.runtime.storage import expand
 
 KINDS: dict[str, Callable[[str], Source]] = {
     "imagenet2012": photo_sources.imagenet2012,

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from lenet_alexnet.config.files import expand
 from lenet_alexnet.data import pixels
 from lenet_alexnet.data.prepare.durable import PARTIAL
 from lenet_alexnet.data.sources.features import check_features
 from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.runtime import storage
+from lenet_alexnet.runtime.storage import expand
 
 CHUNK, CHUNK_BYTES = 1000, 32 << 20  # records a thread decodes at a time: the lesser of both
 CHUNKS_AHEAD = 16

@@ -1,0 +1,45 @@
+"""A config as its entries: by dotted name, and the hash of those that say what is trained."""
+
+import hashlib
+import json
+from typing import Any
+
+# What may differ when a run is continued or compared: where things are, not what they are.
+PLACES = ("data.data_dir",)
+LAUNCH = "launch."  # nor does how a sweep's jobs are launched
+
+
+def part(config: Any, section: str) -> Any:
+    """The section of a dotted name ("" is the whole), None if there is none."""
+    for name in section.split(".") if section else ():
+        config = config.get(name)
+        if not hasattr(config, "items"):
+            return None
+    return config
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Leaves by dotted name."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if hasattr(value, "items"):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def counts(key: str) -> bool:
+    """Whether a leaf says what is trained, and not where or how it is launched."""
+    return key not in PLACES and not key.startswith(LAUNCH)
+
+
+def config_hash(config: Any) -> str:
+    """Twelve digits that name what is trained; places do not count."""
+    return flat_hash(flatten(config))
+
+
+def flat_hash(flat: dict[str, Any]) -> str:
+    """The hash of a config by its leaves."""
+    counted = {key: value for key, value in flat.items() if counts(key)}
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
