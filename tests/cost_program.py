@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 
 def main(*cases: str) -> None:
     """Compiles each case."""
-    backend.imagine(8)
+    backend.simulate_devices(8)
     results = []
     for mode, devices, precision in zip(cases[::3], cases[1::3], cases[2::3], strict=True):
         config = configs.load(str(ROOT / "configs" / "alexnet_imagenet.py")).get_config().unlock()

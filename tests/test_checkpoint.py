@@ -15,8 +15,7 @@ import pytest
 
 from lenet_alexnet.cli import main
 from lenet_alexnet.errors import DataError
-from lenet_alexnet.runs import checkpoints as checkpoint
-from lenet_alexnet.runs import integrity
+from lenet_alexnet.runs import integrity, saver
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.training.state import Metrics, TrainState
 from tests import damage
@@ -56,7 +55,7 @@ def folder(tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr(checkpoint, "RETRY_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(saver, "RETRY_SECONDS", (0.0, 0.0))
     yield
     gc.collect()  # So that what a failed save abandoned complains here, where it is expected.
 
@@ -160,7 +159,7 @@ def test_a_save_that_failed_behind_is_made_good_by_the_next(folder, template, ca
         with disk_full(size):
             checkpoints.save(40, make_state(40), None)
             checkpoints.latest()  # It has been started.
-            while checkpoints._manager._finalize_thread.get_not_none().is_alive():
+            while checkpoints._saver.manager._finalize_thread.get_not_none().is_alive():
                 time.sleep(0.01)
         assert "trying" not in capsys.readouterr().err
         checkpoints.save(50, make_state(50), None)
@@ -179,7 +178,7 @@ def test_a_folder_that_became_read_only_is_one_clear_error(folder, monkeypatch):
         raise OSError(30, "Read-only file system")
 
     with Checkpoints(folder) as checkpoints:
-        manager = type(checkpoints._manager)
+        manager = type(checkpoints._saver.manager)
         monkeypatch.setattr(manager, "save", refuse)
         with pytest.raises(DataError, match="Read-only file system"):
             checkpoints.save(40, make_state(40), None, wait=True)
@@ -195,7 +194,7 @@ def test_a_checkpoint_is_replaced_once_it_is_evaluated(folder):
 
 def test_a_save_is_overdue_after_so_many_minutes(folder, monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     with Checkpoints(folder, minutes=2) as checkpoints, Checkpoints(folder) as never:
         assert not checkpoints.overdue()
         clock[0] += 119

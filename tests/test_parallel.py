@@ -10,7 +10,7 @@ import pytest
 
 from lenet_alexnet.cli import main
 from lenet_alexnet.data.prepare import photos
-from lenet_alexnet.runtime import backend as start_up
+from lenet_alexnet.runtime import processes as start_up
 from tests import processes
 from tests.photo_files import picture
 from tests.processes import assert_same, finish, start
@@ -147,9 +147,9 @@ def test_what_processes_do_not_agree_on_is_named(monkeypatch):
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     monkeypatch.setattr(start_up, "_store", lambda: store)
     store = Store('{"a": 1, "b": [2]}')
-    start_up.agree("data", {"a": 1, "b": (2,)})
+    start_up.require_same("data", {"a": 1, "b": (2,)})
     with pytest.raises(start_up.Differ, match=r"their data: b \[2\] in process 0, \[3\] in 1"):
-        start_up.agree("data", {"a": 1, "b": [3]})
+        start_up.require_same("data", {"a": 1, "b": [3]})
 
 
 @pytest.mark.slow

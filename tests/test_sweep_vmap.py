@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from lenet_alexnet.errors import Interrupted
+from lenet_alexnet.inference.evaluate import evaluate_workdirs
 from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.sweep.vmap import train_lanes
 from lenet_alexnet.training import loop
-from lenet_alexnet.training.evaluation import evaluate_workdirs
 from tests.conftest import make_tiny_1998_config, make_tiny_config
 from tests.test_train import comparable, stop_after
 

@@ -6,11 +6,11 @@ import pytest
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.errors import DataError, Diverged, Interrupted, UsageError
+from lenet_alexnet.inference.evaluate import evaluate_workdirs
 from lenet_alexnet.runs import integrity
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.training import loop as train
-from lenet_alexnet.training.evaluation import evaluate_workdirs
 from lenet_alexnet.training.experiment import build
 from tests.conftest import make_tiny_config
 

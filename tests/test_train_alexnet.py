@@ -14,8 +14,8 @@ from lenet_alexnet.data.prepare import photos
 from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.sources import tfds
 from lenet_alexnet.errors import DataError, Interrupted, UsageError
+from lenet_alexnet.inference.evaluate import evaluate_workdirs
 from lenet_alexnet.training import loop
-from lenet_alexnet.training.evaluation import evaluate_workdirs
 from tests.conftest import ROOT
 from tests.test_train import rows, stop_after
 

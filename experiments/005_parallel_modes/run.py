@@ -22,7 +22,7 @@ MODES = {"dp": ("o-", "#0072b2"), "tower": ("s--", "#d55e00"), "owt": ("^:", "#0
 
 def measure() -> list[dict]:
     """A row for each batch, mode and number of devices."""
-    backend.imagine(COMPILED)
+    backend.simulate_devices(COMPILED)
     backend.set_up()
     rows = []
     config = configs.load("configs/alexnet_imagenet.py").get_config().unlock()

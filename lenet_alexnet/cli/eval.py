@@ -32,7 +32,7 @@ def run(values: Any, rest: list[str]) -> int:
     no_more(rest)
     require(values, "workdir")
     backend.set_up()
-    from lenet_alexnet.training.evaluation import evaluate_workdirs
+    from lenet_alexnet.inference.evaluate import evaluate_workdirs
 
     result = evaluate_workdirs(
         [Path(workdir) for workdir in values.workdir.split(",")],

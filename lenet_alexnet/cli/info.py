@@ -20,7 +20,7 @@ def run(values: Any, rest: list[str]) -> int:
     """Runs the command; returns the exit code."""
     no_more(rest)
     if values.devices:
-        backend.imagine(values.devices)
+        backend.simulate_devices(values.devices)
     backend.set_up()
     from lenet_alexnet.info import network, step_cost
     from lenet_alexnet.models import create_model

@@ -28,14 +28,14 @@ def run(values: Any, rest: list[str]) -> int:
     """Runs the command; returns the exit code."""
     no_more(rest)
     require(values, "workdir")
-    from lenet_alexnet.runtime import console, signals
+    from lenet_alexnet.runtime import console, processes, signals
 
     with signals.catch() as stop_requested:
         backend.set_up(deterministic=values.deterministic)
-        backend.join(values.coordinator, values.process_id, values.num_processes)
+        processes.join(values.coordinator, values.process_id, values.num_processes)
         from lenet_alexnet.training.loop import train_and_evaluate
 
-        with backend.together():
+        with processes.ending_together():
             summary = train_and_evaluate(
                 values.config,
                 Path(values.workdir),

@@ -19,6 +19,12 @@ from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import read_json
+from lenet_alexnet.training.experiment import (
+    build_model,
+    build_preprocess,
+    load,
+    load_photo_statistics,
+)
 
 
 class Run(NamedTuple):
@@ -53,12 +59,6 @@ def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> Run
     Raises:
       UsageError: no run there. DataError: no checkpoint, or none that can be read.
     """
-    from lenet_alexnet.training.experiment import (
-        build_model,
-        build_preprocess,
-        load_photo_statistics,
-    )
-
     config = _read_config(Path(workdir) / "config.json")
     folder = Path(workdir) / "checkpoints"
     if not folder.is_dir():
@@ -125,8 +125,6 @@ def load_named(run: Run, split: str) -> Split | Photos:
     Raises:
       UsageError: no such split. DataError: broken data, or data of other classes than the run's.
     """
-    from lenet_alexnet.training.experiment import load
-
     check_split(run.config, split)
     data = load(run.config, run.config.data[split])
     check_same(data.class_names, run.class_names, f"split '{split}'", "the run")

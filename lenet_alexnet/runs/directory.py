@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from lenet_alexnet import __version__
-from lenet_alexnet.runs import lock
 from lenet_alexnet import config as configs
 from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.preprocess.statistics import Statistics, load
 from lenet_alexnet.errors import DataError, UsageError
+from lenet_alexnet.runs import lock
 from lenet_alexnet.runtime import storage
 
 FOLDERS = ("checkpoints",)  # of a run's folder, in which files come and go

@@ -19,11 +19,12 @@ from lenet_alexnet.runs import lock
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import MetricsLog
-from lenet_alexnet.runtime.console import Stopwatch, say
+from lenet_alexnet.runtime.console import say
 from lenet_alexnet.sweep.program import Devices, Programs, stack_lanes
 from lenet_alexnet.training import fingerprint
 from lenet_alexnet.training.evaluation import summarize
 from lenet_alexnet.training.experiment import SELECTS, Experiment, build, build_optimizer
+from lenet_alexnet.training.progress import Stopwatch
 from lenet_alexnet.training.state import NEVER, Metrics
 
 

@@ -124,15 +124,6 @@ class Layout:
                 lambda leaf: jax.make_array_from_process_local_data(self.batches, leaf), tree
             )
 
-    def agree(self, flag: bool) -> bool:
-        """Whether any process says yes; all get the same answer."""
-        if jax.process_count() == 1:
-            return flag
-        from jax.experimental import multihost_utils
-
-        with jax.transfer_guard("allow"):
-            return bool(np.any(multihost_utils.process_allgather(np.bool_(flag))))
-
     def state(self, state: Any, tx: optax.GradientTransformation) -> Any:
         """The sharding of every leaf of a (traced) train state."""
         specs = self.specs(state.params)

@@ -18,8 +18,8 @@ from lenet_alexnet.runs import lock
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import MetricsLog
-from lenet_alexnet.runtime.backend import agree
-from lenet_alexnet.runtime.console import Flat, Progress, Starving, Stopwatch, first_process, say
+from lenet_alexnet.runtime.console import first_process, say
+from lenet_alexnet.runtime.processes import any_process, require_same
 from lenet_alexnet.training import fingerprint
 from lenet_alexnet.training import step as steps
 from lenet_alexnet.training.back_off import BackOff
@@ -27,6 +27,7 @@ from lenet_alexnet.training.batches import create_feed
 from lenet_alexnet.training.compiled import Program
 from lenet_alexnet.training.evaluation import Evaluator, summarize
 from lenet_alexnet.training.experiment import SELECTS, Experiment, build
+from lenet_alexnet.training.progress import DataWait, FlatLoss, Progress, Stopwatch
 from lenet_alexnet.training.state import NEVER, Metrics, TrainState
 
 
@@ -50,7 +51,7 @@ def train_and_evaluate(
       Interrupted: `stop_requested` became true; everything is saved.
       Diverged: the loss or a parameter became NaN or infinite.
     """
-    agree("config", fingerprint.of_program(config))
+    require_same("config", fingerprint.of_program(config))
     # Of many processes the first one writes; all of them read.
     with lock.hold(workdir) if first_process() else contextlib.nullcontext() as held:
         run = RunDirectory(workdir, config, writes=first_process(), held=held)
@@ -62,7 +63,7 @@ def train_and_evaluate(
         with run.outcome(), fingerprint.as_begun(begun) as loops_used:
             experiment = build(config, devices=devices)
             facts = fingerprint.facts(fingerprint.of_data(experiment), begun)
-            agree("data", facts["data"])
+            require_same("data", facts["data"])
             fingerprint.check(workdir, begun, facts, allow=allow_other_bits)
             run.begin(experiment.train_data.class_names, experiment.statistics, facts)
             return _Loop(config, experiment, run, stop_requested, loops_used).run()
@@ -84,8 +85,8 @@ class _Loop:
         self.back_off = BackOff(config.train.back_off, run.folder)
         self.results: dict[str, dict[str, Any]] = {}
         self.clock = Stopwatch()
-        self.flat = Flat(experiment.train_data.class_names)
-        self.starving = Starving(isinstance(experiment.train_data, Photos))
+        self.flat_loss = FlatLoss(experiment.train_data.class_names)
+        self.data_wait = DataWait(isinstance(experiment.train_data, Photos))
 
     def run(self) -> dict[str, Any]:
         """Compiles, restores or starts, trains, evaluates; the summary is written at any end."""
@@ -104,7 +105,7 @@ class _Loop:
             )
             self._say_what()
             self._compile()
-            agree("program", {"loops in C++": self.loops_used()})
+            require_same("program", {"loops in C++": self.loops_used()})
             self.out.note_loops(self.loops_used())
             self._restore()
             self.progress = stack.enter_context(
@@ -215,7 +216,7 @@ class _Loop:
         e = self.experiment
         self.clock.start(self.step)
         while self.step < self.schedule.total:
-            if e.layout.agree(self.stop_requested()):
+            if any_process(self.stop_requested()):
                 if pending:
                     self._read(*pending)
                 self._interrupt()
@@ -230,9 +231,7 @@ class _Loop:
                 self._read(*pending)
             self.step, pending = stop, (stop, sums)
             evaluate, save = self.schedule.due(stop)
-            save = save or (
-                stop < self.schedule.total and e.layout.agree(self.checkpoints.overdue())
-            )
+            save = save or (stop < self.schedule.total and any_process(self.checkpoints.overdue()))
             if evaluate or save or stop == self.schedule.total:
                 self._read(*pending)
                 pending = None
@@ -266,7 +265,7 @@ class _Loop:
 
     def _finish(self) -> None:
         """The last evaluation, on every split, and the last checkpoint."""
-        if self.experiment.layout.agree(self.stop_requested()):
+        if any_process(self.stop_requested()):
             self._interrupt()
         error = self._evaluate(list(self.evaluators))
         self._save(error, wait=True)
@@ -284,9 +283,9 @@ class _Loop:
             )
         if step % self.schedule.log == 0 or step == self.schedule.total:
             images = self.clock.lap(step) * self.config.train.batch_size
-            waits = self.starving.share(self.feed.waited, self.clock.seconds)
+            waits = self.data_wait.share(self.feed.waited, self.clock.seconds)
             row = self._write(step, "train", summarize(sums) | waits, images)
-            self.flat.check(row)
+            self.flat_loss.check(row)
 
     def _evaluate(self, splits: list[str]) -> float | None:
         """Evaluates, and returns the validation split's top-1 error (None without that split)."""

@@ -1,0 +1,56 @@
+"""Evaluates trained runs, one or several together, on a split of their data."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lenet_alexnet.errors import UsageError
+from lenet_alexnet.inference.open_run import load_named, open_run
+from lenet_alexnet.training import step as steps
+from lenet_alexnet.training.evaluation import Evaluator
+from lenet_alexnet.training.experiment import build_losses, build_views
+from lenet_alexnet.training.layout import Layout
+
+
+def evaluate_workdirs(
+    workdirs: Sequence[Path],
+    *,
+    split: str = "",
+    checkpoint: str = "auto",
+    data_dir: str = "",
+    views: int = 0,
+) -> dict[str, Any]:
+    """Evaluates a run's checkpoint on a split of its data, or the mean of several runs' softmaxes.
+
+    Args:
+      workdirs: runs' folders; the first one's data are used.
+      split: train, validation or test; "" is test, or validation if there is no test split.
+      checkpoint: best | last | auto: the best if chosen on a validation split, else the last.
+      data_dir: where the data is now, if not where it was.
+      views: 1: the centre; 10: corners, centre, and their reflections; 0: as the config says.
+    """
+    runs = [open_run(workdir, checkpoint, data_dir) for workdir in workdirs]
+    first = runs[0]
+    for run, workdir in zip(runs, workdirs, strict=True):
+        if run.class_names != first.class_names:
+            raise UsageError(f"'{workdir}' and '{workdirs[0]}' were trained on other classes")
+    layout = Layout()
+    each = [
+        steps.make_scores(
+            run.model,
+            run.preprocess,
+            build_views(run.config, views, run.statistics),
+            layout.forward,
+        )
+        for run in runs
+    ]
+    scores, variables = each[0], first.variables
+    if len(runs) > 1:
+        scores, variables = steps.mean_scores(each), [run.variables for run in runs]
+    variables = layout.put(variables)
+    split = split or ("test" if first.config.data.test else "validation")
+    data = load_named(first, split)
+    loss = build_losses(first.config)[1]
+    evaluator = Evaluator(scores, loss, data, first.config.eval.batch_size, variables, layout)
+    place = {"step": first.step} if len(runs) == 1 else {"steps": [run.step for run in runs]}
+    return {"split": split, **place, "checkpoint": first.chosen, **evaluator(variables)}

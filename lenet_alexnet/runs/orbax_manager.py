@@ -1,0 +1,71 @@
+"""Orbax's manager of a run's checkpoints: which it keeps, and how it ends a save."""
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lenet_alexnet.runs import integrity
+
+
+def open_manager(folder: Path, *, keep: int, read_only: bool, check: Callable[[], None]) -> Any:
+    """An orbax `CheckpointManager` of two items, "variables" and "rest".
+
+    It keeps the last `keep` checkpoints and the one with the smallest "top1_error". For `check`,
+    see `checkpoints.Checkpoints`.
+    """
+    import orbax.checkpoint as ocp
+    from orbax.checkpoint import checkpoint_managers as managers
+
+    # Orbax logs a dozen lines a save; its errors come as exceptions all the same.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+
+    def top1_error(metrics: dict[str, float]) -> float:
+        return metrics["top1_error"]
+
+    best = managers.BestN(  # `reverse`: the smallest is the best
+        get_metric_fn=top1_error, reverse=True, n=1, keep_checkpoints_without_metrics=False
+    )
+    return ocp.CheckpointManager(
+        folder,
+        options=ocp.CheckpointManagerOptions(
+            preservation_policy=managers.AnyPreservationPolicy([managers.LatestN(keep), best]),
+            best_fn=top1_error,  # Without it orbax does not write the metrics.
+            best_mode="min",
+            create=not read_only,
+            read_only=read_only,
+            lightweight_initialize=read_only,  # Damaged ones must not matter.
+            temporary_path_class=_with_sums(check),
+        ),
+        item_names=("variables", "rest"),
+    )
+
+
+def _with_sums(check: Callable[[], None]) -> type:
+    """Orbax's rename at the end of a save, with the checksums written just before.
+
+    Orbax makes folders that are not there, so `check` is called at both ends.
+    """
+    from orbax.checkpoint import path as paths
+
+    class WithSums(paths.atomicity.AtomicRenameTemporaryPath):
+        async def create(self) -> Any:
+            check()
+            return await super().create()
+
+        async def finalize(self) -> None:
+            check()
+            if self.get_final().name.isdecimal():  # A checkpoint; else one of its items.
+                integrity.write_sums(Path(self.get()))
+            await super().finalize()
+
+    return WithSums
+
+
+def reason(error: Exception) -> str:
+    """One line of an exception that may be many: the system's words, where there are any."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    system = re.search(r": ([^:]+) \[os_error_code", line)  # Tensorstore adds pages to them.
+    return system[1] if system else line[:200]

@@ -1,0 +1,174 @@
+"""Saves of checkpoints, started behind the training, and made again when one fails."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from concurrent import futures
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from lenet_alexnet.errors import DataError, LenetAlexnetError
+from lenet_alexnet.runs import integrity, lock
+from lenet_alexnet.runs.orbax_manager import open_manager, reason
+from lenet_alexnet.runtime.console import say
+
+RETRY_SECONDS = (0.0, 1.0, 5.0)  # before each new attempt at a save that failed
+# Orbax numbers a process's saves: of two that start at once, one waits for ever for the other's.
+ONE_START = threading.Lock()
+
+
+class State(Protocol):
+    """A pytree in two parts: what is evaluated, and the rest of what a resumed run needs."""
+
+    @property
+    def variables(self) -> Any:
+        """What is evaluated."""
+
+    @property
+    def rest(self) -> Any:
+        """The state without its `variables`; `rest.with_variables(variables)` is the state."""
+
+
+class Saver:
+    """Orbax's manager of one run's checkpoints, and the save that is under way.
+
+    For the arguments see `checkpoints.Checkpoints`.
+    """
+
+    def __init__(
+        self, folder: Path, *, keep: int, read_only: bool, check: Callable[[], None]
+    ) -> None:
+        self._folder, self._keep, self._read_only, self._check = folder, keep, read_only, check
+        # Orbax starts a save with a dozen threads, which takes longer than a LeNet's epoch may.
+        self._thread = futures.ThreadPoolExecutor(1)
+        self._starting: futures.Future[str | None] | None = None
+        self.manager = self._open()
+
+    def _open(self) -> Any:
+        return open_manager(
+            self._folder, keep=self._keep, read_only=self._read_only, check=self._check
+        )
+
+    def started(self) -> Any:
+        """The manager, once it knows of the save that is being started."""
+        if self._starting:
+            futures.wait([self._starting])
+        return self.manager
+
+    def save(
+        self,
+        step: int,
+        state: State,
+        top1_error: float | None,
+        *,
+        wait: bool = False,
+        first: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Saves; returns once the state is copied to the host, or (`wait`) it is on disk.
+
+        `first` is called before the save, in its thread: for what must be on disk by then.
+
+        If this save or the one before failed, that is reported and the present state is saved
+        again, up to three times.
+
+        Raises:
+          DataError: it cannot be written. What was saved before is still there.
+        """
+        failed = self._settle()
+        if not failed and jax.process_count() > 1:  # They meet in it, in the order of their calls.
+            failed = self._start(step, state, top1_error, first)
+        elif not failed:
+            # Copied on CPUs too, where `device_get` gives what the next step writes over.
+            state = jax.tree.map(np.array, jax.device_get(state))
+            self._starting = self._thread.submit(self._start, step, state, top1_error, first)
+        if wait and not failed:
+            failed = self._settle()
+        for pause in RETRY_SECONDS:
+            if not failed:
+                break
+            say(f"warning: a checkpoint could not be saved ({failed}): trying again")
+            time.sleep(pause)
+            self._check()  # Orbax makes the folder again, if it is not there.
+            self._reopen()
+            failed = self._start(step, state, top1_error, first) or self._settle()
+        if failed:
+            self._check()
+            self._reopen()
+            last = self.manager.latest_step()
+            raise DataError(
+                f"cannot save a checkpoint of step {step} in '{self._folder}' ({failed}); "
+                + ("none was saved before" if last is None else f"the last is that of step {last}")
+            )
+
+    def _start(
+        self, step: int, state: State, top1_error: float | None, first: Callable[[], None]
+    ) -> str | None:
+        """Starts a save; returns the reason if that fails."""
+        import orbax.checkpoint as ocp
+
+        metrics = None if top1_error is None else {"top1_error": top1_error}
+        # Two items: what is evaluated is opened without knowing the optimizer.
+        items = ocp.args.Composite(
+            variables=ocp.args.StandardSave(state.variables),
+            rest=ocp.args.StandardSave(state.rest),
+        )
+        try:
+            self._check()
+            first()
+            with ONE_START:
+                if step in self.manager.all_steps():  # Saved by a signal, not yet evaluated.
+                    self.manager.delete(step)
+                self.manager.save(step, args=items, metrics=metrics, force=True)
+        except LenetAlexnetError:
+            raise
+        except Exception as error:  # Orbax and tensorstore raise many kinds.
+            return reason(error)
+        return None
+
+    def _settle(self) -> str | None:
+        """Waits for the save that is under way; returns the reason if it failed."""
+        starting, self._starting = self._starting, None
+        if starting and (failed := starting.result()):
+            return failed
+        try:
+            self.manager.wait_until_finished()
+        except Exception as error:
+            return reason(error)
+        return None
+
+    def _reopen(self) -> None:
+        """After a failure orbax's idea of what is on disk, and its threads, are not to be used."""
+        with contextlib.suppress(Exception):
+            self.manager.close()
+        integrity.remove_unfinished(self._folder)
+        self.manager = self._open()
+
+    def wait(self) -> None:
+        """Returns when the save under way is on disk, or has failed, which is reported."""
+        if failed := self._settle():
+            say(f"warning: the last checkpoint could not be saved ({failed})")
+
+    def close(self) -> None:
+        """Waits for the save under way, and ends the threads."""
+        try:
+            self.wait()
+        finally:
+            with contextlib.suppress(Exception):  # What failed has been reported.
+                self.manager.close()
+            self._thread.shutdown()
+            self._clear_away()
+
+    def _clear_away(self) -> None:
+        """If the run's folder has gone: removes what a save under way has made there since."""
+        try:
+            self._check()
+        except DataError:
+            if not (self._folder.parent / lock.NAME).exists():  # It is no other run's now.
+                integrity.remove_unfinished(self._folder)
+                for folder in (self._folder, self._folder.parent):
+                    with contextlib.suppress(OSError):  # There is more in it.
+                        folder.rmdir()
