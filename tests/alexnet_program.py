@@ -10,6 +10,7 @@ Dropout, crops and reflections are on. The parameters go to FILE, a report is pr
 
 import json
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +21,11 @@ from lenet_alexnet.info.collectives import collectives
 from lenet_alexnet.losses import create_loss
 from lenet_alexnet.models import create_model
 from lenet_alexnet.optimizers.sgd2012 import SgdState, sgd2012
-from lenet_alexnet.training import step as steps
 from lenet_alexnet.training.layout import Layout
 from lenet_alexnet.training.state import Metrics, Seen, init_state
-from lenet_alexnet.training.step import Moved
-from lenet_alexnet.training.update import make_turn_update, make_update
+from lenet_alexnet.training.step import Moved, TrainStep, resident_steps
+from lenet_alexnet.training.turn_update import TurnUpdate
+from lenet_alexnet.training.update import BatchUpdate
 from tests.conftest import ROOT
 
 BATCH, STEPS, STORED, CROP = 16, 5, 72, 64
@@ -65,13 +66,13 @@ def main(mode: str, variant: str, precision: str, file: str, weights: str = "nul
     labels = layout.put(rng.integers(0, 8, 40).astype(np.int32))
     order = rng.integers(0, 40, (STEPS, BATCH)).astype(np.int32)
     tail = (layout.put(order, layout.batches), *layout.put((np.int32(STEPS), np.True_)), key)
-    update = make_update(model, tx, loss, layout=layout)
+    update = BatchUpdate(model=model, tx=tx, loss=loss, layout=layout)
     if mode == "each_turn":
-        update = make_turn_update(model, tx, dense_tx, loss, layout)
+        update = TurnUpdate(model=model, tx=tx, dense_tx=dense_tx, loss=loss, layout=layout)
     if naive:
         update = naive_update(model, loss, int(mode.removeprefix("naive_")))
-    step = steps.make_train_step(update, preprocess)
-    program = jax.jit(steps.make_train_steps(step), out_shardings=(shardings, layout.replicated))
+    step = TrainStep(update=update, preprocess=preprocess)
+    program = jax.jit(partial(resident_steps, step), out_shardings=(shardings, layout.replicated))
     compiled = program.lower(state, images, labels, *tail).compile()
     state, metrics = compiled(state, images, labels, *tail)
     leaves = jax.tree_util.tree_leaves_with_path((state.params, state.batch_stats))

@@ -12,8 +12,7 @@ import numpy as np
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.info.collectives import collectives
-from lenet_alexnet.runs.directory import RunDirectory
-from lenet_alexnet.training import loop as train
+from lenet_alexnet.training.compiled import compile_run
 from lenet_alexnet.training.experiment import build
 
 ROOT = Path(__file__).parents[1]
@@ -26,11 +25,8 @@ def main(file: str, workdir: str, steps: str, overrides: str) -> None:
     with config.unlocked():
         config.update_from_flattened_dict(json.loads(overrides))
     Path(workdir).mkdir(parents=True, exist_ok=True)
-    loop = train._Loop(
-        config, build(config), RunDirectory(Path(workdir), config), stop_requested=lambda: False
-    )
-    loop._compile()
-    state, sums = loop.train_steps(loop.state, *loop._dispatch(0, int(steps)), loop.key)
+    compiled, state = compile_run(config, build(config))
+    state, sums = compiled.steps(state, *compiled.arguments(0, int(steps)), compiled.key)
     leaves = jax.tree_util.tree_leaves_with_path(state.params)
     params = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
     np.savez(Path(workdir) / "params.npz", **params)
@@ -38,7 +34,7 @@ def main(file: str, workdir: str, steps: str, overrides: str) -> None:
     report = {
         "devices": len(jax.devices()),
         "loss": float(sums.loss),
-        "collectives": [c._asdict() for c in collectives(loop.train_steps.as_text())],
+        "collectives": [c._asdict() for c in collectives(compiled.steps.as_text())],
         "moment_bytes_here": sum(leaf.addressable_shards[0].data.nbytes for leaf in moments),
         "param_bytes": sum(leaf.nbytes for leaf in params.values()),
     }

@@ -16,7 +16,8 @@ from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.sweep.groups import signature
 from lenet_alexnet.training import back_off, loop
-from lenet_alexnet.training.experiment import build_optimizer
+from lenet_alexnet.training.builders import build_optimizer
+from lenet_alexnet.training.single_run import SingleRun
 from tests import damage, faults
 from tests.conftest import make_tiny_config
 from tests.test_train import comparable, stop_after
@@ -104,7 +105,7 @@ DEATHS = {
     "log cut": (back_off.MetricsLog, "cut", 1, True),
     "notes cut": (back_off.MetricsLog, "cut", 4, True),
     "gone back": (back_off.BackOff, "go_back", 2, True),
-    "on the way again": (loop._Loop, "_evaluate", 2, False),
+    "on the way again": (SingleRun, "_evaluate", 2, False),
 }
 
 

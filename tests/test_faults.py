@@ -25,6 +25,7 @@ from lenet_alexnet.runtime import backend, signals
 from lenet_alexnet.training import experiment, loop
 from lenet_alexnet.training.batches import FromDisk
 from lenet_alexnet.training.evaluation import Evaluator
+from lenet_alexnet.training.single_run import SingleRun
 from tests import damage, faults
 from tests.test_cli import wait_for
 
@@ -111,13 +112,13 @@ def send(monkeypatch, owner, name, number, at_call=1):
 
 LENET = {  # where, which signal, at which call, the steps at which it may stop
     "data loading": (experiment, "load", USR1, 1, range(1)),
-    "compilation": (loop._Loop, "_compile", TERM, 1, range(1)),
-    "restoring": (loop._Loop, "_restore", INT, 1, range(1)),
-    "training": (loop._Loop, "_dispatch", INT, 5, range(14, 31)),
+    "compilation": (loop, "compile_run", TERM, 1, range(1)),
+    "restoring": (SingleRun, "restore", INT, 1, range(1)),
+    "training": (SingleRun, "dispatch", INT, 4, range(14, 31)),
     "evaluation": (Evaluator, "__call__", HUP, 2, range(80, 81)),
     "saving": (Checkpoints, "save", USR1, 3, range(24, 25)),
     "writing behind": (integrity, "write_sums", TERM, 2, range(16, 64)),
-    "before the last evaluation": (loop._Loop, "_finish", TERM, 1, range(120, 121)),
+    "before the last evaluation": (SingleRun, "finish", TERM, 1, range(120, 121)),
 }
 PHOTOS = {
     f"{name}, {number.name}": (owner, function, number, at_call, steps)
@@ -318,7 +319,7 @@ def test_what_no_one_foresaw_is_in_the_summary(tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("out of memory\nand much more")
 
-    monkeypatch.setattr(loop._Loop, "_evaluate", fail)
+    monkeypatch.setattr(SingleRun, "_evaluate", fail)
     assert call("lenet", tmp_path) == 1  # In one line: test_unforeseen.py.
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["status"], summary["error"]) == ("failed", "out of memory")

@@ -1,5 +1,7 @@
 """AlexNet's update, its schedules, the plateau, LARS, rates by batch size."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,8 @@ from lenet_alexnet import config as configs
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.losses import create_loss
 from lenet_alexnet.optimizers import create_optimizer
-from lenet_alexnet.training.experiment import build, build_optimizer
+from lenet_alexnet.training.builders import build_optimizer
+from lenet_alexnet.training.experiment import build
 from tests.conftest import ROOT
 
 CONSTANT = {"name": "constant"}
@@ -243,12 +246,12 @@ def test_the_rule_is_for_the_rate_of_the_biases_too():
 
 
 def test_in_turns_the_rule_goes_by_the_part_for_the_dense_layers():
-    linear = make(learning_rate=0.01, scale_rule="linear", batch_size=512, turns=4)
+    linear = make(learning_rate=0.01, scale_rule="linear", batch_size=512, dense_updates=4)
     assert linear.note == (
         "learning rate 0.04: 0.01 at 128, linear rule; "
         "fc6 to fc8: learning rate 0.01: 0.01 at 128, linear rule"
     )
-    ours, dense = (after(linear._replace(tx=tx), 1) for tx in (linear.tx, linear.dense_tx))
+    ours, dense = (after(replace(linear, tx=tx), 1) for tx in (linear.tx, linear.dense_tx))
     plain = after(make(learning_rate=0.01), 1)
     np.testing.assert_array_equal(dense["conv1"]["kernel"], plain["conv1"]["kernel"])
     assert not np.array_equal(ours["conv1"]["kernel"], plain["conv1"]["kernel"])

@@ -9,10 +9,11 @@ import pytest
 from lenet_alexnet.data.preprocess.digits import create_preprocess
 from lenet_alexnet.losses import create_loss, softmax_cross_entropy
 from lenet_alexnet.models import create_model
+from lenet_alexnet.training import scoring
 from lenet_alexnet.training import step as steps
 from lenet_alexnet.training.evaluation import summarize
 from lenet_alexnet.training.state import NEVER, Metrics, Seen, init_state
-from lenet_alexnet.training.update import make_update
+from lenet_alexnet.training.update import BatchUpdate
 
 LOSS = create_loss(name="softmax")
 MODEL = create_model(name="lenet5")
@@ -32,14 +33,17 @@ def state_of(tx):
     return init(jax.random.key(0), images)
 
 
+def make_step(tx, loss=LOSS, accumulate=1, average=0.0):
+    update = BatchUpdate(model=MODEL, tx=tx, loss=loss, accumulate=accumulate)
+    return steps.TrainStep(update=update, preprocess=PREPROCESS, average=average)
+
+
 def test_one_step_is_the_gradient_of_the_mean_loss(data):
     tx = optax.sgd(0.1)
     index = jnp.array([3, 0, 22, 7])
     images, labels = data[0][index], data[1][index]
     state = state_of(tx)
-    new = jax.jit(steps.make_train_step(make_update(MODEL, tx, LOSS), PREPROCESS))(
-        state, *data, index, KEY
-    )
+    new = jax.jit(make_step(tx))(state, *data, index, KEY)
 
     distort_key = jax.random.split(jax.random.fold_in(KEY, 0))[0]
     x = PREPROCESS(images, jax.vmap(jax.random.fold_in, (None, 0))(distort_key, index))
@@ -74,9 +78,7 @@ def test_fixed_variants_are_the_original_and_then_distortions_of_it(data):
 
 def test_dispatches_give_the_same_bits_however_they_are_cut(data):
     tx = optax.adamw(1e-2)
-    run = jax.jit(
-        steps.make_train_steps(steps.make_train_step(make_update(MODEL, tx, LOSS), PREPROCESS))
-    )
+    run = jax.jit(functools.partial(steps.resident_steps, make_step(tx)))
     order = np.random.default_rng(0).integers(0, 23, (12, 5)).astype(np.int32)
 
     def train(cuts):
@@ -96,9 +98,7 @@ def test_dispatches_give_the_same_bits_however_they_are_cut(data):
 
 def test_fresh_starts_the_sums_anew(data):
     tx = optax.sgd(0.1)
-    run = jax.jit(
-        steps.make_train_steps(steps.make_train_step(make_update(MODEL, tx, LOSS), PREPROCESS))
-    )
+    run = jax.jit(functools.partial(steps.resident_steps, make_step(tx)))
     order = np.zeros((3, 5), np.int32)
     state, _ = run(state_of(tx), *data, order, np.int32(3), np.True_, KEY)
     kept, _ = run(state, *data, order, np.int32(1), np.False_, KEY)
@@ -108,9 +108,7 @@ def test_fresh_starts_the_sums_anew(data):
 
 def test_the_first_step_that_is_not_finite_is_named(data):
     tx = optax.sgd(1e38)
-    run = jax.jit(
-        steps.make_train_steps(steps.make_train_step(make_update(MODEL, tx, LOSS), PREPROCESS))
-    )
+    run = jax.jit(functools.partial(steps.resident_steps, make_step(tx)))
     order = np.arange(20, dtype=np.int32).reshape(4, 5)
     _, sums = run(state_of(tx), *data, order, np.int32(4), np.True_, KEY)
     assert 2 <= int(sums.first_bad_step) <= 3  # Step 1 is fine, its update is not.
@@ -121,8 +119,8 @@ def test_the_first_step_that_is_not_finite_is_named(data):
 @pytest.mark.parametrize("batch_size", [1, 4, 22, 23])
 def test_evaluation_counts_every_example_once_at_any_batch_size(data, batch_size):
     params = state_of(optax.sgd(0.1)).params
-    scores = steps.make_scores(MODEL, PREPROCESS)
-    evaluate = jax.jit(steps.make_evaluate(scores, LOSS, batch_size))
+    scores = scoring.make_scores(MODEL, PREPROCESS)
+    evaluate = jax.jit(scoring.make_evaluate(scores, LOSS, batch_size))
     first = evaluate(Metrics.zero(), {"params": params}, *data, 20)
     rest = [jnp.roll(x, 3, axis=0) for x in data]  # Its first three are the last of all.
     found = summarize(evaluate(first, {"params": params}, *rest, 3))
@@ -141,7 +139,7 @@ def test_class_weights_are_those_of_a_weighted_mean(data):
 
     def after(weights):
         loss = create_loss(name="softmax", class_weights=weights)
-        step = steps.make_train_step(make_update(MODEL, tx, loss), PREPROCESS)
+        step = make_step(tx, loss)
         return jax.jit(step)(state_of(tx), *data, index, KEY)
 
     found, scaled = after(WEIGHTS), after(tuple(7 * ten))
@@ -164,9 +162,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(data, weights):
     index = jnp.array([3, 0, 22, 7, 9, 1])
 
     def after(accumulate):
-        step = steps.make_train_step(
-            make_update(MODEL, tx, loss, accumulate=accumulate), PREPROCESS
-        )
+        step = make_step(tx, loss, accumulate)
         return jax.jit(step)(state_of(tx), *data, index, KEY)
 
     whole, parts = after(1), after(3)
@@ -180,7 +176,7 @@ def test_the_moving_average_is_what_is_evaluated(data):
     index = jnp.arange(6)
     state = state_of(tx)
     state = state.replace(average=jax.tree.map(jnp.copy, state.params))
-    step = jax.jit(steps.make_train_step(make_update(MODEL, tx, LOSS), PREPROCESS, average=0.75))
+    step = jax.jit(make_step(tx, average=0.75))
     ema = optax.ema(0.75, debias=True)
     theirs = ema.init(state.params)
     for _ in range(3):  # The initial parameters take no part in it.
@@ -196,9 +192,9 @@ def test_streamed_batches_give_the_steps_of_resident_data(data):
     images, labels = data
     order = np.random.default_rng(0).integers(0, 23, (4, 5)).astype(np.int32)
     tx = optax.sgd(0.1, momentum=0.9)
-    step = steps.make_train_step(make_update(MODEL, tx, LOSS), PREPROCESS)
-    resident = jax.jit(steps.make_train_steps(step))
-    stream = jax.jit(steps.make_stream_steps(step))
+    step = make_step(tx)
+    resident = jax.jit(functools.partial(steps.resident_steps, step))
+    stream = jax.jit(functools.partial(steps.streamed_steps, step))
     tail = (order, np.int32(3), np.True_, KEY)
     a, _ = resident(state_of(tx), images, labels, *tail)
     b, _ = stream(state_of(tx), images[order], labels[order], *tail)
@@ -213,8 +209,8 @@ def test_views_and_several_networks_are_averaged_as_probabilities(data):
     def views(batch):
         return jnp.stack([PREPROCESS(batch, None), PREPROCESS(batch[:, :, ::-1], None)])
 
-    each = steps.make_scores(MODEL, PREPROCESS, views)
-    found = jax.jit(steps.mean_scores([each, each]))(variables, images)
+    each = scoring.make_scores(MODEL, PREPROCESS, views)
+    found = jax.jit(scoring.mean_scores([each, each]))(variables, images)
     apply = jax.jit(MODEL.apply)
     several = [jax.nn.softmax(apply(v, x)) for v in variables for x in views(images)]
     np.testing.assert_allclose(jnp.exp(found), sum(several) / 4, rtol=1e-4, atol=1e-6)
@@ -268,10 +264,10 @@ def test_evaluation_of_bfloat16_is_the_same_at_any_batch_size_without_ties(rng, 
     labels = jnp.asarray(rng.integers(0, 10, 100), jnp.int32)
     model = create_model(name=name, precision="bfloat16")
     variables = model.init(KEY, PREPROCESS(images[:1], None))
-    scores = steps.make_scores(model, PREPROCESS)
+    scores = scoring.make_scores(model, PREPROCESS)
     first, found = [
         summarize(
-            jax.jit(steps.make_evaluate(scores, LOSS, size))(
+            jax.jit(scoring.make_evaluate(scores, LOSS, size))(
                 Metrics.zero(), variables, images, labels, 100
             )
         )

@@ -11,7 +11,9 @@ from lenet_alexnet.runs import integrity
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.training import loop as train
+from lenet_alexnet.training.compiled import compile_run
 from lenet_alexnet.training.experiment import build
+from lenet_alexnet.training.single_run import SingleRun
 from tests.conftest import make_tiny_config
 
 
@@ -28,10 +30,9 @@ def comparable(workdir):
 
 
 def final_state(config, workdir):
-    loop = train._Loop(config, build(config), train.RunDirectory(workdir, config), lambda: False)
-    loop._compile()
+    _, template = compile_run(config, build(config))
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-        state = checkpoints.restore(read_json(workdir / "summary.json")["step"], loop.state)
+        state = checkpoints.restore(read_json(workdir / "summary.json")["step"], template)
     return jax.tree.map(np.asarray, state)
 
 
@@ -136,14 +137,14 @@ def test_a_run_that_died_goes_on_from_its_last_checkpoint(finished, tmp_path, mo
     class Death(BaseException):
         pass
 
-    read = train._Loop._read
+    read = SingleRun.read
 
     def dying_read(loop, step, sums):
         read(loop, step, sums)
         if step >= 50:
             raise Death
 
-    monkeypatch.setattr(train._Loop, "_read", dying_read)
+    monkeypatch.setattr(SingleRun, "read", dying_read)
     with pytest.raises(Death):
         train.train_and_evaluate(config, tmp_path)
     monkeypatch.undo()

@@ -1,6 +1,7 @@
 """The 1998 recipe through the training loop, alone and with seeds side by side."""
 
 import json
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +15,8 @@ from lenet_alexnet.sweep.vmap import train_seeds
 from lenet_alexnet.training import loop
 from lenet_alexnet.training.experiment import build
 from lenet_alexnet.training.state import init_state
-from lenet_alexnet.training.step import make_refresh, make_train_step, make_train_steps
-from lenet_alexnet.training.update import make_update
+from lenet_alexnet.training.step import TrainStep, refresh_curvature, resident_steps
+from lenet_alexnet.training.update import BatchUpdate
 from tests.conftest import make_tiny_1998_config
 from tests.test_train import comparable, stop_after
 
@@ -33,10 +34,13 @@ def test_updates_are_the_papers_one_pattern_at_a_time():
     images, labels = jnp.asarray(e.train_data.images), jnp.asarray(e.train_data.labels)
     key = jax.random.key(3)
     start = jax.jit(lambda: init_state(e.model, e.optimizer.tx, e.preprocess, key, images[:1]))()
-    state = jax.jit(make_refresh(e.model, e.preprocess))(start, images, jnp.arange(50), key)
-    step = make_train_step(make_update(e.model, e.optimizer.tx, e.train_loss), e.preprocess)
+    state = jax.jit(partial(refresh_curvature, e.model, e.preprocess))(
+        start, images, jnp.arange(50), key
+    )
+    update = BatchUpdate(model=e.model, tx=e.optimizer.tx, loss=e.train_loss)
+    step = TrainStep(update=update, preprocess=e.preprocess)
     order = np.array([[7], [0], [7], [5]], np.int32)
-    new, sums = jax.jit(make_train_steps(step))(
+    new, sums = jax.jit(partial(resident_steps, step))(
         state, images, labels, order, np.int32(3), np.True_, key
     )
 

@@ -11,7 +11,8 @@ import pytest
 from lenet_alexnet.cli import main
 from lenet_alexnet.errors import Interrupted
 from lenet_alexnet.runtime import backend, unexpected
-from lenet_alexnet.training import experiment, loop
+from lenet_alexnet.training import experiment
+from lenet_alexnet.training.single_run import SingleRun
 from tests import faults
 from tests.conftest import ROOT
 
@@ -37,7 +38,7 @@ def fail_with(monkeypatch, error):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(loop._Loop, "_evaluate", fail)
+    monkeypatch.setattr(SingleRun, "_evaluate", fail)
 
 
 def last_line(capsys):

@@ -111,7 +111,7 @@ def figure_8(workdir: str, data_dir: str) -> None:
     import jax
 
     from lenet_alexnet.inference.open_run import load_named, open_run
-    from lenet_alexnet.training.step import make_scores
+    from lenet_alexnet.training.scoring import make_scores
 
     run = open_run(Path(workdir))
     test = load_named(run.config, "test", data_dir)

@@ -7,6 +7,7 @@ Writes step_ranges.csv: the smallest and the largest of eta / (mu + h) before th
 """
 
 import csv
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -59,7 +60,8 @@ def main(data_dir: str) -> None:
 
             for seed in range(SEEDS):
                 key = jax.random.split(jax.random.key(seed))[0]
-                index = e.curvature_index(e.order.with_seed(seed), 0)
+                e = dataclasses.replace(e, order=e.order.with_seed(seed))
+                index = e.curvature_index(0)
                 sizes = step_sizes(h(key, e.train_data.images[index]), e.rate(0), mu, energy)
                 found = step_report(sizes)["all"]
                 row = [f"{found['min']:.3g}", f"{found['max']:.3g}"]

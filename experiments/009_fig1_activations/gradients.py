@@ -18,7 +18,7 @@ import optax
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.models import create_model
-from lenet_alexnet.training import experiment
+from lenet_alexnet.training import builders
 
 HERE = Path(__file__).parent
 CONFIG = HERE.parents[1] / "configs" / "sweeps" / "cifar10_activation.py"
@@ -32,8 +32,8 @@ def main() -> None:
     config = configs.load(str(CONFIG)).get_config().unlock()
     config.data.data_dir = parser.parse_args().data_dir
     config.data.train = "train[:256]"
-    data = experiment.load(config, config.data.train)
-    images = jax.jit(experiment.build_preprocess(config))(data.images, None)
+    data = builders.load(config, config.data.train)
+    images = jax.jit(builders.build_preprocess(config))(data.images, None)
     writer = csv.writer((HERE / "gradients.csv").open("w", newline=""), lineterminator="\n")
     writer.writerow(("layers", "activation", "seed", "layer", "gradient_norm", "weight_norm"))
     for layers, widths in NETS.items():

@@ -5,6 +5,7 @@ import itertools
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Diverged
 from lenet_alexnet.info import network
-from lenet_alexnet.training import step as steps
 from lenet_alexnet.training.batches import create_feed
-from lenet_alexnet.training.experiment import build, load
+from lenet_alexnet.training.builders import load
+from lenet_alexnet.training.experiment import build
 from lenet_alexnet.training.state import NEVER, Metrics, TrainState, init_state
-from lenet_alexnet.training.update import make_update
+from lenet_alexnet.training.step import TrainStep
+from lenet_alexnet.training.update import BatchUpdate
 
 CLASSES = 1000
 PASSES = 3  # forward, the gradient of a layer's inputs, the gradient of its weights
@@ -81,8 +83,8 @@ class Trainer:
     def __init__(self, config: Any) -> None:
         self.config, self.e = config, build(config, devices=1, read=_read)
         e, self.batch = self.e, config.train.batch_size
-        update = make_update(e.model, e.optimizer.tx, e.train_loss)
-        self.step = steps.make_train_step(update, e.preprocess)
+        update = BatchUpdate(model=e.model, tx=e.optimizer.tx, loss=e.train_loss)
+        self.step = TrainStep(update=update, preprocess=e.preprocess)
         total = e.schedule.total
         self.feed = create_feed(e.train_data, e.order, e.schedule.per_dispatch, e.layout, total)
 
@@ -125,7 +127,7 @@ class Trainer:
     def many(self, name: str = "many steps a call") -> Subject:
         """The loop of `train`: as many steps in a call as the config says."""
         state, key = self.start()
-        program: Any = jax.jit(self.feed.make_steps(self.step), donate_argnums=0)
+        program: Any = jax.jit(partial(self.feed.run_steps, self.step), donate_argnums=0)
         done, fresh = 0, np.bool_(False)
 
         def run(count: int) -> None:

@@ -1,15 +1,17 @@
 """Evaluates trained runs, one or several together, on a split of their data."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.inference.open_run import load_named, open_run
-from lenet_alexnet.training import step as steps
+from lenet_alexnet.training.builders import build_losses, build_views
 from lenet_alexnet.training.evaluation import Evaluator
-from lenet_alexnet.training.experiment import build_losses, build_views
 from lenet_alexnet.training.layout import Layout
+from lenet_alexnet.training.scoring import make_scores, mean_scores
+from lenet_alexnet.training.sharded_forward import sharded_forward
 
 
 def evaluate_workdirs(
@@ -36,17 +38,17 @@ def evaluate_workdirs(
             raise UsageError(f"'{workdir}' and '{workdirs[0]}' were trained on other classes")
     layout = Layout()
     each = [
-        steps.make_scores(
+        make_scores(
             run.model,
             run.preprocess,
             build_views(run.config, views, run.statistics),
-            layout.forward,
+            partial(sharded_forward, layout),
         )
         for run in runs
     ]
     scores, variables = each[0], first.variables
     if len(runs) > 1:
-        scores, variables = steps.mean_scores(each), [run.variables for run in runs]
+        scores, variables = mean_scores(each), [run.variables for run in runs]
     variables = layout.put(variables)
     split = split or ("test" if first.config.data.test else "validation")
     data = load_named(first, split)

@@ -19,7 +19,7 @@ from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import read_json
-from lenet_alexnet.training.experiment import (
+from lenet_alexnet.training.builders import (
     build_model,
     build_preprocess,
     load,

@@ -12,7 +12,7 @@ from lenet_alexnet.data import images, pixels
 from lenet_alexnet.data.sources import embedded, folder
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.inference import glyph, open_run
-from lenet_alexnet.training.step import make_scores
+from lenet_alexnet.training.scoring import make_scores
 
 INVERT = {"auto": None, "yes": True, "no": False}  # whether the ink is dark
 DOUBTFUL = 0.9  # Below this probability, the answer for a digit is reported as doubtful.

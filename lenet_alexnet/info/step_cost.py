@@ -17,15 +17,15 @@ from lenet_alexnet.data.preprocess.statistics import Statistics
 from lenet_alexnet.info import network
 from lenet_alexnet.info.collectives import KINDS, collectives, sent
 from lenet_alexnet.models.alexnet.network import AlexNet
-from lenet_alexnet.training import step as steps
-from lenet_alexnet.training.compiled import Program
-from lenet_alexnet.training.experiment import (
+from lenet_alexnet.training.builders import (
     build_losses,
     build_model,
     build_optimizer,
     build_preprocess,
 )
+from lenet_alexnet.training.compiled import JittedRun
 from lenet_alexnet.training.layout import Layout
+from lenet_alexnet.training.step import streamed_steps
 
 EXAMPLES = 1_281_167  # Of ImageNet's training set: only schedules depend on it, no size does.
 
@@ -50,18 +50,18 @@ def analyse(config: Any, devices: int) -> dict[str, Any]:
     layout = Layout(**config.parallel, devices=devices, model=model)
     batch = config.train.batch_size
     layout.check_batch("train.batch_size", batch, config.train.accumulate)
-    program = _program(config, model, layout)
+    run = _jit_run(config, model, layout)
     k_batch = (1, batch)
     stored = (config.data.image_size, config.data.image_size, config.data.channels)
 
     def of_batch(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, dtype, sharding=layout.batches)
 
-    compiled = program.steps.lower(
-        program.state,
+    compiled = run.steps.lower(
+        run.state,
         of_batch((*k_batch, *stored), jnp.uint8), of_batch(k_batch, jnp.int32),
         of_batch(k_batch, jnp.int32),
-        jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.bool_), program.key,
+        jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.bool_), run.key,
     ).compile()  # fmt: skip
     found = collectives(compiled.as_text() or "")
     exchanged = {kind: sum(c.bytes for c in found if c.kind == kind) for kind in KINDS}
@@ -71,8 +71,8 @@ def analyse(config: Any, devices: int) -> dict[str, Any]:
     mode, sharded = config.parallel.mode, config.parallel.shard_optimizer
     return {
         "mode": mode, "devices": devices, "batch_size": batch,
-        "param_bytes": _bytes_here(program.state.params),
-        "optimizer_bytes": _bytes_here(program.state.opt_state),
+        "param_bytes": _bytes_here(run.state.params),
+        "optimizer_bytes": _bytes_here(run.state.opt_state),
         "activation_bytes": activation_bytes(description, size, devices, batch),
         "peak_bytes": memory.argument_size_in_bytes + memory.output_size_in_bytes
         - memory.alias_size_in_bytes + memory.temp_size_in_bytes,
@@ -84,16 +84,20 @@ def analyse(config: Any, devices: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _program(config: Any, model: Any, layout: Layout) -> Program:
+def _jit_run(config: Any, model: Any, layout: Layout) -> JittedRun:
     in_steps = partial(to_steps, batch_size=config.train.batch_size, examples=EXAMPLES)
     side, channels = config.data.image_size, config.data.channels
     blank = Statistics(1, np.zeros((side, side, 3), np.float32), np.zeros(3), np.ones(3), np.eye(3))
-    return Program(
-        config, model=model, optimizer=build_optimizer(config, EXAMPLES, turns=layout.turns),
-        loss=build_losses(config)[0], preprocess=build_preprocess(config, in_steps, blank),
+    return JittedRun(
+        config,
+        model=model,
+        optimizer=build_optimizer(config, EXAMPLES, dense_updates=layout.dense_updates),
+        loss=build_losses(config)[0],
+        preprocess=build_preprocess(config, in_steps, blank),
         layout=layout,
-        blank=np.zeros((1, side, side, channels), np.uint8), make_steps=steps.make_stream_steps,
-    )  # fmt: skip
+        blank=np.zeros((1, side, side, channels), np.uint8),
+        run_steps=streamed_steps,
+    )
 
 
 def _bytes_here(tree: Any) -> int:

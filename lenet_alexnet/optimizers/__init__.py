@@ -2,8 +2,9 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import optax
@@ -17,8 +18,9 @@ from lenet_alexnet.optimizers.sgd2012 import is_bias, lars, sgd2012
 Number = float | jax.Array  # a sweep carries numbers as traced ones
 
 
-class CurvatureOptions(NamedTuple):
-    """When the curvature is estimated anew (in steps), on how many examples; mu, and E's factor."""
+@dataclass(frozen=True, kw_only=True)
+class CurvatureOptions:
+    """How often the curvature is estimated (in steps), on how many examples; mu, E's factor."""
 
     every: int
     examples: int
@@ -26,7 +28,8 @@ class CurvatureOptions(NamedTuple):
     energy: Number
 
 
-class Optimizer(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
     """An optimizer and what the training loop must know of it.
 
     Attributes:
@@ -50,7 +53,7 @@ def create_optimizer(
     *, name: str, learning_rate: Number, schedule: Mapping[str, Any], total_steps: int,
     to_steps: Callable[[str], int], curvature: Mapping[str, Any] | None = None,
     plateau: Mapping[str, Any] | None = None, back_off: bool = False, clip: float = 0.0,
-    batch_size: int = 1, turns: int = 1, scale_rule: str = "none", base_batch: int = 128,
+    batch_size: int = 1, dense_updates: int = 1, scale_rule: str = "none", base_batch: int = 128,
     **options: Any,
 ) -> Optimizer:  # fmt: skip
     """The optimizer of a config.
@@ -67,8 +70,8 @@ def create_optimizer(
       clip: largest norm of the whole gradient; 0 is none.
       batch_size: of the run; with `scale_rule` linear or sqrt the rates are multiplied by
         (batch_size / base_batch) to the power 1 or 1/2.
-      turns: in how many parts a batch moves the dense layers, see `update.make_turn_update`; the
-        rule then goes by the part for these.
+      dense_updates: how often a batch moves the dense layers, see `turn_update.TurnUpdate`; the
+        rule then uses the size of a part for these.
       **options: the named optimizer's own numbers.
 
     Raises:
@@ -98,27 +101,32 @@ def create_optimizer(
 
         if plateau:
             tx, observe = with_plateau(make, **plateau)
-            return Optimizer(tx, rate, observe=observe, note=note)
-        return Optimizer(_with_share(make) if back_off else make(1), rate, note=note)
+            return Optimizer(tx=tx, rate=rate, observe=observe, note=note)
+        tx = _with_share(make) if back_off else make(1)
+        return Optimizer(tx=tx, rate=rate, note=note)
 
     optimizer = create(batch_size)
-    if turns > 1:
-        optimizer = _with_turns(optimizer, create(batch_size // turns))
+    if dense_updates > 1:
+        optimizer = _with_dense(optimizer, create(batch_size // dense_updates))
     if curvature is None:
         return optimizer
-    return optimizer._replace(curvature=_curvature_options(curvature, known | options, to_steps))
+    return replace(optimizer, curvature=_curvature_options(curvature, known | options, to_steps))
 
 
-def _with_turns(optimizer: Optimizer, dense: Optimizer) -> Optimizer:
+def _with_dense(optimizer: Optimizer, dense: Optimizer) -> Optimizer:
     note = f"{optimizer.note}; fc6 to fc8: {dense.note}" if optimizer.note else ""
-    return optimizer._replace(dense_tx=dense.tx, note=note)
+    return replace(optimizer, dense_tx=dense.tx, note=note)
 
 
 def _curvature_options(
     curvature: Mapping[str, Any], options: Mapping[str, Any], to_steps: Callable[[str], int]
 ) -> CurvatureOptions:
-    every, examples = to_steps(curvature["every"]), curvature["examples"]
-    return CurvatureOptions(every, examples, options["mu"], options["energy"])
+    return CurvatureOptions(
+        every=to_steps(curvature["every"]),
+        examples=curvature["examples"],
+        mu=options["mu"],
+        energy=options["energy"],
+    )
 
 
 def _check(name: str, options: Mapping[str, Any], curvature: Any) -> dict[str, Any]:

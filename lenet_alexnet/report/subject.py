@@ -19,7 +19,7 @@ from lenet_alexnet.inference import open_run
 from lenet_alexnet.info import network
 from lenet_alexnet.models import Network1998
 from lenet_alexnet.runtime import console
-from lenet_alexnet.training import step
+from lenet_alexnet.training.scoring import make_scores
 from lenet_alexnet.training.state import rank
 
 SAY_EVERY = 10.0  # seconds
@@ -149,11 +149,11 @@ class Subject:
 
     @functools.cached_property
     def _evaluated(self) -> tuple[Answers, dict[str, Any]]:
-        from lenet_alexnet.training.experiment import build_losses, build_views
+        from lenet_alexnet.training.builders import build_losses, build_views
 
         run = self.run
         views = build_views(run.config, statistics=run.statistics)
-        scores = step.make_scores(run.model, run.preprocess, views)
+        scores = make_scores(run.model, run.preprocess, views)
         what = f"answers to {len(self.data):,} {self.split} images"
         found, labels = self._over(scores, self.data, np.arange(len(self.data)), what)
         answers = judge(found, labels)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from lenet_alexnet import config as configs
 from lenet_alexnet.data import Split
 from lenet_alexnet.runtime.console import say
-from lenet_alexnet.training.experiment import load
+from lenet_alexnet.training.builders import load
 
 TRIED = (1, 3, 5, 7, 9)
 BLOCK = 250  # queries at once: 120 MB of distances to 60,000 examples

@@ -53,7 +53,7 @@ def _load(config: Any, split: str) -> Any:
 
 @functools.lru_cache(maxsize=8)
 def _split(data: str, split: str) -> Any:
-    from lenet_alexnet.training.experiment import load
+    from lenet_alexnet.training.builders import load
 
     return load(ConfigDict({"data": json.loads(data)}), split)
 

@@ -16,22 +16,23 @@ from ml_collections import ConfigDict
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.sweep.groups import carried
-from lenet_alexnet.training import step as steps
-from lenet_alexnet.training.experiment import (
-    Experiment,
+from lenet_alexnet.training.builders import (
     build_losses,
     build_model,
     build_optimizer,
     build_preprocess,
     build_views,
 )
+from lenet_alexnet.training.experiment import Experiment
+from lenet_alexnet.training.scoring import make_evaluate, make_scores
 from lenet_alexnet.training.state import Metrics, TrainState, init_state
-from lenet_alexnet.training.update import make_update
+from lenet_alexnet.training.step import TrainStep, refresh_curvature, resident_steps
+from lenet_alexnet.training.update import BatchUpdate
 
 LANES = PartitionSpec("lanes")
 
 
-class Lane(NamedTuple):
+class LaneNumbers(NamedTuple):
     """What sets a run apart inside the program: numbers by config entry, and its keys."""
 
     numbers: dict[str, Any]
@@ -39,7 +40,7 @@ class Lane(NamedTuple):
     key: Any
 
 
-def stack_lanes(lane_configs: Sequence[Any]) -> Lane:
+def stack_lanes(lane_configs: Sequence[Any]) -> LaneNumbers:
     """All lanes; only numbers in which the configs differ are carried, seeds as keys."""
     flats = [carried(configs.flatten(config)) for config in lane_configs]
     seeds = [flat.pop("seed") for flat in flats]
@@ -50,7 +51,7 @@ def stack_lanes(lane_configs: Sequence[Any]) -> Lane:
     }
     # Each lane's keys are those of its run alone (train.py).
     pairs = jax.vmap(jax.random.split)(jnp.stack([jax.random.key(seed) for seed in seeds]))
-    return Lane(numbers, pairs[:, 0], pairs[:, 1])
+    return LaneNumbers(numbers, pairs[:, 0], pairs[:, 1])
 
 
 def with_numbers(config: Any, numbers: dict[str, Any]) -> ConfigDict:
@@ -66,14 +67,14 @@ def with_numbers(config: Any, numbers: dict[str, Any]) -> ConfigDict:
     return copy
 
 
-class Programs:
+class LaneFunctions:
     """The functions of one lane: to start, train, evaluate."""
 
     def __init__(self, config: Any, experiment: Experiment) -> None:
         self.config, self.e = config, experiment
         self.variants = config.data.variants
 
-    def _build(self, lane: Lane) -> tuple[Any, Any, Any, Any, Any]:
+    def _build(self, lane: LaneNumbers) -> tuple[Any, Any, Any, Any, Any]:
         config = with_numbers(self.config, lane.numbers)
         return (
             build_model(config),
@@ -82,30 +83,30 @@ class Programs:
             *build_losses(config),
         )
 
-    def init(self, lane: Lane, blank: Any) -> TrainState:
+    def init(self, lane: LaneNumbers, blank: Any) -> TrainState:
         """A fresh state; of the image only the shape counts."""
         model, tx, preprocess, _, _ = self._build(lane)
         average = bool(self.config.train.average)
         return init_state(model, tx, preprocess, lane.init_key, blank, average=average)
 
     def train(self, of_lane: tuple, shared: tuple) -> tuple[TrainState, Metrics]:
-        """The steps of one dispatch; for the arguments see `step.make_train_steps`."""
+        """The steps of one dispatch; for the arguments see `step.resident_steps`."""
         state, lane, order = of_lane
         images, labels, count, fresh = shared
         model, tx, preprocess, loss, _ = self._build(lane)
-        update = make_update(model, tx, loss, accumulate=self.config.train.accumulate)
-        step = steps.make_train_step(
-            update, preprocess, variants=self.variants, average=self.config.train.average
+        accumulate, average = self.config.train.accumulate, self.config.train.average
+        update = BatchUpdate(model=model, tx=tx, loss=loss, accumulate=accumulate)
+        step = TrainStep(
+            update=update, preprocess=preprocess, variants=self.variants, average=average
         )
-        train_steps = steps.make_train_steps(step)
-        return train_steps(state, images, labels, order, count, fresh, lane.key)
+        return resident_steps(step, state, images, labels, order, count, fresh, lane.key)
 
     def refresh(self, of_lane: tuple, images: Any) -> TrainState:
-        """The curvature of a 1998 network, estimated anew."""
+        """The curvature of a 1998 network, estimated again."""
         state, lane, index = of_lane
         model, _, preprocess, _, _ = self._build(lane)
-        refresh = steps.make_refresh(model, preprocess, variants=self.variants)
-        return refresh(state, images, index, lane.key)
+        options = {"variants": self.variants}
+        return refresh_curvature(model, preprocess, state, images, index, lane.key, **options)
 
     def evaluate(self, of_lane: tuple, shared: tuple) -> Metrics:
         """The sums over one split."""
@@ -113,8 +114,8 @@ class Programs:
         model, _, preprocess, _, loss = self._build(lane)
         batch_size = min(self.config.eval.batch_size, len(shared[1]))
         views = build_views(self.config, statistics=self.e.statistics)
-        scores = steps.make_scores(model, preprocess, views)
-        return steps.make_evaluate(scores, loss, batch_size)(Metrics.zero(), variables, *shared)
+        scores = make_scores(model, preprocess, views)
+        return make_evaluate(scores, loss, batch_size)(Metrics.zero(), variables, *shared)
 
 
 class Devices:

@@ -20,7 +20,7 @@ SPLIT = "back off"
 
 
 class BackOff:
-    """How often a run went back, and the share of the rate that is left to it.
+    """How often a run went back, and the share of the learning rate that is left.
 
     back_off.jsonl has a line each time, with the step that it went back to: a state restored from
     there or later has lost that much of its rate. So a run that is killed or stopped in between

@@ -10,14 +10,14 @@ import numpy as np
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.order import Order
 from lenet_alexnet.data.stream import Photos, batches
-from lenet_alexnet.training import step as steps
 from lenet_alexnet.training.layout import Layout
+from lenet_alexnet.training.step import resident_steps, streamed_steps
 
 
 class Resident:
-    """A data set on the device; a dispatch brings the numbers of its examples alone."""
+    """A data set on the device; a dispatch brings only the numbers of its examples."""
 
-    make_steps = staticmethod(steps.make_train_steps)
+    run_steps = staticmethod(resident_steps)
     waited = 0.0
 
     def __init__(self, data: Split, order: Order, per_dispatch: int, layout: Layout) -> None:
@@ -35,7 +35,7 @@ class Resident:
 class FromDisk:
     """Batches of stored photos, read ahead of the step that needs them."""
 
-    make_steps = staticmethod(steps.make_stream_steps)
+    run_steps = staticmethod(streamed_steps)
 
     def __init__(
         self, data: Photos, order: Order, per_dispatch: int, layout: Layout, total: int

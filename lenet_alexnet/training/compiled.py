@@ -1,6 +1,9 @@
-"""The two compiled functions of a run: a fresh state, and many steps in one dispatch."""
+"""A run's functions: jitted (a fresh state, many steps in one dispatch), and all compiled ahead."""
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -11,24 +14,37 @@ import numpy as np
 from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.losses import Loss
 from lenet_alexnet.optimizers import Optimizer
-from lenet_alexnet.training import step as steps
+from lenet_alexnet.training.batches import FromDisk, Resident, create_feed
+from lenet_alexnet.training.evaluation import Evaluator
+from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.layout import Layout
-from lenet_alexnet.training.state import init_state
-from lenet_alexnet.training.update import make_turn_update, make_update
+from lenet_alexnet.training.state import TrainState, init_state
+from lenet_alexnet.training.step import TrainStep, Update, refresh_curvature
+from lenet_alexnet.training.turn_update import TurnUpdate
+from lenet_alexnet.training.update import BatchUpdate
 
 
-class Program:
+class JittedRun:
     """How a network is trained on a layout of devices; nothing is computed until asked for.
 
     Attributes:
       state: the shapes, types and places of a train state.
-      steps: the jitted function of `step.make_train_steps` or `make_stream_steps`.
+      key: the shape and place of the key of all steps.
+      steps: the jitted `step.resident_steps` or `streamed_steps`.
     """
 
     def __init__(
-        self, config: Any, *, model: nn.Module, optimizer: Optimizer, loss: Loss,
-        preprocess: Preprocess, layout: Layout, blank: np.ndarray, make_steps: Callable[..., Any],
-    ) -> None:  # fmt: skip
+        self,
+        config: Any,
+        *,
+        model: nn.Module,
+        optimizer: Optimizer,
+        loss: Loss,
+        preprocess: Preprocess,
+        layout: Layout,
+        blank: np.ndarray,
+        run_steps: Callable[..., Any],
+    ) -> None:
         """`blank` is one image of the data's shape, to initialise with."""
         self._layout, average, tx = layout, config.train.average, optimizer.tx
 
@@ -42,15 +58,16 @@ class Program:
         self._init = jax.jit(init, out_shardings=(shardings, layout.replicated))
         self.state = jax.tree.map(_placed, abstract, shardings)
         self.key = _placed(key, layout.replicated)
-        if optimizer.dense_tx is not None:
-            update = make_turn_update(model, tx, optimizer.dense_tx, loss, layout)
-        else:
-            update = make_update(model, tx, loss, accumulate=config.train.accumulate, layout=layout)
-        train_step = steps.make_train_step(
-            update, preprocess, variants=config.data.variants, average=average
+        train_step = TrainStep(
+            update=_update(config, model, optimizer, loss, layout),
+            preprocess=preprocess,
+            variants=config.data.variants,
+            average=average,
         )
         self.steps = jax.jit(
-            make_steps(train_step), donate_argnums=0, out_shardings=(shardings, layout.replicated)
+            partial(run_steps, train_step),
+            donate_argnums=0,
+            out_shardings=(shardings, layout.replicated),
         )
 
     def initialise(self, seed: int) -> tuple[Any, jax.Array]:
@@ -58,5 +75,105 @@ class Program:
         return self._init(self._layout.put(np.int32(seed)))
 
 
+def _update(
+    config: Any, model: nn.Module, optimizer: Optimizer, loss: Loss, layout: Layout
+) -> Update:
+    tx, dense_tx = optimizer.tx, optimizer.dense_tx
+    if dense_tx is not None:
+        return TurnUpdate(model=model, tx=tx, dense_tx=dense_tx, loss=loss, layout=layout)
+    accumulate = config.train.accumulate
+    return BatchUpdate(model=model, tx=tx, loss=loss, accumulate=accumulate, layout=layout)
+
+
 def _placed(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CompiledRun:
+    """All functions of a run, compiled ahead, so that nothing compiles later.
+
+    Attributes:
+      feed: the data of a dispatch.
+      key: of all steps.
+      steps: (state, *`arguments`, key) -> state and sums.
+      refresh: (state, images, index, key) -> state with another curvature; None: it has none.
+      observe: (optimizer state, validation error) -> optimizer state; None: no plateau.
+      evaluators: one for each split that is evaluated.
+      seconds: that compiling took.
+    """
+
+    experiment: Experiment
+    feed: Resident | FromDisk
+    key: jax.Array
+    steps: Callable[..., Any]
+    refresh: Callable[..., Any] | None
+    observe: Callable[..., Any] | None
+    evaluators: dict[str, Evaluator]
+    seconds: float
+
+    def arguments(self, step: int, count: int, running: Any = None) -> tuple[jax.Array, ...]:
+        """Of one dispatch: data, order, count, and whether the sums start at zero."""
+        return _arguments(self.experiment, self.feed, step, count, running)
+
+    @property
+    def images(self) -> jax.Array:
+        """The resident training images."""
+        return self.feed(0, 0)[0]
+
+
+def _arguments(
+    e: Experiment, feed: Resident | FromDisk, step: int, count: int, running: Any = None
+) -> tuple[jax.Array, ...]:
+    fresh = np.bool_(step % e.schedule.log == 0)
+    return (*feed(step, count, running), *e.layout.put((np.int32(count), fresh)))
+
+
+def compile_run(config: Any, e: Experiment) -> tuple[CompiledRun, TrainState]:
+    """Compiles all functions of a run; returns them and a fresh state."""
+    start = time.monotonic()
+    feed = create_feed(e.train_data, e.order, e.schedule.per_dispatch, e.layout, e.schedule.total)
+    jitted = JittedRun(
+        config,
+        model=e.model,
+        optimizer=e.optimizer,
+        loss=e.train_loss,
+        preprocess=e.preprocess,
+        layout=e.layout,
+        blank=e.blank,
+        run_steps=feed.run_steps,
+    )
+    state, key = jitted.initialise(config.seed)
+    compiled = CompiledRun(
+        experiment=e,
+        feed=feed,
+        key=key,
+        steps=jitted.steps.lower(state, *_arguments(e, feed, 0, 0), key).compile(),
+        refresh=_compile_refresh(config, e, feed, state, key),
+        evaluators={
+            name: Evaluator(
+                e.scores, e.eval_loss, data, config.eval.batch_size, state.variables, e.layout
+            )
+            for name, data in e.eval_data.items()
+        },
+        observe=_compile_observe(e, state),
+        seconds=time.monotonic() - start,
+    )
+    return compiled, state
+
+
+def _compile_refresh(
+    config: Any, e: Experiment, feed: Resident | FromDisk, state: TrainState, key: jax.Array
+) -> Callable[..., Any] | None:
+    if not e.optimizer.curvature:
+        return None
+    refresh = partial(refresh_curvature, e.model, e.preprocess, variants=config.data.variants)
+    index = e.layout.put(e.curvature_index(0))
+    return jax.jit(refresh, donate_argnums=0).lower(state, feed(0, 0)[0], index, key).compile()
+
+
+def _compile_observe(e: Experiment, state: TrainState) -> Callable[..., Any] | None:
+    if not e.optimizer.observe:
+        return None
+    observe = jax.jit(e.optimizer.observe, donate_argnums=0)
+    return observe.lower(state.opt_state, e.layout.put(np.float32(0))).compile()

@@ -10,23 +10,28 @@ import numpy as np
 from lenet_alexnet.data import Split
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.losses import Loss
-from lenet_alexnet.training import step as steps
 from lenet_alexnet.training.layout import Layout
+from lenet_alexnet.training.scoring import Scores, make_evaluate
 from lenet_alexnet.training.state import Metrics
 
-CHUNK = 2000  # Photos images are on the device so many at a time.
+CHUNK = 2000  # photos that are on the device at a time
 
 
 class Evaluator:
     """One split and the program that evaluates a network's variables on it.
 
-    Arrays stay on the device; prepared photos are read from disk anew each time.
+    Arrays stay on the device; prepared photos are read from disk each time.
     """
 
     def __init__(
-        self, scores: steps.Scores, loss: Loss, data: Split | Photos, batch_size: int,
-        variables: Any, layout: Layout,
-    ) -> None:  # fmt: skip
+        self,
+        scores: Scores,
+        loss: Loss,
+        data: Split | Photos,
+        batch_size: int,
+        variables: Any,
+        layout: Layout,
+    ) -> None:
         self._layout, self._streamed = layout, None if isinstance(data, Split) else data
         self._chunk = min(CHUNK, len(data)) if self._streamed else len(data)
         self._chunks = []
@@ -34,9 +39,7 @@ class Evaluator:
             self._chunks = [layout.put((data.images, data.labels, np.int32(len(data))))]
         self._zero = jax.device_get(jax.jit(Metrics.zero)())
         batch_size = -(-min(batch_size, self._chunk) // layout.shards) * layout.shards
-        evaluate = jax.jit(
-            steps.make_evaluate(scores, loss, batch_size), out_shardings=layout.replicated
-        )
+        evaluate = jax.jit(make_evaluate(scores, loss, batch_size), out_shardings=layout.replicated)
         first = self._chunks[0] if self._chunks else self._read(0)
         self._evaluate = evaluate.lower(layout.put(self._zero), variables, *first).compile()
 

@@ -1,8 +1,7 @@
-"""Many devices: the mesh, who holds what, and the network's forward pass on it.
+"""Many devices: the mesh, and which device holds which part of the state, the data, the batches.
 
-A step is one jitted program over the whole mesh; the network alone runs inside `shard_map`, where
-each device does what it would do by itself, and every exchange is written out (`Axes` in
-models/axes.py). Three modes:
+A step is one jitted program over the whole mesh; `sharded_forward.py` runs the network on it.
+Three modes:
 
 - dp: the batch is cut over all devices, the parameters are everywhere;
 - tower: devices come in pairs, each holds one of AlexNet's two towers (Krizhevsky et al. 2012, sec.
@@ -12,49 +11,48 @@ models/axes.py). Three modes:
   (`turns`) in as many parts as there are devices; `update_each_turn` moves fc6 to fc8 after each.
 """
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array
 
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.models.alexnet.axes import Axes
 from lenet_alexnet.models.alexnet.network import AlexNet
-from lenet_alexnet.training import step as steps
 
 MODES = ("dp", "tower", "owt")
 DENSE = ("fc6", "fc7")
 HEAD = (*DENSE, "fc8")
-SMALL = 1_000_000  # numbers that travel as one array
-
-
-ForwardTrain = Callable[..., tuple[Array, Any]]  # of variables, inputs, key: `step.forward_train`
-
-
-class Gradients(NamedTuple):
-    """Of some rows' losses, with the sums over them and new batch statistics."""
-
-    of_params: Any
-    seen: Any  # state.Seen
-    batch_stats: Any
 
 
 class Layout:
-    """Where the state, the data and the batches of a run live."""
+    """Where the state, the data and the batches of a run live.
+
+    Attributes:
+      mesh: of the axes "data" and "tower".
+      replicated, batches: shardings: on every device; [K, batch, ...], cut by the batch.
+      axes: what the network must know of the mesh.
+      dense_updates: how often a step moves the dense layers, see `turn_update.py`.
+    """
 
     def __init__(
-        self, mode: str = "dp", *, turns: bool = False, update_each_turn: bool = False,
-        shard_optimizer: bool = False, devices: int = 0, model: nn.Module | None = None,
-    ) -> None:  # fmt: skip
-        """`devices`: the first so many; 0: all. `model` is asked whether the mode suits it.
+        self,
+        mode: str = "dp",
+        *,
+        turns: bool = False,
+        update_each_turn: bool = False,
+        shard_optimizer: bool = False,
+        devices: int = 0,
+        model: nn.Module | None = None,
+    ) -> None:
+        """The entries of a config's `parallel` section, on the first `devices` (0: all).
+
+        `model` is needed where the mode is not dp: it must suit the network.
 
         Raises:
           UsageError: an unknown mode, or one that does not suit the network or the devices.
@@ -71,9 +69,11 @@ class Layout:
             _check_mode(mode, model, len(used))
         pair = 2 if mode == "tower" else 1
         self.mesh = jax.make_mesh(
-            (len(used) // pair, pair), ("data", "tower"), axis_types=(AxisType.Auto,) * 2,
+            (len(used) // pair, pair),
+            ("data", "tower"),
+            axis_types=(AxisType.Auto,) * 2,
             devices=used,
-        )  # fmt: skip
+        )
         self.replicated = NamedSharding(self.mesh, P())
         self.batches = NamedSharding(self.mesh, P(None, "data"))  # [K, batch, ...]
         self.axes = Axes(
@@ -82,7 +82,7 @@ class Layout:
             dense="data" if mode == "owt" else None,
             turns=turns and len(used) > 1,
         )
-        self.turns = len(used) if update_each_turn else 1
+        self.dense_updates = len(used) if update_each_turn else 1
 
     @property
     def shards(self) -> int:
@@ -91,7 +91,7 @@ class Layout:
 
     def check_batch(self, key: str, batch_size: int, accumulate: int = 1) -> None:
         """Raises UsageError with the nearest sizes that fit if a batch cannot be cut evenly."""
-        if self.turns > 1 and accumulate > 1:
+        if self.dense_updates > 1 and accumulate > 1:
             raise UsageError(f"parallel.update_each_turn: train.accumulate {accumulate}, take 1")
         turns = self.shards if self.axes.turns else 1
         unit = self.shards * turns * accumulate
@@ -168,95 +168,6 @@ class Layout:
                     break
         return NamedSharding(self.mesh, P(*parts))
 
-    def forward(self, model: nn.Module, variables: Any, x: Array) -> Float[Array, "b k"]:
-        """`step.forward` with the batch cut over the devices."""
-        if self.mesh.size == 1:
-            return steps.forward(model, variables, x)
-        inside = self._inside(model, self.axes._replace(turns=False))
-        run = jax.shard_map(
-            lambda variables, x: steps.forward(inside, variables, x),
-            mesh=self.mesh,
-            in_specs=(self._variables(variables), P("data")),
-            out_specs=P("data"),
-        )
-        return run(variables, x)
-
-    def gradients(
-        self, compute: Callable[..., Gradients], model: nn.Module, variables: Any, x: Array,
-        labels: Int[Array, " b"], key: Key[Array, ""],
-    ) -> Gradients:  # fmt: skip
-        """What `compute` (forward_train, variables, x, labels, key) finds, of all rows.
-
-        Where only the batch is cut, each device computes that of its own rows, and all sums are
-        exchanged at once; else the network itself exchanges what it must.
-        """
-        if self.mesh.size == 1:
-            forward_train: ForwardTrain = partial(steps.forward_train, model)
-            return compute(forward_train, variables, x, labels, key)
-        if self.mode != "dp":
-            return compute(partial(self.forward_train, model), variables, x, labels, key)
-        inside, specs = self._inside(model, self.axes), self._variables(variables)
-
-        def local(variables: Any, x: Array, labels: Array, key: Array) -> Gradients:
-            forward_train = partial(steps.forward_train, inside)
-            found = compute(forward_train, _vary(variables, specs), x, labels, key)
-            of_params, seen = sum_at_once((found.of_params, found.seen), "data")
-            return Gradients(of_params, seen, found.batch_stats)
-
-        run = jax.shard_map(
-            local,
-            mesh=self.mesh,
-            in_specs=(specs, P("data"), P("data"), P()),
-            out_specs=Gradients(P(), P(), specs.get("batch_stats", {})),
-        )
-        return run(variables, x, labels, key)
-
-    def forward_train(
-        self, model: nn.Module, variables: Any, x: Array, key: Key[Array, ""], **options: Any
-    ) -> tuple[Float[Array, "b k"], Any]:
-        """`step.forward_train` with the batch cut over the devices."""
-        if self.mesh.size == 1:
-            return steps.forward_train(model, variables, x, key, **options)
-        inside, specs = self._inside(model, self.axes), self._variables(variables)
-
-        def local(variables: Any, x: Array, key: Array) -> tuple[Array, Any]:
-            return steps.forward_train(inside, _vary(variables, specs), x, key, **options)
-
-        run = jax.shard_map(
-            local,
-            mesh=self.mesh,
-            in_specs=(specs, P("data"), P()),
-            out_specs=(P("data"), specs.get("batch_stats", {})),
-        )
-        return run(variables, x, key)
-
-    def dense(
-        self, model: nn.Module, params: Any, flat: Float[Array, "b n"], key: Key[Array, ""],
-        position: Int[Array, " b"],
-    ) -> Float[Array, "b k"]:  # fmt: skip
-        """fc6 to fc8 as in training, on rows that stand at `position` in the batch."""
-        inside = self._inside(model, self.axes._replace(turns=False))
-        specs = {"params": self.specs(params)}
-
-        def local(params: Any, flat: Array, key: Array, position: Array) -> Array:
-            variables = _vary({"params": params}, specs)
-            rngs = {"dropout": key}
-            out = inside.apply(variables, flat, part="dense", position=position, rngs=rngs)
-            return cast(Array, out)
-
-        run = jax.shard_map(
-            local, mesh=self.mesh, in_specs=(specs["params"], P("data"), P(), P()),
-            out_specs=P("data"),
-        )  # fmt: skip
-        return run(params, flat, key, position)
-
-    def _variables(self, variables: Any) -> Any:
-        return {name: self.specs(tree) for name, tree in variables.items()}
-
-    def _inside(self, model: nn.Module, axes: Axes) -> nn.Module:
-        """The network as it is inside `shard_map`: AlexNet knows its axes, LeNet needs none."""
-        return model.clone(axes=axes) if isinstance(model, AlexNet) else model
-
 
 def most_devices(config: Any) -> int:
     """The most devices, of those there are, that share the batch of a config evenly."""
@@ -277,30 +188,3 @@ def _check_mode(mode: str, model: nn.Module | None, devices: int) -> None:
     width = model.dense_width // model.towers
     if mode == "owt" and width % devices:
         raise UsageError(f"parallel.mode 'owt': {width} units are not cut evenly by {devices}")
-
-
-def sum_at_once(tree: Any, axis: str) -> Any:
-    """The sums over a mesh axis of what each device has, a small tree in a single exchange.
-
-    An exchange costs much the same for one number and for many thousands, and XLA for CPUs has one
-    for each array. Large arrays travel as they are: they need not be copied.
-    """
-    leaves, structure = jax.tree.flatten(tree)
-    if sum(leaf.size for leaf in leaves) > SMALL:
-        return jax.lax.psum(tree, axis)
-    flat = jnp.concatenate([leaf.astype(jnp.float32).ravel() for leaf in leaves])
-    parts = jnp.split(jax.lax.psum(flat, axis), np.cumsum([leaf.size for leaf in leaves])[:-1])
-    shaped = [
-        part.reshape(leaf.shape).astype(leaf.dtype)
-        for part, leaf in zip(parts, leaves, strict=True)
-    ]
-    return jax.tree.unflatten(structure, shaped)
-
-
-def _vary(variables: Any, specs: Any) -> Any:
-    """Parameters that every device has, marked as its own, so that gradients are summed once."""
-
-    def mark(leaf: Array, spec: P) -> Array:
-        return leaf if "data" in spec else jax.lax.pcast(leaf, "data", to="varying")
-
-    return {**variables, "params": jax.tree.map(mark, variables["params"], specs["params"])}

@@ -1,0 +1,135 @@
+"""What the sections of a config stand for: the network, the data, the optimizer, the losses."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from lenet_alexnet.config.durations import to_steps
+from lenet_alexnet.data import Split, load_split
+from lenet_alexnet.data.preprocess.digits import Preprocess, create_preprocess
+from lenet_alexnet.data.preprocess.photos import create_photo_preprocess, create_views
+from lenet_alexnet.data.preprocess.statistics import Statistics, load_statistics
+from lenet_alexnet.data.stream import Photos
+from lenet_alexnet.errors import DataError, UsageError
+from lenet_alexnet.losses import Loss, create_loss
+from lenet_alexnet.models import create_model, defaults
+from lenet_alexnet.optimizers import Optimizer, create_optimizer
+from lenet_alexnet.runtime.storage import expand
+
+
+def build_model(config: Any) -> nn.Module:
+    """The network, with the operations that are fast on this machine where `model.conv_form` does
+    not name others."""
+    fast = {"conv_form": "auto"} if "conv_form" in defaults(config.model.name) else {}
+    return create_model(precision=config.train.precision, **{**fast, **config.model})
+
+
+def build_optimizer(config: Any, examples: int, *, dense_updates: int = 1) -> Optimizer:
+    """The optimizer of a config, for `examples` training examples; `dense_updates`: of a layout."""
+    in_steps = partial(to_steps, batch_size=config.train.batch_size, examples=examples)
+    return create_optimizer(
+        total_steps=in_steps(config.train.duration),
+        to_steps=in_steps,
+        batch_size=config.train.batch_size,
+        dense_updates=dense_updates,
+        back_off=bool(config.train.back_off),
+        **config.optimizer.to_dict(),
+    )
+
+
+def build_losses(config: Any) -> tuple[Loss, Loss]:
+    """The loss that is trained, and the same without smoothing or weights to evaluate with."""
+    options = config.train.loss.to_dict()
+    training = ("label_smoothing", "class_weights")
+    plain = {name: value for name, value in options.items() if name not in training}
+    return create_loss(**options), create_loss(**plain)
+
+
+def build_preprocess(
+    config: Any, to_steps: Callable[[str], int] | None = None, statistics: Statistics | None = None
+) -> Preprocess:
+    """The preprocessing of a config's `data` section; `to_steps` is for training alone.
+
+    `statistics` stand in for those of the prepared data.
+    """
+    data = config.data
+    if "photo" in data:
+        photo = data.photo.to_dict()
+        until = photo.pop("colour_until")
+        return create_photo_preprocess(
+            image_size=data.image_size,
+            statistics=statistics or load_photo_statistics(config),
+            colour_until=to_steps(until) if to_steps else 0,
+            **photo,
+        )
+    return create_preprocess(
+        mean=data.mean,
+        std=data.std,
+        pad=data.pad,
+        interpolation=data.interpolation,
+        distort=data.distort.to_dict(),
+    )
+
+
+def build_views(
+    config: Any, views: int = 0, statistics: Statistics | None = None
+) -> Callable[[Any], Any] | None:
+    """The `views` (0: the config's own number) of an image that are evaluated; None for one.
+
+    `statistics` stand in for those of the prepared data.
+    """
+    views = views or config.eval.views
+    if views == 1:
+        return None
+    if views != 10 or "photo" not in config.data:
+        raise UsageError(f"eval.views {views}: 1, or 10 for photos")
+    photo = config.data.photo
+    return create_views(
+        image_size=config.data.image_size,
+        crop=photo.crop,
+        mean=photo.mean,
+        std=photo.std,
+        statistics=statistics or load_photo_statistics(config),
+    )
+
+
+def load_photo_statistics(config: Any) -> Statistics | None:
+    """Mean image and colours of the prepared training images, where the config wants them."""
+    if "photo" not in config.data:
+        return None
+    photo = config.data.photo
+    if photo.mean == "none" and not photo.colour_noise:
+        return None
+    return load_statistics(config.data.name, config.data.data_dir)
+
+
+def load(config: Any, split: str) -> Split | Photos:
+    """One split of a config's data."""
+    data = config.data
+    data_dir = str(expand(data.data_dir)) if data.data_dir else ""
+    if "stream" in data and data.stream:
+        stored = Photos(data.name, data_dir, split)
+        expected = (data.image_size, data.image_size, data.channels)
+        if stored.image_shape != expected:
+            raise DataError(
+                f"split '{split}' is stored as {stored.image_shape}, but data.image_size and "
+                f"data.channels say {expected}"
+            )
+        return stored
+    return load_split(
+        source=data.source,
+        name=data.name,
+        data_dir=data_dir,
+        split=split,
+        image_size=data.image_size,
+        channels=data.channels,
+    )
+
+
+def blank_image(data: Split | Photos) -> np.ndarray:
+    """One image of the data's shape, in a batch."""
+    shape = data.images.shape[1:] if isinstance(data, Split) else data.image_shape
+    return np.zeros((1, *shape), np.uint8)

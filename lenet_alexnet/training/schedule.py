@@ -1,0 +1,89 @@
+"""The run in steps: what is due when, and the loop that follows it."""
+
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
+
+from lenet_alexnet.training.state import Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """The run in steps: its length and its intervals (0: never)."""
+
+    total: int
+    log: int
+    evaluate: int
+    save: int
+    refresh: int
+    per_dispatch: int
+
+    def due(self, step: int) -> tuple[bool, bool]:
+        """Whether to evaluate and to save after `step` steps; the end is not among them."""
+        if step == self.total:
+            return False, False
+        return tuple(bool(n) and step % n == 0 for n in (self.evaluate, self.save))  # type: ignore
+
+    def next_stop(self, step: int) -> int:
+        """Where the dispatch that starts at `step` must end."""
+        intervals = (self.log, self.evaluate, self.save, self.refresh)
+        stops = [self.total, step + self.per_dispatch]
+        stops += [step - step % n + n for n in intervals if n]
+        return min(stops)
+
+
+class Trainee(Protocol):
+    """What `follow` trains: one run, or many side by side."""
+
+    step: int  # completed ones
+
+    def stop_requested(self) -> bool:
+        """Whether a signal has asked for a stop."""
+
+    def save_and_stop(self) -> NoReturn:
+        """Saves, and raises Interrupted."""
+
+    def refresh_curvature(self) -> None:
+        """Estimates the second derivatives of a 1998 network again."""
+
+    def dispatch(self, stop: int, running: Any) -> Metrics:
+        """Starts the steps up to `stop`; `running` is a result of those that may still run."""
+
+    def read(self, step: int, sums: Metrics) -> None:
+        """Takes the sums of the dispatch that ended at `step` to the host, and reports them."""
+
+    def save_overdue(self) -> bool:
+        """Whether a save is due by the clock."""
+
+    def evaluate_and_save(self, *, evaluate: bool) -> None:
+        """Saves, after an evaluation if asked for; the clock of training stands still."""
+
+
+def follow(schedule: Schedule, trainee: Trainee, stop_at: int) -> bool:
+    """Trains to the end of the schedule, or to the first evaluation at or after step `stop_at`.
+
+    Returns whether the end was reached.
+    """
+    pending: tuple[int, Metrics] | None = None
+    while trainee.step < schedule.total:
+        if trainee.stop_requested():
+            if pending:
+                trainee.read(*pending)
+            trainee.save_and_stop()
+        if schedule.refresh and trainee.step % schedule.refresh == 0:
+            trainee.refresh_curvature()
+        stop = schedule.next_stop(trainee.step)
+        sums = trainee.dispatch(stop, pending and pending[1].loss)
+        # Read one dispatch late: the devices have their next work before we look at the last.
+        if pending:
+            trainee.read(*pending)
+        trainee.step, pending = stop, (stop, sums)
+        evaluate, save = schedule.due(stop)
+        save = save or (stop < schedule.total and trainee.save_overdue())
+        if evaluate or save or stop == schedule.total:
+            trainee.read(*pending)
+            pending = None
+        if evaluate or save:
+            trainee.evaluate_and_save(evaluate=evaluate)
+        if evaluate and stop >= stop_at:
+            return False
+    return True

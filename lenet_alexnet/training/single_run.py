@@ -1,0 +1,175 @@
+"""One run: its state on the devices, and what `schedule.follow` does with it."""
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+
+from lenet_alexnet.data.stream import Photos
+from lenet_alexnet.errors import Diverged, Interrupted
+from lenet_alexnet.optimizers.plateau import WithPlateau
+from lenet_alexnet.optimizers.sdlm import get_curvature
+from lenet_alexnet.runs.checkpoints import Checkpoints
+from lenet_alexnet.runs.directory import RunDirectory
+from lenet_alexnet.runs.metrics import MetricsLog
+from lenet_alexnet.runtime.console import say
+from lenet_alexnet.runtime.processes import any_process
+from lenet_alexnet.training.back_off import BackOff
+from lenet_alexnet.training.compiled import CompiledRun
+from lenet_alexnet.training.evaluation import summarize
+from lenet_alexnet.training.experiment import SELECTS, Experiment
+from lenet_alexnet.training.progress import DataWait, FlatLoss, Progress, Stopwatch
+from lenet_alexnet.training.run_log import RunLog
+from lenet_alexnet.training.state import NEVER, Metrics, TrainState
+
+
+class SingleRun:
+    """One run, trained by `schedule.follow`, and its side effects.
+
+    Args:
+      config, experiment: of the run.
+      out: its folder.
+      metrics, checkpoints: what is open there.
+      compiled, state: of `compile_run`.
+      stop_requested: asked before every dispatch.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        experiment: Experiment,
+        out: RunDirectory,
+        *,
+        metrics: MetricsLog,
+        checkpoints: Checkpoints,
+        compiled: CompiledRun,
+        state: TrainState,
+        stop_requested: Callable[[], bool],
+    ) -> None:
+        self.config, self.experiment, self.schedule = config, experiment, experiment.schedule
+        self.metrics, self.checkpoints = metrics, checkpoints
+        self.compiled, self.state = compiled, state
+        self._stop_requested = stop_requested
+        self.step, self.first_step = 0, 0
+        self.log = RunLog(config, experiment, out, metrics)
+        self.back_off = BackOff(config.train.back_off, out.folder)
+        self.progress: Progress
+        self.clock = Stopwatch()
+        self.flat_loss = FlatLoss(experiment.train_data.class_names)
+        self.data_wait = DataWait(isinstance(experiment.train_data, Photos))
+
+    def restore(self) -> None:
+        """Takes the newest checkpoint, if there is one."""
+        latest = self.checkpoints.latest()
+        if latest is None:
+            if self.back_off.possible:
+                self._save(None)
+            return
+        self.back_off.resume(latest)
+        self.go_to(latest)
+        epoch = latest / self.experiment.steps_per_epoch
+        say(f"resuming at step {latest:,} of {self.schedule.total:,} (epoch {epoch:.2f})")
+
+    def go_to(self, saved: int) -> None:
+        """Takes the state and the rate of a checkpoint's step."""
+        state = self.checkpoints.restore(saved, self.state)
+        self.state = self.back_off.apply(state, self.experiment.layout)
+        self.first_step += saved - self.step  # So that `step - first_step` is what was trained.
+        self.step = saved
+
+    def stop_requested(self) -> bool:
+        """Whether any of the processes was asked to stop."""
+        return any_process(self._stop_requested())
+
+    def save_and_stop(self) -> NoReturn:
+        """Saves, and raises Interrupted."""
+        self.checkpoints.wait()
+        if self.checkpoints.latest() != self.step:
+            self._save(None, wait=True)
+        raise Interrupted(f"stopped at step {self.step}, saved: run the same command again")
+
+    def refresh_curvature(self) -> None:
+        """The second backward pass of 1998: a curvature, and so a step, for every parameter."""
+        e, compiled = self.experiment, self.compiled
+        assert compiled.refresh is not None
+        index = e.layout.put(e.curvature_index(self.step))
+        self.state = compiled.refresh(self.state, compiled.images, index, compiled.key)
+        h = jax.device_get(get_curvature(self.state.opt_state))
+        self.log.write_step_sizes(self.step, h, share=self.share)
+
+    def dispatch(self, stop: int, running: Any) -> Metrics:
+        """Starts the steps up to `stop`; returns their sums."""
+        arguments = self.compiled.arguments(self.step, stop - self.step, running)
+        self.state, sums = self.compiled.steps(self.state, *arguments, self.compiled.key)
+        return sums
+
+    def read(self, step: int, sums: Metrics) -> None:
+        """Takes a dispatch's sums to the host; writes a line where one is due."""
+        sums = jax.device_get(sums)
+        self.progress.advance(step)
+        if sums.first_bad_step != NEVER:
+            rate, last = self.config.optimizer.learning_rate, self.checkpoints.latest()
+            raise Diverged(
+                f"the loss or a parameter was NaN or infinite at step {sums.first_bad_step}: try a "
+                f"smaller optimizer.learning_rate (now {rate}) or smaller initial biases; "
+                + ("nothing was saved yet" if last is None else f"step {last} is saved and good")
+            )
+        if step % self.schedule.log == 0 or step == self.schedule.total:
+            speed = self.clock.lap(step) * self.config.train.batch_size
+            waits = self.data_wait.share(self.compiled.feed.waited, self.clock.seconds)
+            self.flat_loss.check(self._write(step, "train", summarize(sums) | waits, speed))
+
+    def save_overdue(self) -> bool:
+        """Whether the last save of any process is too long ago."""
+        return any_process(self.checkpoints.overdue())
+
+    def evaluate_and_save(self, *, evaluate: bool) -> None:
+        """Saves, after an evaluation on the split of the curve and what follows from its error."""
+        error = None
+        with self.clock.paused():
+            if evaluate:
+                self._evaluate(self.experiment.curve)
+                error = self.log.error()
+            if error is not None and self.compiled.observe:
+                self._observe(error)
+            self._save(error)
+
+    def _evaluate(self, splits: list[str]) -> None:
+        for split in splits:
+            self._write(self.step, split, self.compiled.evaluators[split](self.state.variables))
+
+    def _observe(self, error: float) -> None:
+        """Tells the optimizer the validation error; it may lower the rate."""
+        e, before = self.experiment, self.share
+        assert self.compiled.observe is not None
+        error_there = e.layout.put(np.float32(error))
+        opt_state = self.compiled.observe(self.state.opt_state, error_there)
+        self.state = self.state.replace(opt_state=opt_state)
+        if self.share != before:
+            rate = self.share * e.rate(self.step)
+            say(f"the {SELECTS} error stalls: learning rate {rate:.3g} from here")
+
+    def _save(self, error: float | None, *, wait: bool = False) -> None:
+        self.checkpoints.save(self.step, self.state, error, wait=wait, first=self.metrics.sync)
+
+    @property
+    def share(self) -> float:
+        """What drops on a plateau, or going back, have left of the learning rate."""
+        if not isinstance(self.state.opt_state, WithPlateau):
+            return 1.0
+        return float(jax.device_get(self.state.opt_state.plateau.share))
+
+    def _write(
+        self, step: int, split: str, result: dict[str, Any], speed: float | None = None
+    ) -> dict[str, Any]:
+        row = self.log.write(step, split, result, images_per_second=speed, share=self.share)
+        self.progress.show(row)
+        return row
+
+    def finish(self) -> None:
+        """The last evaluation, on every split, and the last checkpoint."""
+        if self.stop_requested():
+            self.save_and_stop()
+        self._evaluate(list(self.compiled.evaluators))
+        self._save(self.log.error(), wait=True)

@@ -1,0 +1,139 @@
+"""AlexNet's dense layers moved in turns: one weird trick with small batches for fc6 to fc8."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from lenet_alexnet.losses import Loss
+from lenet_alexnet.training.layout import HEAD, Layout
+from lenet_alexnet.training.sharded_forward import sharded_dense, sharded_forward_train
+from lenet_alexnet.training.state import Seen, TrainState
+from lenet_alexnet.training.step import Moved
+
+
+class _Rows(NamedTuple):
+    """What the dense layers take in one turn: inputs, labels, and the places in the batch."""
+
+    flat: Array
+    labels: Array
+    position: Array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TurnUpdate:
+    """fc6 to fc8 move after each turn, on its rows alone; the convolutions once, on all of them.
+
+    So the dense layers train at the batch of a turn, and only the convolutions at the large one
+    (Krizhevsky 2014; `updatePeriod=1` in cuda-convnet2). Counters of the optimizers (a schedule's
+    steps, Adam's) advance once a step.
+
+    Attributes:
+      model: AlexNet.
+      tx: of the convolutions.
+      dense_tx: of the dense layers. Its state is the same, and so are its rules, except for the
+        rate where that depends on the batch.
+      loss: of each image.
+      layout: mode owt, with turns.
+    """
+
+    model: nn.Module
+    tx: optax.GradientTransformation
+    dense_tx: optax.GradientTransformation
+    loss: Loss
+    layout: Layout
+
+    def __call__(self, state: TrainState, x: Array, labels: Array, key: Array) -> Moved:
+        """The parameters after the batch of inputs `x`; `key` is that of dropout."""
+        count, shards = self.layout.dense_updates, self.layout.shards
+        params, old = state.params, state.opt_state
+        head = {name: leaves for name, leaves in params.items() if name in HEAD}
+        below = {name: leaves for name, leaves in params.items() if name not in HEAD}
+        still = jax.tree.map(jnp.zeros_like, params)
+        mean_weight = self.loss.mean_weight(labels)
+        convolutions = partial(self._convolutions, state.batch_stats, x, key)
+        flat, pull, batch_stats = jax.vjp(convolutions, below, has_aux=True)
+        rows = [cut_turns(a, shards, count) for a in (flat, labels, jnp.arange(len(x)))]
+        # Unrolled, so that the compiler sees what can run at the same time.
+        (head, turned), (pulled, losses, logits) = jax.lax.scan(
+            partial(self._turn, params, still, mean_weight, key),
+            (head, old),
+            _Rows(*rows),
+            unroll=count,
+        )
+        (grads,) = pull(join_turns(pulled, shards))
+        updates, moved = self.tx.update(still | grads, turned, params)
+        below = optax.apply_updates(below, {name: updates[name] for name in below})
+        losses, logits = join_turns(losses, shards), join_turns(logits, shards)
+        seen = Seen.of(losses, logits, labels)
+        return Moved(below | head, _of_head(turned, moved), batch_stats, seen)
+
+    def _convolutions(self, batch_stats: Any, x: Array, key: Array, below: Any) -> Any:
+        """The inputs of fc6 [b, n], and new batch statistics."""
+        variables = {"params": below}
+        if batch_stats:
+            variables["batch_stats"] = batch_stats
+        return sharded_forward_train(
+            self.layout, self.model, variables, x, key, part="convolutions"
+        )
+
+    def _turn(
+        self,
+        params: Any,
+        still: Any,
+        mean_weight: Any,
+        key: Array,
+        carry: tuple[Any, Any],
+        rows: _Rows,
+    ) -> tuple[tuple[Any, Any], tuple[Array, Array, Array]]:
+        """Moves the dense layers on one turn's rows.
+
+        Returns the (dense parameters, optimizer state) that are carried on, and the gradient that
+        reaches the convolutions with the rows' losses and outputs.
+        """
+        head, opt_state = carry
+        own = self.loss.mean_weight(rows.labels)
+        mean_loss = partial(self._mean_loss, rows, own, key)
+        (grads, pulled), (losses, logits) = jax.grad(mean_loss, (0, 1), has_aux=True)(
+            head, rows.flat
+        )
+        updates, moved = self.dense_tx.update(still | grads, opt_state, params | head)
+        head = optax.apply_updates(head, {name: updates[name] for name in head})
+        # The convolutions move on the weighted mean over the batch.
+        part = own / mean_weight
+        pulled, losses = pulled * part / self.layout.dense_updates, losses * part
+        return (head, _of_head(moved, opt_state)), (pulled, losses, logits)
+
+    def _mean_loss(
+        self, rows: _Rows, mean_weight: Any, key: Array, head: Any, flat: Array
+    ) -> tuple[Array, tuple[Array, Array]]:
+        """The mean over a turn's rows, and each row's loss and outputs."""
+        logits = sharded_dense(self.layout, self.model, head, flat, key, rows.position)
+        losses = self.loss(logits, rows.labels, mean_weight)
+        return losses.mean(), (losses, logits)
+
+
+def cut_turns(x: Array, shards: int, count: int) -> Array:
+    """A batch [b, ...] as [turn, rows, ...]: turn t has the t-th part of every shard's rows."""
+    parts = x.reshape(shards, count, -1, *x.shape[1:]).swapaxes(0, 1)
+    return parts.reshape(count, -1, *x.shape[1:])
+
+
+def join_turns(x: Array, shards: int) -> Array:
+    """[turn, rows, ...] as the batch [b, ...] again."""
+    parts = x.reshape(len(x), shards, -1, *x.shape[2:]).swapaxes(0, 1)
+    return parts.reshape(-1, *x.shape[2:])
+
+
+def _of_head(its: Any, others: Any) -> Any:
+    """An optimizer's state with what belongs to the dense layers from the first."""
+
+    def choose(path: tuple[Any, ...], a: Any, b: Any) -> Any:
+        return a if any(getattr(key, "key", None) in HEAD for key in path) else b
+
+    return jax.tree_util.tree_map_with_path(choose, its, others)
