@@ -275,7 +275,16 @@ def test_a_run_and_its_splits_have_the_same_classes(image_folder, tiny_config):
     shutil.rmtree(image_folder / "test" / "cat")
     with pytest.raises(DataError, match=r"data\.test has other classes than data\.train: it lacks"):
         build(config)
-    run = open_run.Run(config, None, None, None, ("cat", "dog"), {}, 0, "last")
+    run = open_run.TrainedRun(
+        config=config,
+        model=None,
+        preprocess=None,
+        statistics=None,
+        class_names=("cat", "dog"),
+        variables={},
+        step=0,
+        chosen="last",
+    )
     assert len(open_run.load_named(run, "train")) == 6
     with pytest.raises(DataError, match="'test' has other classes than the run: it lacks 'cat'"):
         open_run.load_named(run, "test")

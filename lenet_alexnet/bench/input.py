@@ -16,9 +16,14 @@ def subjects(
 
     def config(stream: bool) -> Any:
         return alexnet_config(
-            batch, precision, variant=variant, data_dir=data_dir, name=name, size=size,
+            batch,
+            precision,
+            variant=variant,
+            data_dir=data_dir,
+            name=name,
+            size=size,
             stream=stream,
-        )  # fmt: skip
+        )
 
     resident, streaming = Trainer(config(False)), Trainer(config(True))
     e = streaming.e

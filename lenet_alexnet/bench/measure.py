@@ -50,9 +50,12 @@ class Measured(NamedTuple):
 
 
 def interleave(
-    subjects: Sequence[Subject], *, repeats: int, seconds: float,
+    subjects: Sequence[Subject],
+    *,
+    repeats: int,
+    seconds: float,
     clock: Callable[[], float] = time.perf_counter,
-) -> list[Measured]:  # fmt: skip
+) -> list[Measured]:
     """Times each subject `repeats` times, in the order A B C A B C ...
 
     Before, each runs once to warm up (and compile), and once more to find how many units take

@@ -128,16 +128,22 @@ def subjects(
 
 
 def _runner(
-    net: nn.Module, compiled: bool, x: torch.Tensor, labels: torch.Tensor, precision: str,
+    net: nn.Module,
+    compiled: bool,
+    x: torch.Tensor,
+    labels: torch.Tensor,
+    precision: str,
     optimizer: dict[str, Any],
-) -> Callable[[int], None]:  # fmt: skip
+) -> Callable[[int], None]:
     kernels = [p for p in net.parameters() if p.ndim > 1]
     biases = [p for p in net.parameters() if p.ndim == 1]
     decay, kind = optimizer["weight_decay"], x.device.type
     sgd = torch.optim.SGD(
         [{"params": kernels, "weight_decay": decay}, {"params": biases}],
-        lr=optimizer["learning_rate"], momentum=optimizer["momentum"], fused=True,
-    )  # fmt: skip
+        lr=optimizer["learning_rate"],
+        momentum=optimizer["momentum"],
+        fused=True,
+    )
     forward = torch.compile(net) if compiled else net
     halves = precision == "bfloat16"
 

@@ -1,7 +1,8 @@
 """What was measured, for JSON and as a table."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from lenet_alexnet.bench.measure import Measured, ratio
 
@@ -9,7 +10,8 @@ from lenet_alexnet.bench.measure import Measured, ratio
 COMPARED = {"lenet5": (1, 0), "alexnet": (1, 0), "input": (3, 2), "sweep": (1, 0)}
 
 
-class Group(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
     """What took turns: our subjects, those of a peer, and the machine's two limits.
 
     Attributes:
@@ -40,9 +42,10 @@ class Group(NamedTuple):
             "rates": [self._rate(one) for one in measured],
             "limits": {"gemm": gemm.as_dict(), "copy": copy.as_dict()},
             "share_of_gemm": self.flops * ratio(main, gemm)["median"],
-            "ratios": [{"of": a.subject.name, "to": b.subject.name, **ratio(a, b)}
-                       for a, b in pairs],
-        }  # fmt: skip
+            "ratios": [
+                {"of": a.subject.name, "to": b.subject.name, **ratio(a, b)} for a, b in pairs
+            ],
+        }
         if self.touched:
             found["bytes_per_image"] = self.touched
             found["share_of_copy"] = self.touched * ratio(main, copy)["median"]
@@ -68,7 +71,7 @@ def heading(everything: dict[str, Any]) -> str:
 
 
 def as_table(found: dict[str, Any]) -> str:
-    """One group for a person."""
+    """One measurement for a person."""
     rows = [["", "rate", "lowest", "highest", "GFLOP/s"]]
     for one in [*found["rates"], *found["limits"].values()]:
         scale, unit = (1, one["unit"]) if one["rate"] < 1e8 else (1e9, f"G{one['unit']}")
@@ -89,6 +92,8 @@ def as_table(found: dict[str, Any]) -> str:
     ]
     share = f"{100 * found['share_of_gemm']:.0f} % of the GEMM rate"
     if "share_of_copy" in found:
-        share += (f"; operations touch {found['bytes_per_image'] / 1e6:,.2f} MB an image, "
-                  f"{100 * found['share_of_copy']:.0f} % of the copy rate")  # fmt: skip
+        share += (
+            f"; operations touch {found['bytes_per_image'] / 1e6:,.2f} MB an image, "
+            f"{100 * found['share_of_copy']:.0f} % of the copy rate"
+        )
     return "\n".join([*lines, share, *found["notes"]])

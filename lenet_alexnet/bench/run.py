@@ -8,16 +8,18 @@ import jax
 
 from lenet_alexnet.bench import input, machine, measure, steps, sweep
 from lenet_alexnet.bench.options import CLOCKS, SECONDS, Options
-from lenet_alexnet.bench.report import Group
+from lenet_alexnet.bench.report import Measurement
 
 
 def measure_one(name: str, batch: int, precision: str, options: Options) -> dict[str, Any]:
     """One batch size and precision of one subject: all that takes turns, and what follows."""
     with _photos(name, batch, options) as (data_dir, photos):
         of_photos: dict[str, Any] = {
-            "variant": options.variant, "data_dir": data_dir, "name": photos,
+            "variant": options.variant,
+            "data_dir": data_dir,
+            "name": photos,
             "size": options.image_size,
-        }  # fmt: skip
+        }
         notes: list[str] = []
         touched = None
         if name == "input":
@@ -39,11 +41,20 @@ def measure_one(name: str, batch: int, precision: str, options: Options) -> dict
         load = machine.load()
         measured = measure.interleave(
             [*subjects, *machine.limits(precision)],
-            repeats=options.repeats, seconds=options.seconds or SECONDS[name],
+            repeats=options.repeats,
+            seconds=options.seconds or SECONDS[name],
             clock=CLOCKS[options.clock],
-        )  # fmt: skip
-    group = Group(name, batch, precision, trainer.flops, touched, measured, ours)
-    return group.as_dict() | {
+        )
+    found = Measurement(
+        subject=name,
+        batch=batch,
+        precision=precision,
+        flops=trainer.flops,
+        touched=touched,
+        measured=measured,
+        ours=ours,
+    )
+    return found.as_dict() | {
         "notes": notes,
         "clock": options.clock,
         "load": [load, machine.load()],
@@ -54,9 +65,12 @@ def _peers(trainer: Any, batch: int, precision: str) -> tuple[list[Any], list[st
     from lenet_alexnet.bench import peer_torch  # PyTorch is an extra.
 
     return peer_torch.subjects(
-        trainer.e.model, batch=batch, precision=precision, optimizer=steps.OPTIMIZER,
+        trainer.e.model,
+        batch=batch,
+        precision=precision,
+        optimizer=steps.OPTIMIZER,
         gpu=jax.default_backend() == "gpu",
-    )  # fmt: skip
+    )
 
 
 @contextlib.contextmanager

@@ -30,9 +30,13 @@ CLASSES = 1000
 PASSES = 3  # forward, the gradient of a layer's inputs, the gradient of its weights
 # One that PyTorch has, too; small enough that random labels do no harm.
 OPTIMIZER = {
-    "name": "sgd", "learning_rate": 1e-3, "momentum": 0.9, "nesterov": False,
-    "weight_decay": 0.0005, "schedule": {"name": "constant"},
-}  # fmt: skip
+    "name": "sgd",
+    "learning_rate": 1e-3,
+    "momentum": 0.9,
+    "nesterov": False,
+    "weight_decay": 0.0005,
+    "schedule": {"name": "constant"},
+}
 
 
 def lenet5_config(batch: int, precision: str = "float32") -> Any:
@@ -44,9 +48,15 @@ def lenet5_config(batch: int, precision: str = "float32") -> Any:
 
 
 def alexnet_config(
-    batch: int, precision: str = "float32", *, variant: str, data_dir: str, name: str, size: int,
+    batch: int,
+    precision: str = "float32",
+    *,
+    variant: str,
+    data_dir: str,
+    name: str,
+    size: int,
     stream: bool = False,
-) -> Any:  # fmt: skip
+) -> Any:
     """AlexNet on prepared photos of `size` pixels, of which 7/8 (224 of 256) are its input."""
     config = configs.photos()
     crop = size * 7 // 8
@@ -54,16 +64,24 @@ def alexnet_config(
     # Inputs of about unit variance: He's initial weights on 0..255 end in NaN.
     config.data.photo.update(crop=crop, std=60.0)
     config.model = {
-        "name": "alexnet", "variant": variant, "num_classes": CLASSES, "image_size": crop
-    }  # fmt: skip
+        "name": "alexnet",
+        "variant": variant,
+        "num_classes": CLASSES,
+        "image_size": crop,
+    }
     return _finish(config, batch, precision, per_dispatch=8)
 
 
 def _finish(config: Any, batch: int, precision: str, per_dispatch: int) -> Any:
     config.optimizer = OPTIMIZER
     config.data.test = ""
-    config.train.update(batch_size=batch, precision=precision, duration="1000000 steps",
-                        steps_per_dispatch=per_dispatch, log_every="100 steps")  # fmt: skip
+    config.train.update(
+        batch_size=batch,
+        precision=precision,
+        duration="1000000 steps",
+        steps_per_dispatch=per_dispatch,
+        log_every="100 steps",
+    )
     return config.lock()
 
 
@@ -171,6 +189,7 @@ def random_photos(count: int, size: int) -> Iterator[tuple[str, str]]:
             photo = Image.fromarray(spots).resize((size, size), Image.Resampling.BILINEAR)
             photo.save(source / "train" / "ab"[i % 2] / f"{i}.jpg")
         with contextlib.redirect_stdout(sys.stderr):
-            photos.prepare("folder", source=str(source), data_dir=data_dir, name="bench",
-                           size=size, jobs=1)  # fmt: skip
+            photos.prepare(
+                "folder", source=str(source), data_dir=data_dir, name="bench", size=size, jobs=1
+            )
         yield data_dir, "bench"

@@ -7,7 +7,7 @@ import numpy as np
 
 from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.bench.steps import Trainer, check_finite, lenet5_config
-from lenet_alexnet.sweep.program import Devices, LaneFunctions, stack_lanes
+from lenet_alexnet.sweep.lane_functions import LaneDevices, LaneFunctions, stack_lanes
 
 
 def subjects(lanes: int, batch: int, precision: str) -> tuple[Trainer, list[Subject]]:
@@ -22,7 +22,7 @@ def _lanes(trainer: Trainer, lanes: int) -> Subject:
         lane_configs.append(trainer.config.copy_and_resolve_references())
         with lane_configs[-1].unlocked():
             lane_configs[-1].seed = seed
-    functions, devices = LaneFunctions(trainer.config, e), Devices(lanes)
+    functions, devices = LaneFunctions(trainer.config, e), LaneDevices(lanes)
     numbers = devices.spread(stack_lanes(lane_configs))
     state: Any = devices.jit(functions.init)(numbers, devices.everywhere(e.blank))
     data = devices.everywhere((e.train_data.images, e.train_data.labels))  # type: ignore[union-attr]

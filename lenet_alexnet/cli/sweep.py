@@ -1,5 +1,6 @@
 """The command `sweep`."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,11 @@ def run(values: Any, rest: list[str]) -> int:
     no_more(rest)
     require(values, "workdir")
     from lenet_alexnet.runtime import signals
-    from lenet_alexnet.sweep.run import Options, run_sweep
+    from lenet_alexnet.sweep.run import SweepOptions, run_sweep
 
     # Each flag has the name of its option, with dashes.
-    options = Options(**{name: values[name.replace("_", "-")].value for name in Options._fields})
+    names = [field.name for field in fields(SweepOptions)]
+    options = SweepOptions(**{name: values[name.replace("_", "-")].value for name in names})
     with signals.catch() as stop_requested:
         return run_sweep(
             values.config_file, values.config, Path(values.workdir), options, stop_requested

@@ -1,7 +1,8 @@
 """A finished (or stopped) run, opened to be used: its network, parameters and class names."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -27,7 +28,8 @@ from lenet_alexnet.training.builders import (
 )
 
 
-class Run(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
     """What is needed to use a trained network."""
 
     config: ConfigDict
@@ -46,7 +48,7 @@ class Run(NamedTuple):
         return (*known, *(f"#{i}" for i in range(len(known), self.model.num_classes)))
 
 
-def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> Run:
+def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> TrainedRun:
     """Opens a run's folder at its best or last checkpoint; its data need not be there.
 
     (The statistics of the photos of a run that was begun before it kept them are its data's.)
@@ -87,7 +89,16 @@ def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> Run
             raise DataError(f"'{workdir}' has no {checkpoint} checkpoint yet")
         variables = checkpoints.restore_variables(step, template)
     names = _read_class_names(Path(workdir) / "run.json")
-    return Run(config, model, preprocess, found, names, variables, step, checkpoint)
+    return TrainedRun(
+        config=config,
+        model=model,
+        preprocess=preprocess,
+        statistics=found,
+        class_names=names,
+        variables=variables,
+        step=step,
+        chosen=checkpoint,
+    )
 
 
 def _read_config(path: Path) -> ConfigDict:
@@ -119,7 +130,7 @@ def _read_class_names(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def load_named(run: Run, split: str) -> Split | Photos:
+def load_named(run: TrainedRun, split: str) -> Split | Photos:
     """The run's train, validation or test split.
 
     Raises:

@@ -19,9 +19,14 @@ DOUBTFUL = 0.9  # Below this probability, the answer for a digit is reported as 
 
 
 def predict(
-    workdir: Path, files: list[str], *, top: int = 5, invert: str = "auto",
-    checkpoint: str = "auto", show: str = "",
-) -> list[dict[str, Any]]:  # fmt: skip
+    workdir: Path,
+    files: list[str],
+    *,
+    top: int = 5,
+    invert: str = "auto",
+    checkpoint: str = "auto",
+    show: str = "",
+) -> list[dict[str, Any]]:
     """The `top` classes of each image with their probabilities, and warnings where it is a digit.
 
     Args:
@@ -60,13 +65,15 @@ def predict(
     return results
 
 
-def _reads_digits(run: open_run.Run) -> bool:
+def _reads_digits(run: open_run.TrainedRun) -> bool:
     data = run.config.data
     one_form = data.channels == 1 and data.image_size == glyph.SIDE and "photo" not in data
     return one_form and run.class_names == embedded.DIGITS
 
 
-def _prepare(file: str, run: open_run.Run, dark: bool | None) -> tuple[np.ndarray, list[str]]:
+def _prepare(
+    file: str, run: open_run.TrainedRun, dark: bool | None
+) -> tuple[np.ndarray, list[str]]:
     """The file as the run's own images are, [h, w, c] bytes, and why it may be no digit."""
     data = run.config.data
     if _reads_digits(run):

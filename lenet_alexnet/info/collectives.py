@@ -8,8 +8,21 @@ from lenet_alexnet.errors import DataError
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 # Bytes of an entry.
-SIZES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "f16": 2, "bf16": 2, "s32": 4, "u32": 4,
-         "f32": 4, "s64": 8, "u64": 8, "f64": 8}  # fmt: skip
+SIZES = {
+    "pred": 1,
+    "s8": 1,
+    "u8": 1,
+    "s16": 2,
+    "u16": 2,
+    "f16": 2,
+    "bf16": 2,
+    "s32": 4,
+    "u32": 4,
+    "f32": 4,
+    "s64": 8,
+    "u64": 8,
+    "f64": 8,
+}
 LINE = re.compile(rf"= (?P<type>.+?) (?P<kind>{'|'.join(KINDS)})(?:-start)?\(")
 SHAPE = re.compile(r"(?P<type>\w+)\[(?P<shape>[0-9,]*)\]")
 # Which devices exchange with each other, see `_group`.

@@ -5,8 +5,9 @@ XLA for CPUs exchanges bfloat16 as float32: there, what is compiled is twice wha
 """
 
 import math
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,8 @@ from lenet_alexnet.training.step import streamed_steps
 EXAMPLES = 1_281_167  # Of ImageNet's training set: only schedules depend on it, no size does.
 
 
-class Sizes(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
     """What the formulas are made of."""
 
     params: int  # of the network
@@ -59,10 +61,13 @@ def analyse(config: Any, devices: int) -> dict[str, Any]:
 
     compiled = run.steps.lower(
         run.state,
-        of_batch((*k_batch, *stored), jnp.uint8), of_batch(k_batch, jnp.int32),
+        of_batch((*k_batch, *stored), jnp.uint8),
         of_batch(k_batch, jnp.int32),
-        jax.ShapeDtypeStruct((), jnp.int32), jax.ShapeDtypeStruct((), jnp.bool_), run.key,
-    ).compile()  # fmt: skip
+        of_batch(k_batch, jnp.int32),
+        jax.ShapeDtypeStruct((), jnp.int32),
+        jax.ShapeDtypeStruct((), jnp.bool_),
+        run.key,
+    ).compile()
     found = collectives(compiled.as_text() or "")
     exchanged = {kind: sum(c.bytes for c in found if c.kind == kind) for kind in KINDS}
     memory: Any = compiled.memory_analysis()
@@ -70,18 +75,22 @@ def analyse(config: Any, devices: int) -> dict[str, Any]:
     size = sizes(model, description)
     mode, sharded = config.parallel.mode, config.parallel.shard_optimizer
     return {
-        "mode": mode, "devices": devices, "batch_size": batch,
+        "mode": mode,
+        "devices": devices,
+        "batch_size": batch,
         "param_bytes": _bytes_here(run.state.params),
         "optimizer_bytes": _bytes_here(run.state.opt_state),
         "activation_bytes": activation_bytes(description, size, devices, batch),
-        "peak_bytes": memory.argument_size_in_bytes + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes + memory.temp_size_in_bytes,
+        "peak_bytes": memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes,
         "multiply_adds": 3 * batch * description["total_multiply_adds"] // devices,
         "exchanges": len(found),
         "exchanged": {kind: n for kind, n in exchanged.items() if n},
         "formula": formula(mode, size, devices, batch) if not sharded else None,
         "sent_bytes": sum(sent(c.kind, c.bytes, c.group or devices) for c in found),
-    }  # fmt: skip
+    }
 
 
 def _jit_run(config: Any, model: Any, layout: Layout) -> JittedRun:
@@ -119,7 +128,13 @@ def sizes(model: Any, description: dict[str, Any]) -> Sizes:
         if model.conv6:
             seams |= {"conv6": output["pool5"], "fc6": output["conv6"]}
     width = jnp.dtype(getattr(model, "dtype", jnp.float32)).itemsize
-    return Sizes(description["total_params"], dense, seams, model.num_classes, width)
+    return Sizes(
+        params=description["total_params"],
+        dense=dense,
+        seams=seams,
+        classes=model.num_classes,
+        width=width,
+    )
 
 
 def activation_bytes(description: dict[str, Any], size: Sizes, devices: int, batch: int) -> int:

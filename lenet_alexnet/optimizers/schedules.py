@@ -13,11 +13,19 @@ SHAPES = ("constant", "steps", "piecewise", "linear", "polynomial", "cosine", "d
 
 
 def create_schedule(
-    *, name: str, learning_rate: float | Array, total_steps: int, to_steps: Callable[[str], int],
-    warmup: str = "0 steps", final: float | Array = 0.0,
-    boundaries: Sequence[str] = (), factor: float | Array = 0.1,
-    values: Sequence[float | Array] = (), power: float | Array = 2.0, parts: int = 4,
-) -> optax.Schedule:  # fmt: skip
+    *,
+    name: str,
+    learning_rate: float | Array,
+    total_steps: int,
+    to_steps: Callable[[str], int],
+    warmup: str = "0 steps",
+    final: float | Array = 0.0,
+    boundaries: Sequence[str] = (),
+    factor: float | Array = 0.1,
+    values: Sequence[float | Array] = (),
+    power: float | Array = 2.0,
+    parts: int = 4,
+) -> optax.Schedule:
     """A schedule of the config's `optimizer.schedule` section.
 
     Args:
@@ -32,7 +40,7 @@ def create_schedule(
         becomes the next of `values` (one more than boundaries, as shares of the peak).
       factor: for dexp, the peak divided by the last rate.
       power: of polynomial: (1 - done)^power.
-      parts: of dexp: so many equal parts of the run, each with a constant rate.
+      parts: of dexp: the number of equal parts of the run, each with a constant rate.
 
     Raises:
       UsageError: an unknown name, or values that do not fit the boundaries.

@@ -26,9 +26,13 @@ def is_bias(path: tuple[Any, ...]) -> bool:
 
 
 def sgd2012(
-    rates: Rates, *, momentum: Any = 0.9, weight_decay: Any = 0.0005, bias_decay: bool = True,
+    rates: Rates,
+    *,
+    momentum: Any = 0.9,
+    weight_decay: Any = 0.0005,
+    bias_decay: bool = True,
     layer_decay: Mapping[str, Any] | None = None,
-) -> optax.GradientTransformation:  # fmt: skip
+) -> optax.GradientTransformation:
     """The update of 2012: v <- 0.9 v - 0.0005 rate w - rate g; w <- w + v.
 
     The rate is inside the velocity: after a drop the old velocity lives on undiminished, unlike in

@@ -81,9 +81,11 @@ class RunDirectory:
         return read_json(path, data=dict, switches=dict) if path.exists() else {}
 
     def begin(
-        self, class_names: Sequence[str], photos: Statistics | None = None,
+        self,
+        class_names: Sequence[str],
+        photos: Statistics | None = None,
         decides: Mapping[str, Any] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Writes config.json, run.json (what runs, with what, where) and statistics.npz.
 
         Args:

@@ -76,18 +76,26 @@ def _metric(path: Path, rows: Sequence[Row], keys: Sequence[str], metric: str) -
     of_key = {key: lines(rows, key, metric) for key in keys}
     entries = max(min(len(found), MOST_CURVES) for found in of_key.values()) + 3
     figure, grid = plt.subplots(
-        1, len(keys), figsize=(1 + 4.5 * len(keys), 4 + LINE_HEIGHT * entries), squeeze=False,
+        1,
+        len(keys),
+        figsize=(1 + 4.5 * len(keys), 4 + LINE_HEIGHT * entries),
+        squeeze=False,
         sharey=True,
-    )  # fmt: skip
+    )
     for axes, (key, found) in zip(grid[0], of_key.items(), strict=True):
         x = np.array([row.trial.overrides[key] for row in rows], float)
         y = scale * np.array([row.values[metric] for row in rows])
         axes.plot(x, y, "o", color="0.5", alpha=0.4, mew=0, label="a trial")
         for line, color in zip(found, COLOURS, strict=False):
             axes.errorbar(
-                line.places, scale * np.array(line.means), scale * np.array(line.deviations),
-                fmt="-", color=color, capsize=3, label=_name(line.others, "mean"),
-            )  # fmt: skip
+                line.places,
+                scale * np.array(line.means),
+                scale * np.array(line.deviations),
+                fmt="-",
+                color=color,
+                capsize=3,
+                label=_name(line.others, "mean"),
+            )
         if is_log(np.unique(x).tolist()):
             axes.set_xscale("log")
         axes.set_xlabel(key)
@@ -103,9 +111,12 @@ def _metric(path: Path, rows: Sequence[Row], keys: Sequence[str], metric: str) -
 def _legend(axes: Any, title: str | None = None) -> None:
     """Below the axes, where it covers no line."""
     axes.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.18), fontsize="small", title=title,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.18),
+        fontsize="small",
+        title=title,
         title_fontsize="small",
-    )  # fmt: skip
+    )
 
 
 def _curves(sweep: Sweep, rows: Sequence[Row], metric: str) -> Path:

@@ -39,8 +39,11 @@ def run(
         for trial in alive:
             if _setting(trial) not in best and sweep.status(trial.id)[0] not in states.ENDED:
                 sweep.end(trial.id, states.STOPPED, f"not among the best {keep} at {rung:.3g}")
-        print(f"after {rung:.3g} of the run {len(best)} of {len(means)} settings go on",
-              file=sys.stderr, flush=True)  # fmt: skip
+        print(
+            f"after {rung:.3g} of the run {len(best)} of {len(means)} settings go on",
+            file=sys.stderr,
+            flush=True,
+        )
     run_until(trials, 1.0, stop_requested)
 
 

@@ -19,7 +19,7 @@ from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.runtime.console import say
-from lenet_alexnet.sweep.program import Devices, LaneFunctions, stack_lanes
+from lenet_alexnet.sweep.lane_functions import LaneDevices, LaneFunctions, stack_lanes
 from lenet_alexnet.training import fingerprint
 from lenet_alexnet.training.builders import build_optimizer
 from lenet_alexnet.training.evaluation import summarize
@@ -77,7 +77,7 @@ class LaneGroup:
         self,
         experiment: Experiment,
         lanes: list[Lane],
-        devices: Devices,
+        devices: LaneDevices,
         stop_requested: Callable[[], bool],
     ) -> None:
         self.e, self.lanes, self.devices = experiment, lanes, devices

@@ -1,4 +1,4 @@
-"""Workers as processes of this machine: groups with all of it, single trials with a share each."""
+"""Workers as processes of this machine: groups with all of it, single trials with a place each."""
 
 import os
 import shutil
@@ -18,14 +18,14 @@ from lenet_alexnet.sweep.trials import Sweep
 Job = list[str]  # the ids of the trials of one process
 
 
-class Share(NamedTuple):
+class Place(NamedTuple):
     """The part of the machine that a worker may use."""
 
     cores: frozenset[int]
     environment: dict[str, str]
 
 
-def shares(jobs: int) -> list[Share]:
+def places(jobs: int) -> list[Place]:
     """One for each GPU, or for each core; or so many as asked for (0: not asked)."""
     cores = own_cores()
     gpus = visible_gpus()
@@ -37,7 +37,7 @@ def shares(jobs: int) -> list[Share]:
         if gpus and count > len(gpus):
             part = 0.9 / -(-count // len(gpus))
             environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{part:.2f}"
-        result.append(Share(mine, environment))
+        result.append(Place(mine, environment))
     return result
 
 
@@ -53,11 +53,11 @@ def visible_gpus() -> list[str]:
 
 
 class LocalExecutor:
-    """A queue of workers, as many at once as there are shares."""
+    """A queue of workers, as many at once as there are places."""
 
     def __init__(self, sweep: Sweep, *, jobs: int, fail_fast: bool) -> None:
         self.sweep, self.fail_fast = sweep, fail_fast
-        self.shares, self.jobs = shares(jobs), jobs
+        self.places, self.jobs = places(jobs), jobs
         self.running: dict[int, tuple[Job, subprocess.Popen]] = {}
 
     def run(
@@ -73,17 +73,17 @@ class LocalExecutor:
         Raises:
           Interrupted: a stop was requested; all workers have saved.
         """
-        whole = Share(frozenset(own_cores()), {})
+        whole = Place(frozenset(own_cores()), {})
         alone = [job for job in jobs if len(job) == 1]
         for group in (job for job in jobs if len(job) > 1):
             # What made a group fail may be one trial's fault: they get their own processes.
             alone += self._drain([group], [whole], until, stop_requested, watch)
-        self._drain(alone, self.shares, until, stop_requested, watch)
+        self._drain(alone, self.places, until, stop_requested, watch)
 
     def _drain(
         self,
         queue: list[Job],
-        places: list[Share],
+        places: list[Place],
         until: float,
         stop_requested: Callable[[], bool],
         watch: Callable[[list[str]], None],
@@ -114,10 +114,10 @@ class LocalExecutor:
             self._stop()
         return again
 
-    def _start(self, job: Job, until: float, share: Share) -> subprocess.Popen:
+    def _start(self, job: Job, until: float, place: Place) -> subprocess.Popen:
         for name in job:
             (self.sweep.folder(name) / "end.json").unlink(missing_ok=True)
-        mine = share.environment | {"LENET_ALEXNET_LAUNCHER": str(os.getpid())}
+        mine = place.environment | {"LENET_ALEXNET_LAUNCHER": str(os.getpid())}
         with storage.open_here(self.sweep.log_file(job[0]), "a") as log:
             process = subprocess.Popen(
                 worker.command(self.sweep.root, until, job),
@@ -128,7 +128,7 @@ class LocalExecutor:
                 start_new_session=True,  # Ctrl-C is ours to pass on
             )
         if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(process.pid, share.cores)
+            os.sched_setaffinity(process.pid, place.cores)
         return process
 
     def _ended(self, job: Job, code: int) -> list[Job]:
@@ -137,8 +137,12 @@ class LocalExecutor:
         if code in (0, Interrupted.exit_code) or not open_ones:
             return []
         if len(job) > 1:
-            print(f"a group of {len(job)} failed ({last_line(self.sweep, job)}): its trials "
-                  "go on one by one", file=sys.stderr, flush=True)  # fmt: skip
+            print(
+                f"a group of {len(job)} failed ({last_line(self.sweep, job)}): its trials "
+                "go on one by one",
+                file=sys.stderr,
+                flush=True,
+            )
             return [[name] for name in open_ones]
         by = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
         status = states.KILLED if code < 0 else states.FAILED

@@ -33,8 +33,12 @@ def check(trials: Sequence[Trial]) -> None:
 
     checked = set()
     for trial in trials:
-        kind = json.dumps([key if isinstance(value, float) or key == "seed" else (key, value)
-                           for key, value in trial.flat.items()])  # fmt: skip
+        kind = json.dumps(
+            [
+                key if isinstance(value, float) or key == "seed" else (key, value)
+                for key, value in trial.flat.items()
+            ]
+        )
         if kind in checked:  # `expand` has checked the range of each number.
             continue
         checked.add(kind)

@@ -3,8 +3,9 @@
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ml_collections import ConfigDict
 
@@ -22,7 +23,8 @@ from lenet_alexnet.sweep.slurm import SlurmExecutor
 from lenet_alexnet.sweep.trials import Sweep
 
 
-class Options(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions:
     """The command's flags."""
 
     executor: str = "auto"
@@ -54,7 +56,7 @@ def run_sweep(
     path: str,
     base: ConfigDict,
     workdir: Path,
-    options: Options,
+    options: SweepOptions,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> int:
     """Runs the sweep of config file `path` over `base`; returns the exit code.
@@ -92,7 +94,7 @@ def _run(
     path: str,
     trials: Sequence[Trial],
     base: ConfigDict,
-    options: Options,
+    options: SweepOptions,
     stop_requested: Callable[[], bool],
 ) -> None:
     """Runs what is missing; results.csv is written at any end."""
@@ -109,14 +111,14 @@ def _run(
         results.write_csv(results.collect(sweep, trials), sweep.root / "results.csv")
 
 
-def _check(options: Options) -> None:
+def _check(options: SweepOptions) -> None:
     if options.search and options.dry_run:
         raise UsageError("--search has no --dry-run: what is tried depends on what was found")
     if options.halving < 0 or options.halving == 1:
         raise UsageError(f"--halving={options.halving} is not 0 (off) or at least 2")
 
 
-def _prepare(sweep: Sweep, trials: Sequence[Trial], options: Options) -> None:
+def _prepare(sweep: Sweep, trials: Sequence[Trial], options: SweepOptions) -> None:
     for trial in trials:
         sweep.add(trial)
         if options.retry_failed and sweep.status(trial.id)[0] in states.BROKEN:
@@ -128,7 +130,7 @@ def _prepare(sweep: Sweep, trials: Sequence[Trial], options: Options) -> None:
 
 
 def make_jobs(
-    sweep: Sweep, trials: Sequence[Trial], base: ConfigDict, options: Options
+    sweep: Sweep, trials: Sequence[Trial], base: ConfigDict, options: SweepOptions
 ) -> list[Job]:
     """Which trials that are still to run share a process.
 
@@ -156,10 +158,10 @@ def make_jobs(
     return [[trial.id for trial in members] for members in groups]
 
 
-Run = Callable[[Sequence[Trial], float, Callable[[], bool]], None]
+Runner = Callable[[Sequence[Trial], float, Callable[[], bool]], None]
 
 
-def make_runner(sweep: Sweep, base: ConfigDict, options: Options) -> Run:
+def make_runner(sweep: Sweep, base: ConfigDict, options: SweepOptions) -> Runner:
     """The function that runs trials up to a share of their length with the chosen executor."""
     executor: Executor
     if options.executor == "slurm":
@@ -182,7 +184,7 @@ def make_runner(sweep: Sweep, base: ConfigDict, options: Options) -> Run:
     return run
 
 
-def _report(sweep: Sweep, trials: Sequence[Trial], options: Options) -> int:
+def _report(sweep: Sweep, trials: Sequence[Trial], options: SweepOptions) -> int:
     """Writes results.csv and the figures, prints the table.
 
     Raises:

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 
 from lenet_alexnet.runtime.console import say
+from lenet_alexnet.sweep.lane_functions import LaneDevices
 from lenet_alexnet.sweep.lane_group import Lane, LaneGroup
-from lenet_alexnet.sweep.program import Devices
 from lenet_alexnet.training import fingerprint
 from lenet_alexnet.training.experiment import build
 from lenet_alexnet.training.schedule import follow
@@ -47,7 +47,7 @@ def train_lanes(
             for config, folder in zip(lane_configs, folders, strict=True)
         ]
         loops_used = stack.enter_context(fingerprint.as_begun(*(lane.begun for lane in lanes)))
-        devices = Devices(len(lanes), at_once=at_once)
+        devices = LaneDevices(len(lanes), at_once=at_once)
         group = LaneGroup(experiment, lanes, devices, stop_requested)
         return _run(group, until, loops_used)
 

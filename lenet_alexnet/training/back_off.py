@@ -79,6 +79,8 @@ class BackOff:
             notes.cut(step - 1)
             notes.write({**row, "why": why, "factor": self._factor, "time": time.time()})
         rate = self._factor**self.count * e.rate(step)
-        say(f"{why}: back to step {step:,}, learning rate {rate:.3g} from there "
-            f"({self.count} of {MOST})")  # fmt: skip
+        say(
+            f"{why}: back to step {step:,}, learning rate {rate:.3g} from there "
+            f"({self.count} of {MOST})"
+        )
         return step

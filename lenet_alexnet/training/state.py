@@ -38,9 +38,12 @@ class Seen(NamedTuple):
 
     @classmethod
     def of(
-        cls, losses: Float[Array, " b"], logits: Float[Array, "b k"], labels: Int[Array, " b"],
+        cls,
+        losses: Float[Array, " b"],
+        logits: Float[Array, "b k"],
+        labels: Int[Array, " b"],
         mask: Bool[Array, " b"] | None = None,
-    ) -> "Seen":  # fmt: skip
+    ) -> "Seen":
         """Of a batch; `mask` says which rows are examples, by default all."""
         mask = jnp.ones(len(losses), bool) if mask is None else mask
         ranks = rank(logits, labels)

@@ -1,4 +1,4 @@
-"""Many runs as one program: each lane builds its optimizer, loss and network from its own numbers.
+"""The functions of many runs side by side: each lane builds its network from its own numbers.
 
 A lane is a run; the arrays of all lanes are stacked on their first axis. What is built inside the
 traced function takes the lane's numbers as they come, so one program serves every lane; a number
@@ -118,7 +118,7 @@ class LaneFunctions:
         return make_evaluate(scores, loss, batch_size)(Metrics.zero(), variables, *shared)
 
 
-class Devices:
+class LaneDevices:
     """Where lanes live: spread evenly over all devices, and on each either at once or in turn.
 
     An accelerator is filled by lanes side by side (vmap). A core is full with one: there a lane at
