@@ -11,7 +11,8 @@ from lenet_alexnet.data.preprocess.photos import create_photo_preprocess
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.models import create_model, features
 from lenet_alexnet.reproduce.catalogue import CLAIMS
-from lenet_alexnet.reproduce.cifar import DEPTHS, FIG1, epochs_to
+from lenet_alexnet.reproduce.cifar10_small import DEPTHS, FIG1
+from lenet_alexnet.reproduce.fig1 import epochs_to
 
 IMAGES = jax.random.normal(jax.random.key(1), (2, 24, 24, 3))
 
