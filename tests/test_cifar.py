@@ -148,7 +148,7 @@ def test_the_gap_is_test_minus_training_images_at_the_end():
         {"set": "none", "seed": "1", "split": "validation", "epoch": epoch, "error": error}
         for epoch, error in (("4", "0.4"), ("8", "0.2"))
     ]
-    measure = CLAIMS["augmentation"].full.measure
+    measure = CLAIMS["alexnet_crops"].small.measure
     assert measure is not None
     found = measure(results, curves)
     assert found == {"none": [pytest.approx(50)], "gap, none": [pytest.approx(30)]}
