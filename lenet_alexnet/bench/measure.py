@@ -13,7 +13,7 @@ class Subject(NamedTuple):
 
     Attributes:
       name: of the table's row.
-      run: does so many units of work and waits for their end.
+      run: does a number of units of work and waits for their end.
       amount: what one unit is worth, in `unit`.
       unit: images (trained on), records (read), FLOP or bytes.
     """

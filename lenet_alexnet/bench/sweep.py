@@ -11,7 +11,7 @@ from lenet_alexnet.sweep.lane_functions import LaneDevices, LaneFunctions, stack
 
 
 def subjects(lanes: int, batch: int, precision: str) -> tuple[Trainer, list[Subject]]:
-    """One run, and `lanes` of them with seeds of their own; both many steps a call."""
+    """One run, and `lanes` of them with separate seeds; both many steps a call."""
     trainer = Trainer(lenet5_config(batch, precision))
     return trainer, [trainer.many("1 run"), _lanes(trainer, lanes)]
 

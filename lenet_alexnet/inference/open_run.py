@@ -108,7 +108,7 @@ def _read_config(path: Path) -> ConfigDict:
     needed = configs.flatten({section: base[section] for section in ("data", "train", "eval")})
     found = configs.flatten(content)
     for key, default in needed.items():
-        # Which options a loss has hangs on its name; its factory checks them.
+        # Which options a loss has depends on its name; its factory checks them.
         if key.startswith("train.loss.") and key != "train.loss.name":
             continue
         if key not in found:

@@ -43,7 +43,7 @@ class Collective(NamedTuple):
     kind: str
     shapes: tuple[tuple[int, ...], ...]
     bytes: int  # of the results, on one device
-    group: int  # so many devices exchange with each other; 0: all there are
+    group: int  # number of devices that exchange with each other; 0: all there are
 
 
 def sent(kind: str, size: int, group: int) -> int:

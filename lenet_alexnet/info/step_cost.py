@@ -43,7 +43,7 @@ class Sizes:
 
 
 def analyse(config: Any, devices: int) -> dict[str, Any]:
-    """Bytes on each device and bytes exchanged in a step, for a config's mode on so many devices.
+    """Bytes on each device and bytes exchanged in a step, for a config's mode on `devices` devices.
 
     Raises:
       UsageError: the mode, the batch or the devices do not fit each other.

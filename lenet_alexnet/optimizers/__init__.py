@@ -33,7 +33,7 @@ class Optimizer:
       rate: the learning rate as a function of the completed steps.
       curvature: when the second derivatives of 1998 are estimated, if they are.
       observe: (opt_state, validation error) -> opt_state, where the rate falls as that stalls.
-      note: what to say at the start, "" for nothing.
+      note: what to report at the start, "" for nothing.
       dense_tx: of AlexNet's dense layers, where they move after each turn of a batch.
     """
 
@@ -190,7 +190,7 @@ def _with_share(make: Callable[[Any], optax.GradientTransformation]) -> Any:
 def scale_rate(
     learning_rate: Number, rule: str, base_batch: int, batch_size: int
 ) -> tuple[Number, str]:
-    """The rate for a batch, by the linear or the square-root rule, and a line that says so."""
+    """The rate for a batch, by the linear or the square-root rule, and a line to report."""
     powers = {"none": 0.0, "linear": 1.0, "sqrt": 0.5}
     if rule not in powers:
         raise UsageError(f"unknown optimizer.scale_rule '{rule}': {nearest(rule, powers)}")

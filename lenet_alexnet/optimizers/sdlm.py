@@ -1,7 +1,7 @@
 """Stochastic diagonal Levenberg-Marquardt (LeCun et al. 1998, appendix C, eqs. 18-27).
 
 Each parameter has its own step eta / (mu + h), h = its mean second derivative on a few hundred
-patterns, estimated anew before every pass by a second backward pass.
+patterns, estimated again before every pass by a second backward pass.
 """
 
 from collections.abc import Callable

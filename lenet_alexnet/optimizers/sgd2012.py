@@ -42,7 +42,7 @@ def sgd2012(
       rates: (completed steps) -> a tree like the parameters', or a prefix of it.
       momentum: 0.9.
       weight_decay: 0.0005.
-      bias_decay: whether biases decay too: the text says nothing of biases; in the source their
+      bias_decay: whether biases decay too: the paper does not mention them; in the source their
         decay is 0 (layers-145.cfg, wc only for weights).
       layer_decay: the decay of each layer that has another than `weight_decay`.
     """

@@ -1,4 +1,4 @@
-"""Checkpoints by orbax: the last few and the best, written while training goes on."""
+"""Checkpoints by orbax: the last few and the best, written while training continues."""
 
 import contextlib
 import time

@@ -47,8 +47,8 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
 class MetricsLog(contextlib.AbstractContextManager):
     """A file of one JSON object a line: appended, never rewritten; no step is in it twice.
 
-    A run that goes on from an earlier step than its last line computes the lines in between again,
-    to the same bits (but for the clock's): those that are there stay.
+    A run that resumes from an earlier step than its last line computes the lines in between
+    again, to the same bits (except the clock's): those that are there stay.
 
     Raises:
       DataError: a line, other than a last one that was cut off, is broken.
@@ -78,7 +78,7 @@ class MetricsLog(contextlib.AbstractContextManager):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
 
     def result(self, step: int | None, split: str) -> dict[str, Any] | None:
-        """What the summary says of the evaluation at `step`, if there was one."""
+        """The summary's entry for the evaluation at `step`, if there was one."""
         row = self.rows.get((step, split)) if step else None
         fields = ("step", "loss", "top1_error", "top5_error", "examples")
         if row and (absent := [field for field in fields if field not in row]):

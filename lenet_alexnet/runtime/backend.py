@@ -37,7 +37,7 @@ def own_cores() -> list[int]:
 
 
 def each_core_a_device() -> None:
-    """For many runs in one program, each on a core of its own; accelerators stay as they are."""
+    """For many runs in one program, each on a separate core; accelerators stay as they are."""
     import jax
 
     with contextlib.suppress(RuntimeError):  # It has started: with the devices that it has.

@@ -15,7 +15,7 @@ import numpy as np
 from lenet_alexnet.errors import DataError, Diverged, Interrupted, LenetAlexnetError, UsageError
 from lenet_alexnet.runtime import unexpected
 
-# Where a launcher says how many processes it started.
+# Where a launcher writes how many processes it started.
 LAUNCHERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 HEARTBEAT_SECONDS = 30  # A process that is silent for so long ends all the others.
 COMPARE_SECONDS = 1800  # Compiling may take long. A process that ends meanwhile ends all.
@@ -157,7 +157,7 @@ def ending_together() -> Iterator[None]:
 
 
 def _watch(done: threading.Event) -> None:
-    """Ends this process when another has said that it failed, whatever it is at."""
+    """Ends this process, whatever it is doing, when another has reported its failure."""
     while not done.wait(1.0):
         try:
             failed = _store().key_value_dir_get(FAILED)
@@ -168,7 +168,7 @@ def _watch(done: threading.Event) -> None:
 
 
 def _end(line: str, code: int) -> None:
-    _ENDING.acquire()  # One thread says why, and no one after it.
+    _ENDING.acquire()  # One thread reports why, and none after it.
     print(line, file=sys.stderr, flush=True)
     os._exit(code)
 

@@ -122,7 +122,7 @@ class LaneDevices:
     """Where lanes live: spread evenly over all devices, and on each either at once or in turn.
 
     An accelerator is filled by lanes side by side (vmap). A core is full with one: there a lane at
-    a time, its arrays in the cache, is faster (lax.map) and the cores are devices of their own.
+    a time, its arrays in the cache, is faster (lax.map) and each core is a separate device.
     """
 
     def __init__(self, lanes: int, *, at_once: bool | None = None) -> None:

@@ -1,4 +1,4 @@
-"""After divergence: back to a good checkpoint, and on from there with a smaller learning rate."""
+"""After divergence: back to a good checkpoint, and from there with a smaller learning rate."""
 
 import time
 from pathlib import Path
@@ -24,7 +24,7 @@ class BackOff:
 
     back_off.jsonl has a line each time, with the step that it went back to: a state restored from
     there or later has lost that much of its rate. So a run that is killed or stopped in between
-    goes on as if it had not been.
+    resumes as if it had not been.
     """
 
     def __init__(self, factor: float, folder: Path) -> None:
@@ -37,7 +37,7 @@ class BackOff:
         return self._factor > 0 and self.count < MOST
 
     def resume(self, step: int) -> None:
-        """Reads how often a run that goes on from `step` has gone back before that."""
+        """Reads how often a run that resumes at `step` went back before that."""
         if self._path.exists():
             with MetricsLog(self._path, writes=False) as notes:
                 before = [row["count"] for (at, _), row in notes.rows.items() if at <= step]

@@ -14,9 +14,10 @@ def forward(model: nn.Module, variables: Any, x: Array) -> Float[Array, "b k"]:
 def forward_train(
     model: nn.Module, variables: Any, x: Array, key: Key[Array, ""], **options: Any
 ) -> tuple[Float[Array, "b k"], Any]:
-    """Outputs as in training (a "dropout" stream says so), and new batch statistics.
+    """Outputs as in training, and new batch statistics.
 
-    `options` are those of the network, as AlexNet's `part`.
+    The network is in training where it has a "dropout" stream. `options` are those of the
+    network, as AlexNet's `part`.
     """
     out, changed = model.apply(
         variables, x, rngs={"dropout": key}, mutable=["batch_stats"], **options

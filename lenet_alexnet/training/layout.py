@@ -103,7 +103,7 @@ class Layout:
             raise UsageError(f"{key} {batch_size} does not divide by {parts}: take {fits}")
 
     def put(self, tree: Any, sharding: NamedSharding | None = None) -> Any:
-        """Arrays that every process has, to where `sharding` says (default: everywhere)."""
+        """Puts arrays that every process has where `sharding` puts them (default: everywhere)."""
         where = sharding or self.replicated
         if jax.process_count() == 1:
             return jax.device_put(tree, where)

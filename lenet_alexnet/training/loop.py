@@ -31,7 +31,7 @@ def train_and_evaluate(
     devices: int = 0,
     allow_other_bits: bool = False,
 ) -> dict[str, Any]:
-    """Trains what `config` says in `workdir`, resuming from its newest checkpoint.
+    """Trains the network of `config` in `workdir`, resuming from its newest checkpoint.
 
     Args:
       config: of the run, see `config/`.

@@ -84,7 +84,7 @@ class RunLog:
 
 
 def costs(params: int, images: int, clock: Stopwatch, compile_seconds: float) -> dict[str, Any]:
-    """What a summary says of size and time: parameters, images trained on, seconds."""
+    """A summary's entries on size and time: parameters, seconds, images per second."""
     seconds = clock.seconds
     return {
         "params": params,

@@ -80,7 +80,7 @@ def sharded_gradients(
 ) -> Gradients:
     """What `compute` (forward_train, variables, x, labels, key) finds, of all rows.
 
-    Where only the batch is cut, each device computes that of its own rows, and all sums are
+    Where only the batch is cut, each device computes the gradients of its rows, and all sums are
     exchanged at once; otherwise the network itself exchanges what it must.
     """
     if layout.mesh.size == 1:

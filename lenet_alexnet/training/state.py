@@ -44,7 +44,7 @@ class Seen(NamedTuple):
         labels: Int[Array, " b"],
         mask: Bool[Array, " b"] | None = None,
     ) -> "Seen":
-        """Of a batch; `mask` says which rows are examples, by default all."""
+        """Of a batch; `mask` is true for the rows that are examples, by default all."""
         mask = jnp.ones(len(losses), bool) if mask is None else mask
         ranks = rank(logits, labels)
         return cls(
@@ -56,7 +56,7 @@ class Seen(NamedTuple):
 
 
 class Metrics(flax.struct.PyTreeNode):
-    """Sums over the examples seen since the last line of the log."""
+    """Sums over the examples since the last line of the log."""
 
     loss: Float[Array, ""]
     errors: Int[Array, ""]
