@@ -31,8 +31,9 @@ def draw(
     """The network's inputs for the images `batch`, distorted at random by `key`.
 
     By default each is distorted, by its number `index`; a key for each step gives other
-    distortions each time. With `size` (and one key for the run) the training set is fixed: index i is variant
-    i // size of image i % size, and variant 0 is the image itself (LeCun et al. 1998, sec. III.A).
+    distortions each time. With `size` (and one key for the run) the training set is fixed: index i
+    is variant i // size of image i % size, and variant 0 is the image itself (LeCun et al. 1998,
+    sec. III.A).
     """
     distorted = preprocess(batch, jax.vmap(jax.random.fold_in, (None, 0))(key, index), step)
     if not size:
