@@ -7,7 +7,7 @@ from PIL import Image
 from lenet_alexnet.data import images, pixels
 from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.sources import example
-from lenet_alexnet.data.sources import tfds as records
+from lenet_alexnet.data.sources import prepared as records
 from lenet_alexnet.errors import DataError
 from tests.photo_files import encoded, manifest, picture, prepare_folder, write_folder
 

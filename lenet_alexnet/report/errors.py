@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from lenet_alexnet import plots
 from lenet_alexnet.report.page import Section
-from lenet_alexnet.report.subject import Answers, Subject, read
+from lenet_alexnet.report.subject import Answers, Subject
 from lenet_alexnet.report.tiles import headline, shorten, show
 
 MOST = 100  # misclassified images shown
@@ -23,7 +23,7 @@ def draw_images(subject: Subject, folder: Path) -> Section:
     if not len(every):
         return Section("errors", title, [f"None: all {len(answers.labels):,} are right."])
     wrong = every[:MOST]
-    images, _ = read(subject.data, wrong)
+    images, _ = subject.data.read(wrong)
     digits = max(map(len, subject.run.class_names)) <= 2
     columns, inches, line = (10, 1.05, 0.3) if digits else (8, 1.6, 0.5)
     columns = min(columns, len(wrong))

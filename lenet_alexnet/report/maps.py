@@ -10,7 +10,7 @@ from jaxtyping import Float
 from lenet_alexnet import plots
 from lenet_alexnet.models.lenet_1998.network import LeNet5_1998
 from lenet_alexnet.report.page import Section
-from lenet_alexnet.report.subject import Subject, read
+from lenet_alexnet.report.subject import Subject
 from lenet_alexnet.report.tiles import bare, mosaic, shorten, show
 
 ACROSS, DOWN = 16, 2  # so many maps of a layer are shown at most
@@ -33,7 +33,7 @@ def draw(subject: Subject, folder: Path, index: int = 0) -> Section:
     found = subject.features(subject.data, [index], subject.layers, "feature maps of one image")
     towers = getattr(subject.run.model, "towers", 1)
     panels = [panel(name, found[name][0], towers) for name in subject.layers if _shown(name)]
-    images, labels = read(subject.data, [index])
+    images, labels = subject.data.read([index])
     plt = plots.pyplot()
     width = 11.0
     # Heights in inches: as wide as the figure, so that pixels are square; flat rows not too flat.

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -71,6 +72,13 @@ def settle(aside: Path, path: Path) -> None:
     sync(aside)
     aside.replace(path)
     sync(path.parent)
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file's content, in hexadecimal digits."""
+    with path.open("rb") as file:
+        digest: Any = hashlib.file_digest(file, "sha256")
+    return digest.hexdigest()
 
 
 def inode(path: Path) -> tuple[int, int] | None:

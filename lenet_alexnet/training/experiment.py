@@ -12,13 +12,13 @@ import numpy as np
 from lenet_alexnet.config import flatten
 from lenet_alexnet.config.checks import LONGEST, check_inputs, check_ranges, check_validation
 from lenet_alexnet.config.durations import to_steps
-from lenet_alexnet.data import Split, load_split
+from lenet_alexnet.data import Dataset, load_split
 from lenet_alexnet.data.class_names import check_same
 from lenet_alexnet.data.order import Order, epoch_order
 from lenet_alexnet.data.preprocess.digits import Preprocess, create_preprocess
 from lenet_alexnet.data.preprocess.photos import create_photo_preprocess, create_views
 from lenet_alexnet.data.preprocess.statistics import Statistics, load_statistics
-from lenet_alexnet.data.stream import Photos
+from lenet_alexnet.data.streamed import Streamed
 from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.losses import Loss, create_loss
 from lenet_alexnet.models import Network1998, create_model, defaults
@@ -68,8 +68,8 @@ class Experiment(NamedTuple):
     order: Order
     scores: Scores
     layout: Layout
-    train_data: Split | Photos
-    eval_data: dict[str, Split | Photos]
+    train_data: Dataset
+    eval_data: dict[str, Dataset]
     in_steps: Callable[[str], int]  # of a duration
     statistics: Statistics | None  # of the training photos, where the config wants them
 
@@ -126,7 +126,7 @@ def build_model(config: Any) -> nn.Module:
 
 
 def build(
-    config: Any, *, devices: int = 0, read: Callable[[Any, str], Split | Photos] | None = None
+    config: Any, *, devices: int = 0, read: Callable[[Any, str], Dataset] | None = None
 ) -> Experiment:
     """Loads the data and builds the network, the optimizer and the schedule of a config.
 
@@ -229,10 +229,9 @@ def _build_schedule(config: Any, optimizer: Optimizer, in_steps: Callable[[str],
     return schedule
 
 
-def blank_image(data: Split | Photos) -> np.ndarray:
+def blank_image(data: Dataset) -> np.ndarray:
     """One image of the data's shape, in a batch."""
-    shape = data.images.shape[1:] if isinstance(data, Split) else data.image_shape
-    return np.zeros((1, *shape), np.uint8)
+    return np.zeros((1, *data.image_shape), np.uint8)
 
 
 def build_optimizer(config: Any, examples: int, *, turns: int = 1) -> Optimizer:
@@ -311,12 +310,12 @@ def load_photo_statistics(config: Any) -> Statistics | None:
     return load_statistics(config.data.name, config.data.data_dir)
 
 
-def load(config: Any, split: str) -> Split | Photos:
+def load(config: Any, split: str) -> Dataset:
     """One split of a config's data."""
     data = config.data
     data_dir = str(expand(data.data_dir)) if data.data_dir else ""
     if "stream" in data and data.stream:
-        stored = Photos(data.name, data_dir, split)
+        stored = Streamed(data.name, data_dir, split)
         expected = (data.image_size, data.image_size, data.channels)
         if stored.image_shape != expected:
             raise DataError(

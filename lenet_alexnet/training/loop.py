@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from lenet_alexnet import config as configs
-from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Diverged, Interrupted
 from lenet_alexnet.optimizers.plateau import WithPlateau
 from lenet_alexnet.optimizers.sdlm import get_curvature, step_report, step_sizes
@@ -85,7 +84,7 @@ class _Loop:
         self.results: dict[str, dict[str, Any]] = {}
         self.clock = Stopwatch()
         self.flat = Flat(experiment.train_data.class_names)
-        self.starving = Starving(isinstance(experiment.train_data, Photos))
+        self.starving = Starving(experiment.train_data.arrays is None)
 
     def run(self) -> dict[str, Any]:
         """Compiles, restores or starts, trains, evaluates; the summary is written at any end."""

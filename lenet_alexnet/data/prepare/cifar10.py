@@ -16,8 +16,8 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import UInt8
 
+from lenet_alexnet.data.dataset import InMemory
 from lenet_alexnet.data.prepare import tar
-from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError
 
 RECORDS = 10_000  # of each file
@@ -37,7 +37,7 @@ GZIP = b"\x1f\x8b"
 NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy")
 
 
-def read(source: str | Path) -> dict[str, Split]:
+def read(source: str | Path) -> dict[str, InMemory]:
     """The splits train [50000,32,32,3] and test [10000,32,32,3] in the order of the files.
 
     Args:
@@ -61,7 +61,9 @@ def read(source: str | Path) -> dict[str, Split]:
         images = np.concatenate([images for images, _ in parts]).reshape(-1, 3, SIDE, SIDE)
         labels = np.concatenate([labels for _, labels in parts]).astype(np.int32)
         # Planes of colours to pixels of three.
-        splits[split] = Split(np.ascontiguousarray(images.transpose(0, 2, 3, 1)), labels, CLASSES)
+        splits[split] = InMemory(
+            np.ascontiguousarray(images.transpose(0, 2, 3, 1)), labels, CLASSES
+        )
     return splits
 
 

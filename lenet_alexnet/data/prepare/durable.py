@@ -9,7 +9,6 @@ from pathlib import Path
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime.storage import sync
 
-PARTIAL = ".partial"  # the suffix of a folder that is being prepared
 PARTS = "parts"  # in it: what only preparing needs
 
 

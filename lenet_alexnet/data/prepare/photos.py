@@ -16,9 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from lenet_alexnet.data import checksums
 from lenet_alexnet.data.prepare import class_folders, durable, photo_sources, shards
+from lenet_alexnet.data.prepare.known import KNOWN
 from lenet_alexnet.data.prepare.photo_sources import Source
 from lenet_alexnet.data.preprocess import statistics
+from lenet_alexnet.data.sources import prepared
 from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.runtime import storage
 from lenet_alexnet.runtime.backend import own_cores
@@ -71,7 +74,7 @@ def prepare(
     if source is None:
         raise UsageError(f"--from=DIR is missing: where the photos of {kind} are")
     found = KINDS[kind](source)
-    partial = folder.with_name(f"{version}{durable.PARTIAL}")
+    partial = folder.with_name(f"{version}{prepared.PARTIAL}")
     plan = {"size": size, "store": store, "photos": _fingerprint(found)}
     _same(partial / PLAN, plan, partial)
     work = _shards(found, partial, name, size, store)
@@ -89,8 +92,6 @@ def prepare(
 
 
 def _name(kind: str, name: str) -> str:
-    from lenet_alexnet.data.prepare.datasets import KNOWN
-
     if kind != "folder":
         if name:
             raise UsageError(f"--name is for 'data prepare folder'; this one is called {kind}")
@@ -184,8 +185,6 @@ def _finish(
     work: dict[str, list[shards.Shard]],
 ) -> None:  # fmt: skip
     """Statistics, manifest, what tfds needs to read the records, and checksums."""
-    from lenet_alexnet.data.prepare.datasets import write_checksums
-
     reports = {split: [shards.read_report(shard) for shard in work[split]] for split in work}
     counts = {split: sum(r.stored for r in parts) for split, parts in reports.items()}
     left_out, converted = dict(source.ignored), dict[str, str]()
@@ -206,7 +205,7 @@ def _finish(
     known = {
         s.path.name: r.checksum for k in work for s, r in zip(work[k], reports[k], strict=True)
     }
-    write_checksums(folder, known)
+    checksums.write(folder, known)
     print(
         f"{sum(counts.values()):,} photos stored, {len(converted):,} of them converted; "
         f"{len(left_out):,} files left out" + (f" (see {MANIFEST})" if left_out else ""),

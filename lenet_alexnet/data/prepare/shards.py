@@ -118,16 +118,11 @@ def _without_whole(shards: Sequence[Shard], jobs: int) -> list[Shard]:
         print("checking the finished shards", file=sys.stderr)
 
     def whole(shard: Shard, report: Report | None) -> bool:
-        return report is not None and _checksum(shard.path) == report.checksum
+        return report is not None and storage.sha256(shard.path) == report.checksum
 
     with ThreadPoolExecutor(jobs) as pool:
         done = list(pool.map(whole, shards, reports))
     return [shard for shard, there in zip(shards, done, strict=True) if not there]
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write(shard: Shard, advance: Callable[[int], Any]) -> None:
@@ -158,7 +153,7 @@ def write(shard: Shard, advance: Callable[[int], Any]) -> None:
                     converted[photo.name] = ", ".join(notes)
             advance(1)
         writer.close()
-        checksum, size = _checksum(aside), aside.stat().st_size
+        checksum, size = storage.sha256(aside), aside.stat().st_size
         storage.settle(aside, shard.path)
         count = len(shard.photos) - len(left_out)
         _save_report(shard, Report(shard.key, count, size, checksum, left_out, converted, sums))

@@ -7,12 +7,12 @@ from PIL import Image
 
 from lenet_alexnet.data import images
 from lenet_alexnet.data.class_names import check_known, check_names
+from lenet_alexnet.data.dataset import InMemory
 from lenet_alexnet.data.files import is_hidden
-from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError, UsageError, nearest
 
 
-def read(folder: str | Path, split: str, image_size: int, channels: int) -> Split:
+def read(folder: str | Path, split: str, image_size: int, channels: int) -> InMemory:
     """Reads a split: a sub-folder of class folders; `all` takes `folder` itself.
 
     Classes are numbered as those of `train`, where there is one. The examples come in a fixed
@@ -43,7 +43,7 @@ def read(folder: str | Path, split: str, image_size: int, channels: int) -> Spli
         raise DataError(f"no images in the folder of class '{empty[0]}' below '{base}'")
     files = [files[i] for i in np.random.default_rng(0).permutation(len(files))]
     pixels = np.stack([read_image(path, image_size, channels) for path, _ in files])
-    return Split(pixels, np.array([label for _, label in files], np.int32), class_names)
+    return InMemory(pixels, np.array([label for _, label in files], np.int32), class_names)
 
 
 def _folders(base: Path) -> list[str]:
