@@ -127,7 +127,7 @@ def test_other_precision_is_refused_unless_allowed(stopped, capsys):
 @needs_compiler
 def test_a_run_with_loops_goes_on_without_them_only_if_allowed(stopped, capsys, monkeypatch):
     assert read_json(stopped / "run.json")["loops"] is True
-    monkeypatch.setattr(native, "missing", lambda: "no C++ compiler was found")
+    monkeypatch.setattr(native, "compile_loops", lambda: "no C++ compiler was found")
     assert resume(stopped) == 2
     assert "it began with loops in C++, and no C++ compiler" in capsys.readouterr().err
     assert resume(stopped, "--allow-other-bits") == 0
@@ -138,7 +138,7 @@ def test_a_run_with_loops_goes_on_without_them_only_if_allowed(stopped, capsys, 
 def test_a_run_that_began_without_loops_ends_in_the_bits_of_one_without(tmp_path, monkeypatch):
     a, b = tmp_path / "a", tmp_path / "b"
     with monkeypatch.context() as without:
-        without.setattr(native, "missing", lambda: "no C++ compiler was found")
+        without.setattr(native, "compile_loops", lambda: "no C++ compiler was found")
         assert resume(a) == 0
         send(without, *LENET["training"][:2], *LENET["training"][2:4])
         assert resume(b) == 75

@@ -14,15 +14,15 @@ from lenet_alexnet import ops
 from lenet_alexnet.models.alexnet import layers
 from lenet_alexnet.models.alexnet.axes import TowerMaps
 from lenet_alexnet.models.lenet import ACTIVATIONS, Activation
-from lenet_alexnet.ops import ChannelsLast, ConvForm
+from lenet_alexnet.ops import ConvForm, Maps
 
 
 class AveragePool(layers.Plain):
     """The mean of 2x2 windows; the side must be even."""
 
-    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
+    def apply_to(self, x: Maps) -> Maps:
         """Averages."""
-        return ops.channels_last(ops.average_pool(x, 2))
+        return ops.average_pool(x, 2)
 
 
 class ConvNet(nn.Module):
@@ -78,7 +78,7 @@ class ConvNet(nn.Module):
                 )(maps)
             if n <= 2 or n == len(self.widths):
                 maps = self._pool(n, maps)  # pool1: 12x12x8, pool2: 6x6x16, pool3: 3x3x32
-        out = ops.nhwc(maps[0]).reshape(x.shape[0], -1)  # 288
+        out = ops.flatten(maps[0])  # 288
         if self.dense_width:
             (out,) = layers.Dense(
                 self.dense_width,

@@ -19,7 +19,7 @@ from lenet_alexnet.models.alexnet.axes import TowerMaps
 from lenet_alexnet.models.layers import Activation as Function
 from lenet_alexnet.models.layers import Shape, identity
 from lenet_alexnet.models.lenet import ACTIVATIONS, Activation
-from lenet_alexnet.ops import ChannelsLast, ConvForm
+from lenet_alexnet.ops import ConvForm, Maps
 
 POOLS = ("max", "average")
 NORMS = ("none", "within", "across", "across_before_pool")
@@ -81,7 +81,7 @@ class Local(nn.Module):
 class AveragePool(layers.Plain):
     """The mean of each 3x3 window, 2 apart; at the edge of the inputs that there are."""
 
-    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
+    def apply_to(self, x: Maps) -> Maps:
         """Averages."""
         return ops.overlapping_average_pool(x, size=3, stride=2)
 
@@ -89,7 +89,7 @@ class AveragePool(layers.Plain):
 class WithinMapNorm(layers.Plain):
     """Response normalisation over 3x3 neighbours in a map: "rnorm" of layers-18pct.cfg."""
 
-    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
+    def apply_to(self, x: Maps) -> Maps:
         """Divides; the scale 5e-5 is over the 9 squares (layer.py, NormLayerParser)."""
         return ops.spatial_response_norm(
             x, size=3, k=1.0, alpha=5e-5 / 9, beta=0.75, form=self.form
@@ -145,7 +145,7 @@ class CudaConvNet(nn.Module):
             maps = self._pool_and_norm(n, maps)  # pool3: 4x4x64 | pool2: 6x6x64
         for n, width in enumerate(self.local_widths, len(self.widths) + 1):
             maps = Local(width, next(stds), function, dtype=self.dtype, name=f"local{n}")(maps)
-        out = ops.nhwc(maps[0]).reshape(x.shape[0], -1)  # 1024 | 1152
+        out = ops.flatten(maps[0])  # 1024 | 1152
         if self.dense_width:
             (out,) = layers.Dense(
                 self.dense_width, 1, next(stds), 0.0, function, dtype=self.dtype,

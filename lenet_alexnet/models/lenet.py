@@ -48,7 +48,7 @@ class LeNet5(nn.Module):
         maps = AveragePool(name="S2")(maps)  # S2: 14x14x6
         maps = conv(16, name="C3")(maps)  # C3: 10x10x16
         maps = AveragePool(name="S4")(maps)  # S4: 5x5x16
-        x = ops.nhwc(maps).reshape(x.shape[0], -1)
+        x = ops.flatten(maps)
         x = Dense(120, squash, dtype=dtype, name="C5")(x)  # C5: 120
         x = Dense(84, squash, dtype=dtype, name="F6")(x)  # F6: 84
         x = Dense(self.num_classes, dtype=dtype, name="output")(x)  # output: 10

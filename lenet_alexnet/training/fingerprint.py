@@ -40,7 +40,7 @@ def facts(data: Mapping[str, Any], begun: Mapping[str, Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {"data": data, "switches": switches()}
     if (loops := begun.get("loops")) is not None:
-        found["loops"] = bool(loops) and native.missing() is None
+        found["loops"] = bool(loops) and native.compile_loops() is None
     return found
 
 
@@ -103,7 +103,7 @@ def _changed_bits(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator
         if key in old and old[key] != value:
             yield f"{key} {old[key]} -> {value}"
     if before.get("loops") and not now.get("loops"):
-        yield f"it began with loops in C++, and {native.missing()}"
+        yield f"it began with loops in C++, and {native.compile_loops()}"
 
 
 @contextlib.contextmanager

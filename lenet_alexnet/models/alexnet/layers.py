@@ -18,9 +18,7 @@ from jaxtyping import Array, Float
 from lenet_alexnet import ops
 from lenet_alexnet.models.alexnet.axes import Axes, TowerMaps, Towers
 from lenet_alexnet.models.layers import Activation, Shape, identity
-from lenet_alexnet.ops import ChannelsLast, ConvForm, Maps
-
-Padding = tuple[tuple[int, int], tuple[int, int]]
+from lenet_alexnet.ops import ConvForm, Maps
 
 
 class Conv(nn.Module):
@@ -33,7 +31,7 @@ class Conv(nn.Module):
     bias: float | None  # initial value; None: no bias (before batch normalisation)
     activation: Activation = identity
     stride: int = 1
-    padding: Padding = ((0, 0), (0, 0))
+    padding: ops.Padding = ops.NO_PADDING
     form: ConvForm = "plain"
     axes: Axes = Axes()
     dtype: Any = jnp.float32
@@ -53,20 +51,13 @@ class Conv(nn.Module):
                     for t, y in enumerate(x)]  # fmt: skip
         # All towers see the same maps: one convolution, its maps handed out afterwards.
         filters = jnp.moveaxis(kernel, 0, -2).reshape(*shape[:-1], -1)
-        return split(self._convolve(x, filters, None if bias is None else bias.reshape(-1)), local)
+        maps = self._convolve(x, filters, None if bias is None else bias.reshape(-1))
+        return ops.split_channels(maps, local)
 
-    def _convolve(self, x: Maps, kernel: Array, bias: Array | None) -> ChannelsLast:
+    def _convolve(self, x: Maps, kernel: Array, bias: Array | None) -> Maps:
         x, kernel, bias = jax.tree.map(lambda a: a.astype(self.dtype), (x, kernel, bias))
-        return ops.channels_last(
-            ops.conv_bias(
-                x,
-                kernel,
-                bias,
-                self.activation,
-                self.form,
-                stride=self.stride,
-                padding=self.padding,
-            )
+        return ops.conv_bias(
+            x, kernel, bias, self.activation, self.form, stride=self.stride, padding=self.padding
         )
 
     def connections(self, output_shape: Shape) -> int:
@@ -142,16 +133,6 @@ class Output(nn.Module):
         return math.prod(self.variables["params"]["kernel"].shape)
 
 
-def split(maps: ChannelsLast, towers: int) -> TowerMaps:
-    """Each tower's part of the channels."""
-    width = maps.shape[-1] // towers
-
-    def part(t: int) -> ChannelsLast:
-        return jax.tree.map(lambda a: a[..., t * width : (t + 1) * width], maps)
-
-    return [part(t) for t in range(towers)]
-
-
 def normal(std: float | None, fan_in: int = 0) -> Callable[..., Array]:
     """Weights of mean 0: of this standard deviation, or sqrt(2 / fan-in) (He et al. 2015)."""
 
@@ -168,7 +149,7 @@ class Plain(nn.Module, kw_only=True):
 
     form: ConvForm = "plain"
 
-    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
+    def apply_to(self, x: Maps) -> Maps:
         """What it does."""
         raise NotImplementedError
 
@@ -193,7 +174,7 @@ class MaxPool(Plain):
     stride: int = 2
     ceil: bool = False
 
-    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
+    def apply_to(self, x: Maps) -> Maps:
         """Pools."""
         return ops.max_pool(x, size=self.size, stride=self.stride, ceil=self.ceil, form=self.form)
 
@@ -206,7 +187,7 @@ class ResponseNorm(Plain):
     alpha: float = 1e-4  # times the sum of squares, not their mean
     beta: float = 0.75
 
-    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
+    def apply_to(self, x: Maps) -> Maps:
         """Divides."""
         return ops.response_norm(
             x, size=self.size, k=self.k, alpha=self.alpha, beta=self.beta, form=self.form
@@ -219,14 +200,14 @@ class CrossTowerNorm(ResponseNorm):
     @nn.compact
     def __call__(self, x: TowerMaps) -> TowerMaps:
         """Divides; the last map of one tower and the first of the next are neighbours."""
-        together = self.apply_to(jax.tree.map(lambda *maps: jnp.concatenate(maps, axis=-1), *x))
-        return split(together, len(x))
+        together = self.apply_to(ops.concatenate_channels(x))
+        return ops.split_channels(together, len(x))
 
 
 class SpatialNorm(Plain):
     """Response normalisation over 5x5 neighbours in a map: "cnorm2" of layers-145.cfg."""
 
-    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
+    def apply_to(self, x: Maps) -> Maps:
         """Divides; the scale .001 is over the 25 squares (layer.py, NormLayerParser)."""
         return ops.spatial_response_norm(
             x, size=5, k=1.0, alpha=0.001 / 25, beta=0.75, form=self.form
@@ -251,19 +232,15 @@ class BatchNorm(nn.Module):
         training = self.has_rng("dropout") and not self.is_initializing()
         means, variances = mean.value, var.value
         if training:
-            floats = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(x)]
-            means = self._mean([y.mean((0, 1, 2)) for y in floats])
-            squares = self._mean([(y * y).mean((0, 1, 2)) for y in floats])
+            moments = [ops.channel_moments(y) for y in x]
+            means, squares = (self._mean(list(each)) for each in zip(*moments, strict=True))
             variances = jnp.maximum(squares - means**2, 0.0)  # Rounding may go below.
             mean.value = self.momentum * mean.value + (1 - self.momentum) * means
             var.value = self.momentum * var.value + (1 - self.momentum) * variances
         factor = scale * jax.lax.rsqrt(variances + self.epsilon)
         shift = bias - means * factor
 
-        def normalise(y: ChannelsLast, factor: Array, shift: Array) -> ChannelsLast:
-            return jax.tree.map(lambda a: a * factor.astype(a.dtype) + shift.astype(a.dtype), y)
-
-        return [normalise(y, factor[t], shift[t]) for t, y in enumerate(x)]
+        return [ops.scale_channels(y, factor[t], shift[t]) for t, y in enumerate(x)]
 
     def _mean(self, each: list[Array]) -> Array:
         stacked = jnp.stack(each)

@@ -86,14 +86,16 @@ class AlexNet(nn.Module):
         overlapping = self.pool == "3/2"  # layers-147.cfg pads conv2 and conv5 less for 2/2
         y = self._block(1, x, kernel=11, stride=4, pad=self._conv1_pad())  # pool1: 27x27x96
         y = self._block(2, y, kernel=5, pad=2 if overlapping else 1)  # pool2: 13x13x256
-        y = self._conv(3, self.axes.meet(y), kernel=3, pad=1)  # conv3: 13x13x384, sees both towers
+        y = self._conv(
+            3, self.axes.meet_maps(y), kernel=3, pad=1
+        )  # conv3: 13x13x384, sees both towers
         y = self._conv(4, y, kernel=3, pad=1)  # conv4: 13x13x384
         y = self._conv(5, y, kernel=3, pad=1 if overlapping else 0)  # conv5: 13x13x256
         y = self._pool(5, y)  # pool5: 6x6x256
         if self.conv6:
-            y = self._conv(6, self.axes.meet(y), kernel=3, pad=1)  # conv6: 6x6x256
+            y = self._conv(6, self.axes.meet_maps(y), kernel=3, pad=1)  # conv6: 6x6x256
         # fc6's inputs: by row, column and map, the first tower's maps before the second's.
-        return ops.nhwc(self.axes.meet(y)).reshape(x.shape[0], -1)  # 9216
+        return ops.flatten(self.axes.meet_maps(y))  # 9216
 
     def _head(self, flat: Array, key: Array | None, position: Array | None) -> Array:
         """The dense layers, with dropout if there is a key for it."""
@@ -104,7 +106,7 @@ class AlexNet(nn.Module):
             flat = self._drop(6, [flat], axes, key, position)[0]
         y = self._dense(6, flat)  # fc6: 4096
         y = self._drop(6 if late else 7, y, self.axes, key, position)
-        y = self._dense(7, self.axes.meet(self.axes.gather_units(y)))  # fc7: 4096
+        y = self._dense(7, self.axes.meet_units(self.axes.gather_units(y)))  # fc7: 4096
         if late:
             y = self._drop(7, y, self.axes, key, position)
         return layers.Output(

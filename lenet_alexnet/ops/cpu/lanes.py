@@ -4,44 +4,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lenet_alexnet.ops.cpu import native
-
-LANES = 16  # kLanes of conv.cc
-
-
-class Lanes(flax.struct.PyTreeNode):
-    """Maps [b, h, w, c] as [b / 16, c, h, w, 16]; where 16 does not divide b, the rest is zeros."""
-
-    data: Any
-    batch: int = flax.struct.field(pytree_node=False)
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Of the maps: b, h, w, c."""
-        _, channels, height, width, _ = self.data.shape
-        return self.batch, height, width, channels
-
-    @classmethod
-    def of(cls, x: Float[Array, "b h w c"]) -> "Lanes":
-        """Maps in the usual order in this one."""
-        batch, *sides = x.shape
-        x = jnp.pad(x, ((0, -batch % LANES), (0, 0), (0, 0), (0, 0)))
-        return cls(x.reshape(-1, LANES, *sides).transpose(0, 4, 2, 3, 1), batch)
-
-    def nhwc(self) -> Array:
-        """The maps as an array [b, h, w, c]."""
-        _, height, width, channels = self.shape
-        maps = self.data.transpose(0, 4, 2, 3, 1).reshape(-1, height, width, channels)
-        return maps[: self.batch]
-
-    def average(self, size: int) -> "Lanes":
-        """The means of size x size neighbours; `size` divides height and width."""
-        return self.replace(data=_average(self.data, size))
+from lenet_alexnet.ops.layouts import LANES, Lanes
 
 
 def conv_lanes(
@@ -97,6 +65,11 @@ def _call(name: str, *arguments: Array, shapes: Sequence[tuple[int, ...]]) -> Se
     results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     call = jax.ffi.ffi_call(native.PREFIX + name, results, vmap_method="sequential")
     return [_mark(found, _own(*arguments)) for found in call(*arguments)]
+
+
+def average(x: Lanes, size: int) -> Lanes:
+    """The means of size x size neighbours; `size` divides height and width."""
+    return x.replace(data=_average(x.data, size))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
