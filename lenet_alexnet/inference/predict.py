@@ -19,9 +19,14 @@ DOUBTFUL = 0.9  # Below this probability, the answer for a digit is reported as 
 
 
 def predict(
-    workdir: Path, files: list[str], *, top: int = 5, invert: str = "auto",
-    checkpoint: str = "auto", show: str = "",
-) -> list[dict[str, Any]]:  # fmt: skip
+    workdir: Path,
+    files: list[str],
+    *,
+    top: int = 5,
+    invert: str = "auto",
+    checkpoint: str = "auto",
+    show: str = "",
+) -> list[dict[str, Any]]:
     """The `top` classes of each image with their probabilities, and warnings where it is a digit.
 
     Args:

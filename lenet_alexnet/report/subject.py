@@ -141,8 +141,9 @@ class Subject:
                 batch_stats=variables.get("batch_stats"),
             )
             kept = {name: found[name].astype(jnp.float32) for name in names}
-            return {n: jnp.moveaxis(v, 1, -1) if one and v.ndim == 4 else v
-                    for n, v in kept.items()}  # fmt: skip
+            return {
+                n: jnp.moveaxis(v, 1, -1) if one and v.ndim == 4 else v for n, v in kept.items()
+            }
 
         return self._over(outputs, data, np.asarray(index), what)[0]
 
@@ -170,9 +171,12 @@ class Subject:
         return answers, result
 
     def _over(
-        self, function: Callable[[Any, Any], Any], data: Dataset, index: np.ndarray,
+        self,
+        function: Callable[[Any, Any], Any],
+        data: Dataset,
+        index: np.ndarray,
         what: str,
-    ) -> tuple[Any, Int[np.ndarray, " n"]]:  # fmt: skip
+    ) -> tuple[Any, Int[np.ndarray, " n"]]:
         """(variables, images) -> outputs for the numbered examples, batch by batch; and labels."""
         size = min(self.run.config.eval.batch_size, len(index))
         program = jax.jit(function)

@@ -32,9 +32,11 @@ AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "none": {},
     "crops and reflections": {"data.photo.place": "random", "data.photo.flip": True},
     "and colour": {
-        "data.photo.place": "random", "data.photo.flip": True, "data.photo.colour_noise": 0.1,
+        "data.photo.place": "random",
+        "data.photo.flip": True,
+        "data.photo.colour_noise": 0.1,
     },
-}  # fmt: skip
+}
 # By `best_rate` from experiments/009_fig1_activations/selection.csv and its sibling.
 RATES = {"relu": 0.009, "tanh": 0.03, "sigmoid": 0.09}
 SMALL_OUTPUT_RATES = {"relu": 0.015, "tanh": 0.03}
@@ -114,24 +116,39 @@ def _activation(name: str, rate: float) -> dict[str, Any]:
 
 
 FIG1 = Scale(
-    (Row("relu", None, text="epochs, ReLU"), Row("tanh", None, text="epochs, tanh"),
-     Row("sigmoid", None, text="epochs, sigmoid"),
-     Row("relu, small output weights", None), Row("tanh, small output weights", None),
-     Row("times", None, text="tanh / ReLU (paper: 6), times")),
+    (
+        Row("relu", None, text="epochs, ReLU"),
+        Row("tanh", None, text="epochs, tanh"),
+        Row("sigmoid", None, text="epochs, sigmoid"),
+        Row("relu, small output weights", None),
+        Row("tanh, small output weights", None),
+        Row("times", None, text="tanh / ReLU (paper: 6), times"),
+    ),
     _sets("activation", {name: _activation(name, rate) for name, rate in RATES.items()})
-    | _sets("activation_small_output", {
-        f"{name}, small output weights": _activation(name, rate)
-        for name, rate in SMALL_OUTPUT_RATES.items()
-    }),
-    experiment="009_fig1_activations", needs=NEEDS, unit="", measure=_fig1,
+    | _sets(
+        "activation_small_output",
+        {
+            f"{name}, small output weights": _activation(name, rate)
+            for name, rate in SMALL_OUTPUT_RATES.items()
+        },
+    ),
+    experiment="009_fig1_activations",
+    needs=NEEDS,
+    unit="",
+    measure=_fig1,
     comparisons=(Comparison("relu", "tanh", "epochs to 25 % training error", ranks=True),),
-)  # fmt: skip
+)
 
 
 def _claim(
-    name: str, source: str, title: str, folder: str, arms: dict[str, dict[str, Any]],
-    rows: tuple[Row, ...] = (), **more: Any,
-) -> Claim:  # fmt: skip
+    name: str,
+    source: str,
+    title: str,
+    folder: str,
+    arms: dict[str, dict[str, Any]],
+    rows: tuple[Row, ...] = (),
+    **more: Any,
+) -> Claim:
     rows = rows or tuple(Row(label, None) for label in arms)
     scale = Scale(rows, _sets(name, arms), experiment=folder, needs=NEEDS, **more)
     return Claim(name, f"2012, {source}, on CIFAR-10 in small", title, scale)
@@ -139,18 +156,27 @@ def _claim(
 
 CLAIMS = (
     _claim(
-        "depth", "sec. 7", "more convolutions, as many parameters", "010_depth",
+        "depth",
+        "sec. 7",
+        "more convolutions, as many parameters",
+        "010_depth",
         {label: {"model.widths": widths} for label, widths in DEPTHS.items()},
         comparisons=(Comparison("5 convolutions", "2 convolutions"),),
     ),
     _claim(
-        "removal", "sec. 7", "each convolution of a narrow AlexNet removed", "015_removal",
+        "removal",
+        "sec. 7",
+        "each convolution of a narrow AlexNet removed",
+        "015_removal",
         {label: {"model.widths": widths} for label, widths in REMOVALS.items()},
         comparisons=tuple(Comparison("all five", name) for name in list(REMOVALS)[1:]),
     ),
     _claim(
-        "augmentation", "sec. 4.1", "crops, reflections and colours against overfitting",
-        "011_augmentation", AUGMENTATIONS,
+        "augmentation",
+        "sec. 4.1",
+        "crops, reflections and colours against overfitting",
+        "011_augmentation",
+        AUGMENTATIONS,
         tuple(Row(f"{what}{label}", None) for what in ("", "gap, ") for label in AUGMENTATIONS),
         measure=_gaps,
         comparisons=(
@@ -160,19 +186,31 @@ CLAIMS = (
         ),
     ),
     _claim(
-        "dropout", "sec. 4.2", "dropout against overfitting", "012_dropout",
+        "dropout",
+        "sec. 4.2",
+        "dropout against overfitting",
+        "012_dropout",
         {"no dropout": {}, "dropout": {"model.dropout": 0.5}},
         comparisons=(Comparison("dropout", "no dropout"),),
     ),
     _claim(
-        "pooling", "sec. 3.4", "average, largest, overlapping", "013_pooling",
+        "pooling",
+        "sec. 3.4",
+        "average, largest, overlapping",
+        "013_pooling",
         {name: {"model.pooling": name} for name in ("average", "2/2", "3/2")},
         comparisons=(Comparison("2/2", "average"), Comparison("3/2", "2/2")),
     ),
     _claim(
-        "lrn", "sec. 3.3", "local response normalisation", "014_lrn",
-        {"none": {}, "alpha 1e-4": {"model.response_norm": 1e-4},
-         "alpha 0.36": {"model.response_norm": 0.36}},
+        "lrn",
+        "sec. 3.3",
+        "local response normalisation",
+        "014_lrn",
+        {
+            "none": {},
+            "alpha 1e-4": {"model.response_norm": 1e-4},
+            "alpha 0.36": {"model.response_norm": 0.36},
+        },
         comparisons=(Comparison("alpha 1e-4", "none"), Comparison("alpha 0.36", "none")),
     ),
-)  # fmt: skip
+)

@@ -83,7 +83,7 @@ class RunDirectory:
     def begin(
         self, class_names: Sequence[str], photos: Statistics | None = None,
         decides: Mapping[str, Any] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Writes config.json, run.json (what runs, with what, where) and statistics.npz.
 
         Args:

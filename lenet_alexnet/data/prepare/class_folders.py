@@ -15,9 +15,17 @@ from lenet_alexnet.errors import DataError
 HIDDEN = "hidden, or a tool's own"
 SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 IMAGENETTE = (
-    "tench", "English springer", "cassette player", "chain saw", "church",
-    "French horn", "garbage truck", "gas pump", "golf ball", "parachute",
-)  # fmt: skip
+    "tench",
+    "English springer",
+    "cassette player",
+    "chain saw",
+    "church",
+    "French horn",
+    "garbage truck",
+    "gas pump",
+    "golf ball",
+    "parachute",
+)
 
 
 def imagenette(source: str | Path) -> Source:

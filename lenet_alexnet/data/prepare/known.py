@@ -55,9 +55,17 @@ class Known(NamedTuple):
 
 DIGITS = tuple("0123456789")
 GARMENTS = (
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
-    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-)  # fmt: skip
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 HIRAGANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 
 KNOWN = {
@@ -69,8 +77,14 @@ KNOWN = {
     ),
     "kmnist": Known("http://codh.rois.ac.jp/kmnist/dataset/kmnist/", HIRAGANA, "cursive hiragana"),
     "cifar10": Known(
-        "https://www.cs.toronto.edu/~kriz/", cifar10.CLASSES, "small photos", cifar10.TARS[:1],
-        cifar10.read, "3.0.2", (32, 32, 3), numbered=True,
+        "https://www.cs.toronto.edu/~kriz/",
+        cifar10.CLASSES,
+        "small photos",
+        cifar10.TARS[:1],
+        cifar10.read,
+        "3.0.2",
+        (32, 32, 3),
+        numbered=True,
     ),
-}  # fmt: skip
+}
 # The same addresses as in tfds, whose checksums we use.

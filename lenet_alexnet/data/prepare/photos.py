@@ -42,9 +42,15 @@ SPARE = 1 << 20  # bytes a shard for its report
 
 
 def prepare(
-    kind: str, *, source: str | None, data_dir: str, name: str = "", size: int = 256,
-    store: str = "raw", jobs: int = 0,
-) -> Path:  # fmt: skip
+    kind: str,
+    *,
+    source: str | None,
+    data_dir: str,
+    name: str = "",
+    size: int = 256,
+    store: str = "raw",
+    jobs: int = 0,
+) -> Path:
     """Prepares photos below `data_dir` and returns the data set's folder; done already, it stays.
 
     Args:
@@ -150,10 +156,13 @@ def _shards(
         work[split] = [
             shards.Shard(
                 folder / f"{name}-{split}.array_record-{i:05}-of-{len(parts):05}",
-                part, size, store, sums=split == "train",
+                part,
+                size,
+                store,
+                sums=split == "train",
             )
             for i, part in enumerate(parts)
-        ]  # fmt: skip
+        ]
     return work
 
 
@@ -181,9 +190,13 @@ def _require_space(work: dict[str, list[shards.Shard]], folder: Path) -> None:
 
 
 def _finish(
-    folder: Path, name: str, version: str, source: Source, plan: dict[str, Any],
+    folder: Path,
+    name: str,
+    version: str,
+    source: Source,
+    plan: dict[str, Any],
     work: dict[str, list[shards.Shard]],
-) -> None:  # fmt: skip
+) -> None:
     """Statistics, manifest, what tfds needs to read the records, and checksums."""
     reports = {split: [shards.read_report(shard) for shard in work[split]] for split in work}
     counts = {split: sum(r.stored for r in parts) for split, parts in reports.items()}
@@ -214,9 +227,13 @@ def _finish(
 
 
 def _write_metadata(
-    folder: Path, name: str, version: str, source: Source, plan: dict[str, Any],
+    folder: Path,
+    name: str,
+    version: str,
+    source: Source,
+    plan: dict[str, Any],
     reports: dict[str, list[shards.Report]],
-) -> None:  # fmt: skip
+) -> None:
     import tensorflow_datasets as tfds
 
     features, shape = tfds.features, (plan["size"], plan["size"], 3)

@@ -15,9 +15,13 @@ RANGES = ("shift", "scale", "squeeze", "shear", "rotation")
 
 
 def create_preprocess(
-    *, mean: float, std: float, pad: int, distort: Mapping[str, Number],
+    *,
+    mean: float,
+    std: float,
+    pad: int,
+    distort: Mapping[str, Number],
     interpolation: str = "linear",
-) -> Preprocess:  # fmt: skip
+) -> Preprocess:
     """Bytes to what the network sees: /255, distorted (given keys), zero-padded, normalised.
 
     Args:
