@@ -12,7 +12,7 @@ import pytest
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.cli import main
-from lenet_alexnet.data import checksums, pixels
+from lenet_alexnet.data import checksums, stored_images
 from lenet_alexnet.data.prepare import builder, cifar10, datasets
 from lenet_alexnet.data.prepare.known import KNOWN
 from lenet_alexnet.data.preprocess import statistics
@@ -262,20 +262,20 @@ def test_png_by_hand_is_png(rng, channels):
     from PIL import Image
 
     image = rng.integers(0, 256, (5, 7, channels), np.uint8)
-    content = pixels.encode_png(image)
+    content = stored_images.encode_png(image)
     with Image.open(io.BytesIO(content)) as file:
         file.verify()
     with Image.open(io.BytesIO(content)) as file:
         assert np.array_equal(np.asarray(file).reshape(image.shape), image)
-    assert pixels._plain_png(content, channels) is not None
+    assert stored_images._plain_png(content, channels) is not None
     # With filters, or of another kind, Pillow reads it.
     smooth = np.broadcast_to(np.arange(40, dtype=np.uint8)[:, None, None], (40, 40, channels))
     file = io.BytesIO()
     Image.fromarray(smooth[..., 0] if channels == 1 else smooth).save(file, "PNG")
-    assert pixels._plain_png(file.getvalue(), channels) is None
+    assert stored_images._plain_png(file.getvalue(), channels) is None
     for stored in (content, file.getvalue()):
         wanted = image if stored is content else smooth
-        assert np.array_equal(pixels.decode(stored, channels), wanted)
-    assert pixels.decode(content, 4 - channels).shape == (5, 7, 4 - channels)
+        assert np.array_equal(stored_images.decode(stored, channels), wanted)
+    assert stored_images.decode(content, 4 - channels).shape == (5, 7, 4 - channels)
     with pytest.raises(zlib.error, match="incorrect data check"):
-        pixels.decode(content[:60] + b"x" + content[61:], channels)
+        stored_images.decode(content[:60] + b"x" + content[61:], channels)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.cli import main
-from lenet_alexnet.data import images
+from lenet_alexnet.data import image_files
 from lenet_alexnet.data.sources import embedded
 from lenet_alexnet.inference import glyph
 from lenet_alexnet.inference.ink import find_ink
@@ -103,7 +103,7 @@ def test_drawn_digits_in_any_file_give_the_same_glyph(tmp_path, chalk):
     }
     for name, (content, options) in files.items():
         path = saved(np.ascontiguousarray(content), tmp_path / name, **options)
-        found = glyph.prepare(np.asarray(images.read(path, 1))).pixels
+        found = glyph.prepare(np.asarray(image_files.read(path, 1))).pixels
         assert np.abs(found - expected).mean() < 3, name
 
 

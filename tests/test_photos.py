@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lenet_alexnet.cli import main
-from lenet_alexnet.data import checksums, load_split, pixels
+from lenet_alexnet.data import checksums, image_files, load_split, stored_images
 from lenet_alexnet.data.prepare import datasets, durable, photo_sources, shards
 from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.sources import prepared as records
@@ -43,9 +43,9 @@ def test_official_tars_end_to_end(official, tmp_path, store):
         assert len(found) == 24
         for label in range(3):
             for file, content in class_members(label).items():
-                expected, _ = pixels.standardise(content, SIZE, file)
+                expected, _ = image_files.standardise(content, SIZE, file)
                 if store == "jpeg":
-                    expected = pixels.decode(pixels.encode_jpeg(expected))
+                    expected = stored_images.decode(stored_images.encode_jpeg(expected))
                 assert found[file]["label"] == label
                 assert np.array_equal(found[file]["image"], expected)
     validation = tfds.data_source("imagenet2012:5.1.0", split="validation", data_dir=tmp_path / "D")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
-from lenet_alexnet.data import checksums, pixels
+from lenet_alexnet.data import checksums, stored_images
 from lenet_alexnet.data.sources import example, prepared
 from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.runtime.backend import own_cores
@@ -111,7 +111,7 @@ class Streamed:
         stored, label = example.decode(record)
         if self._raw:
             return np.frombuffer(stored, np.uint8).reshape(self.image_shape), label
-        return pixels.decode(stored), label
+        return stored_images.decode(stored), label
 
     def _record(self, i: int) -> bytes:
         if not 0 <= i < len(self):

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
-from lenet_alexnet.data import checksums, pixels
+from lenet_alexnet.data import checksums, stored_images
 from lenet_alexnet.data.dataset import InMemory
 from lenet_alexnet.data.prepare import durable
 from lenet_alexnet.data.prepare.known import KNOWN, Known
@@ -122,7 +122,7 @@ def _builder(name: str, data_dir: str, splits: dict[str, InMemory] | None) -> An
             pairs = zip(data.images, data.labels, strict=True)
             bar = tqdm(pairs, split, len(data), unit=" images", disable=None)
             for i, (image, label) in enumerate(bar):
-                example = {"image": pixels.encode_png(image), "label": int(label)}
+                example = {"image": stored_images.encode_png(image), "label": int(label)}
                 yield i, example | ({"id": f"{split}_{i:05}"} if known.numbered else {})
 
     Builder.name = name

@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lenet_alexnet.data.class_names import check_known, check_names
-from lenet_alexnet.data.files import is_hidden, open_regular
-from lenet_alexnet.data.images import SUFFIXES
+from lenet_alexnet.data.foreign_files import is_hidden, open_regular
+from lenet_alexnet.data.image_files import SUFFIXES
 from lenet_alexnet.data.prepare import tar
 from lenet_alexnet.data.prepare.photo_sources import Photo, Source
 from lenet_alexnet.errors import DataError

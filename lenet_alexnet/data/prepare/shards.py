@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lenet_alexnet.data import pixels
+from lenet_alexnet.data import image_files, stored_images
 from lenet_alexnet.data.prepare import durable, workers
 from lenet_alexnet.data.prepare.photo_sources import Photo
 from lenet_alexnet.data.preprocess.statistics import Sums
@@ -132,14 +132,14 @@ def write(shard: Shard, advance: Callable[[int], Any]) -> None:
         for photo in shard.photos:
             content = photo.read()
             try:
-                image, notes = pixels.standardise(content, shard.size, photo.name)
-            except pixels.UnusableError as error:
+                image, notes = image_files.standardise(content, shard.size, photo.name)
+            except image_files.UnusableError as error:
                 left_out[photo.name] = str(error)
             else:
                 stored: bytes = image.tobytes()
                 if shard.store == "jpeg":
-                    stored = pixels.encode_jpeg(image)
-                    image = pixels.decode(stored)  # The sums are of what will be read.
+                    stored = stored_images.encode_jpeg(image)
+                    image = stored_images.decode(stored)  # The sums are of what will be read.
                 writer.write(example.encode(example.Example(stored, photo.label, photo.name)))
                 if sums is not None:
                     sums.add(image[None])

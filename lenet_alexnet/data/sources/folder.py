@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lenet_alexnet.data import images
+from lenet_alexnet.data import image_files
 from lenet_alexnet.data.class_names import check_known, check_names
 from lenet_alexnet.data.dataset import InMemory
-from lenet_alexnet.data.files import is_hidden
+from lenet_alexnet.data.foreign_files import is_hidden
 from lenet_alexnet.errors import DataError, UsageError, nearest
 
 
@@ -56,13 +56,13 @@ def _image_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in images.SUFFIXES and not is_hidden(path.name)
+        if path.suffix.lower() in image_files.SUFFIXES and not is_hidden(path.name)
     )
 
 
 def read_image(path: str | Path, size: int, channels: int) -> np.ndarray:
     """One image file as [size, size, channels] bytes: short side scaled to `size`, centre crop."""
-    image = images.read(path, channels)
+    image = image_files.read(path, channels)
     scale = size / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
     if (width, height) != image.size:

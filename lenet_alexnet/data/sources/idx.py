@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from lenet_alexnet.data.dataset import InMemory
-from lenet_alexnet.data.files import open_regular
+from lenet_alexnet.data.foreign_files import open_regular
 from lenet_alexnet.errors import DataError, UsageError
 
 PREFIX = {"train": "train", "test": "t10k"}

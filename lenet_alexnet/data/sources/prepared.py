@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lenet_alexnet.data import pixels
+from lenet_alexnet.data import stored_images
 from lenet_alexnet.data.dataset import InMemory
 from lenet_alexnet.data.sources.features import check_features
 from lenet_alexnet.errors import DataError, UsageError, nearest
@@ -141,7 +141,7 @@ def _image(stored: Any, source: Any) -> np.ndarray:
     """An image as it is, or of the bytes of a PNG or JPEG file."""
     if not isinstance(stored, bytes):
         return np.asarray(stored)
-    return pixels.decode(stored, source.dataset_info.features["image"].shape[-1])
+    return stored_images.decode(stored, source.dataset_info.features["image"].shape[-1])
 
 
 def _require_memory(need: int, what: str) -> None:
