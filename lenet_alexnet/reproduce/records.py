@@ -29,6 +29,7 @@ FIELDS = (
     "jax",
     "python",
     "cpu_count",
+    "device",
     "config_hash",
 )
 CURVE_FIELDS = ("set", "seed", "epoch", "split", "error", "loss")
@@ -94,6 +95,7 @@ def _result(label: str, summary: Any, run: Any, rows: Records) -> dict[str, Any]
         "jax": run["versions"]["jax"],
         "python": run["versions"]["python"],
         "cpu_count": run["cpu_count"],
+        "device": run["devices"][0],
         "config_hash": summary["config_hash"],
     }
 
