@@ -103,8 +103,8 @@ def with_width(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     """Strokes within `WIDTHS` once the glyph is scaled to 20x20; the mask needs room to grow."""
     top, bottom, left, right = _box(mask)
     side, width = max(bottom - top, right - left), stroke_width(mask)
-    share = float(np.clip(width / side, WIDTHS[0] / GLYPH, WIDTHS[1] / GLYPH))
-    grow = (share * side - width) / (2 * (1 - share))  # (width + 2 grow) / (side + 2 grow) = share
+    ratio = float(np.clip(width / side, WIDTHS[0] / GLYPH, WIDTHS[1] / GLYPH))
+    grow = (ratio * side - width) / (2 * (1 - ratio))  # (width + 2 grow) / (side + 2 grow) = ratio
     if grow > 0:
         return ndimage.distance_transform_edt(~mask) <= grow
     thinner = ndimage.distance_transform_edt(mask) > -grow

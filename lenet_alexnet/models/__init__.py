@@ -152,6 +152,6 @@ def features(
 
 
 def _together(value: Any) -> jax.Array:
-    """The towers' maps or units in one array, maps in the usual order."""
+    """The towers' maps or units in one array, maps as [b, h, w, c]."""
     towers = value if isinstance(value, list) else [value]
     return jnp.concatenate([ops.nhwc(x) for x in towers], axis=-1)

@@ -2,7 +2,7 @@
 
 The plain forms are ordinary JAX: they have derivatives of every kind and can be exported. The fast
 ones are for training, see `fast.py`. `Maps` is the type of what they take and give: feature maps,
-in whichever order is fast; `x.shape` is (b, h, w, c), and `nhwc` makes an array of them.
+in whichever layout is fast; `x.shape` is (b, h, w, c), and `nhwc` makes an array of them.
 """
 
 from lenet_alexnet.ops.channels import (

@@ -1,4 +1,4 @@
-"""Maps by their channels, in whichever order they are in memory."""
+"""Maps by their channels, whatever their layout in memory."""
 
 from collections.abc import Sequence
 

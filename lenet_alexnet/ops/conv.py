@@ -21,7 +21,7 @@ def conv2d(
     stride: int = 1,
     padding: Padding = NO_PADDING,
 ) -> Maps:
-    """A convolution (cross-correlation), its maps in the order in which its form leaves them.
+    """A convolution (cross-correlation), its maps in the layout in which its form leaves them.
 
     `padding` is the zeros added at the (top, bottom) and (left, right). `plain` has derivatives of
     every kind and can be exported; the fast forms have gradients. `auto` takes `plain`, except on

@@ -1,7 +1,7 @@
-"""Maps in memory: the usual order [b, h, w, c] (NHWC), and those that are fast on a CPU.
+"""Maps in memory: the usual layout [b, h, w, c] (NHWC), and those that are fast on CPUs.
 
-Whoever uses maps need not know their order: `shape` is always (b, h, w, c), each order is a pytree
-of one array, and the operations take all of them.
+`shape` is always (b, h, w, c), each layout is a pytree of one array, and the operations take all of
+them: who uses maps need not know their layout.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import flax.struct
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-LANES = 16  # kLanes of cpu/native/conv.cc
+VECTOR = 16  # kLanes of cpu/native/conv.cc
 
 
 class HWNC(flax.struct.PyTreeNode):
@@ -63,7 +63,7 @@ class Folded(flax.struct.PyTreeNode):
         return Folded(maps.reshape(-1, *maps.shape[3:]), side)
 
 
-class Lanes(flax.struct.PyTreeNode):
+class Vectors(flax.struct.PyTreeNode):
     """Maps [b, h, w, c] as [b / 16, c, h, w, 16]; where 16 does not divide b, the rest is zeros."""
 
     data: Any
@@ -76,11 +76,11 @@ class Lanes(flax.struct.PyTreeNode):
         return self.batch, height, width, channels
 
     @classmethod
-    def of(cls, x: Float[Array, "b h w c"]) -> "Lanes":
-        """Maps in the usual order in this one."""
+    def of(cls, x: Float[Array, "b h w c"]) -> "Vectors":
+        """Maps in the usual layout, put into this one."""
         batch, *sides = x.shape
-        x = jnp.pad(x, ((0, -batch % LANES), (0, 0), (0, 0), (0, 0)))
-        return cls(x.reshape(-1, LANES, *sides).transpose(0, 4, 2, 3, 1), batch)
+        x = jnp.pad(x, ((0, -batch % VECTOR), (0, 0), (0, 0), (0, 0)))
+        return cls(x.reshape(-1, VECTOR, *sides).transpose(0, 4, 2, 3, 1), batch)
 
     def nhwc(self) -> Array:
         """The maps as an array [b, h, w, c]."""
@@ -90,17 +90,17 @@ class Lanes(flax.struct.PyTreeNode):
 
 
 ChannelsLast = Float[Array, "_ _ _ _"] | HWNC
-Maps = ChannelsLast | Folded | Lanes
+Maps = ChannelsLast | Folded | Vectors
 
 
-def nhwc(x: Float[Array, "..."] | HWNC | Folded | Lanes) -> Array:
-    """Maps in the usual order, whichever they were in; other arrays as they are."""
-    return x.nhwc() if isinstance(x, HWNC | Folded | Lanes) else x
+def nhwc(x: Float[Array, "..."] | HWNC | Folded | Vectors) -> Array:
+    """Maps in the usual layout, whichever they were in; other arrays as they are."""
+    return x.nhwc() if isinstance(x, HWNC | Folded | Vectors) else x
 
 
 def channels_last(x: Maps) -> ChannelsLast:
     """Maps with the channels as the last axis of their one array."""
-    return x.nhwc() if isinstance(x, Folded | Lanes) else x
+    return x.nhwc() if isinstance(x, Folded | Vectors) else x
 
 
 def rows_axis(x: ChannelsLast) -> int:

@@ -1,7 +1,7 @@
 """What is fast on CPUs: one function an operation, beside the plain form that calls it.
 
-Behind them are other orders of maps in memory (`layouts.py`), convolutions as matrix products
-(`folded.py`, `winograd.py`), and loops in C++ (`lanes.py`, `native/`).
+Behind them are other layouts of maps (`layouts.py`), convolutions as matrix products
+(`folded.py`, `winograd.py`), and loops in C++ (`vectors.py`, `native/`).
 """
 
 from lenet_alexnet.ops.cpu.conv import conv2d, fastest_form, fits

@@ -7,11 +7,11 @@ from jaxtyping import Array, Float
 
 from lenet_alexnet.ops.cpu import native
 from lenet_alexnet.ops.cpu.folded import add_bias, conv_folded
-from lenet_alexnet.ops.cpu.lanes import conv_lanes
+from lenet_alexnet.ops.cpu.vectors import conv_vectors
 from lenet_alexnet.ops.cpu.winograd import LARGEST_TILE, conv_winograd
 from lenet_alexnet.ops.fast import require_numbers
 from lenet_alexnet.ops.forms import NO_PADDING, ConvForm, Padding
-from lenet_alexnet.ops.layouts import HWNC, LANES, Folded, Lanes, Maps, nhwc
+from lenet_alexnet.ops.layouts import HWNC, VECTOR, Folded, Maps, Vectors, nhwc
 
 
 def conv2d(
@@ -25,7 +25,7 @@ def conv2d(
 ) -> Maps:
     """The convolution of `ops.conv2d` as `native`, `block` or `winograd`, where `fits` says so."""
     if form == "native":
-        return conv_lanes(x if isinstance(x, Lanes) else nhwc(x), kernel, bias)
+        return conv_vectors(x if isinstance(x, Vectors) else nhwc(x), kernel, bias)
     if form == "block":
         blocks = conv_folded(x if isinstance(x, Folded) else nhwc(x), kernel)
         return blocks if bias is None else add_bias(blocks, bias)
@@ -43,7 +43,7 @@ def fastest_form(shape: tuple[Any, ...], kernel: Array, stride: int, padding: Pa
     few = kernel.shape[2] <= 16 and kernel.shape[3] <= 32
     if not few or not fits("block", kernel, stride, padding):
         return "winograd"
-    return "native" if shape[0] >= LANES and native.ensure_compiled() is None else "block"
+    return "native" if shape[0] >= VECTOR and native.ensure_compiled() is None else "block"
 
 
 def fits(form: ConvForm, kernel: Array, stride: int, padding: Padding) -> bool:

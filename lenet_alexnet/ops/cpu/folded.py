@@ -1,4 +1,4 @@
-"""Maps in another order, in which a small network is fast on a CPU: convolutions as wide products.
+"""Maps in another layout, in which a small network is fast on a CPU: convolutions as wide products.
 
 Blocks of side x side neighbours are channels, so that a convolution is matrix products with rows
 long enough, and the batch comes last, so that everything else (slices, sums, activations, other
