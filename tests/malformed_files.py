@@ -11,7 +11,7 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
-from lenet_alexnet.data.prepare import datasets
+from lenet_alexnet.data.prepare import datasets, known
 from tests import damage
 from tests.conftest import ROOT
 from tests.malformed import case, data_set, run_file
@@ -101,7 +101,7 @@ INFO = {
 def prepared(d: Path) -> Path:
     """A whole data set of 70 images under the name mnist."""
     idx(d, IMAGES, LABELS)
-    with mock.patch.object(datasets, "SPLITS", {"train": 70, "test": 70}):
+    with mock.patch.object(known, "SPLITS", {"train": 70, "test": 70}):
         return datasets.prepare("mnist", source=str(d), data_dir=str(d))
 
 

@@ -7,7 +7,7 @@ import tarfile
 import numpy as np
 from PIL import Image
 
-from lenet_alexnet.data.prepare import photo_sources, photos, shards
+from lenet_alexnet.data.prepare import metadata, photo_sources, photos, shards
 
 WNIDS = ("n01440764", "n01443537", "n01484850")
 VALIDATION = (WNIDS[2], WNIDS[0], WNIDS[1], WNIDS[2])
@@ -75,7 +75,7 @@ def prepare_folder(source, data_dir, **options):
 
 
 def manifest(folder):
-    return json.loads((folder / photos.MANIFEST).read_text())
+    return json.loads((folder / metadata.MANIFEST).read_text())
 
 
 def make_official(tmp_path, monkeypatch):

@@ -12,11 +12,12 @@ import pytest
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.cli import main
-from lenet_alexnet.data import pixels
-from lenet_alexnet.data.prepare import cifar10, datasets
+from lenet_alexnet.data import checksums, stored_images
+from lenet_alexnet.data.prepare import builder, cifar10, datasets
+from lenet_alexnet.data.prepare.known import KNOWN
 from lenet_alexnet.data.preprocess import statistics
-from lenet_alexnet.data.sources import tfds as records
-from lenet_alexnet.data.stream import Photos
+from lenet_alexnet.data.sources import prepared as records
+from lenet_alexnet.data.streamed import Streamed
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
 from lenet_alexnet.training import loop
@@ -181,20 +182,20 @@ def test_no_pickle_is_run(batches, tmp_path, monkeypatch):
 
 
 def test_the_official_file_is_downloaded_and_checked(official, batches, tmp_path):
-    known = datasets.KNOWN["cifar10"]
-    builder = datasets._builder("cifar10", "/nowhere", None)
-    sums = builder.url_infos["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"]
+    known = KNOWN["cifar10"]
+    made = builder._builder("cifar10", "/nowhere", None)
+    sums = made.url_infos["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"]
     assert sums.checksum == "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 
     class Manager:  # What tfds gives: each file under a name of its own.
         download_dir = tmp_path
 
         def download(self, urls):
-            assert list(urls.values()) == list(builder.url_infos)
+            assert list(urls.values()) == list(made.url_infos)
             members = {path.name: path.read_bytes() for path in official.iterdir()}
             return {file: packed(tmp_path / f"hashed-{file}", members) for file in urls}
 
-    folder = datasets._download(Manager(), known)
+    folder = builder._download(Manager(), known)
     assert known.read(folder)["test"].labels.tolist() == batches["test_batch"][1].tolist()
 
 
@@ -222,19 +223,19 @@ def test_prepared_it_is_the_stock_data_set(prepared, batches, capsys):
     assert "train 50, test 10" in capsys.readouterr().out
     assert main(["lenet-alexnet", "data", "check", "cifar10", f"--data_dir={prepared}"]) == 0
     assert "(5-5 a class)" in capsys.readouterr().out
-    streamed, _ = Photos("cifar10", str(prepared), "train").read([3, 40])
+    streamed, _ = Streamed("cifar10", str(prepared), "train").read([3, 40])
     np.testing.assert_array_equal(streamed, expected(batches, "train")[0][[3, 40]])
 
 
 def test_stopped_before_its_statistics_it_is_finished(prepared, official, monkeypatch):
     folder = records.find("cifar10", str(prepared))
-    sums = (folder / datasets.CHECKSUMS).read_bytes()
-    (folder / datasets.CHECKSUMS).unlink()
+    sums = (folder / checksums.FILE).read_bytes()
+    (folder / checksums.FILE).unlink()
     (folder / statistics.FILE).unlink()
     assert datasets.prepare("cifar10", source=str(official), data_dir=str(prepared)) == folder
-    assert (folder / datasets.CHECKSUMS).read_bytes() == sums
+    assert (folder / checksums.FILE).read_bytes() == sums
     datasets.check(folder)
-    (folder / datasets.CHECKSUMS).unlink()
+    (folder / checksums.FILE).unlink()
     monkeypatch.setattr(storage, "settle", _read_only)
     with pytest.raises(DataError, match=r"cannot write to '.*3\.0\.2': Read-only"):
         datasets.prepare("cifar10", source=str(official), data_dir=str(prepared))
@@ -261,20 +262,20 @@ def test_png_by_hand_is_png(rng, channels):
     from PIL import Image
 
     image = rng.integers(0, 256, (5, 7, channels), np.uint8)
-    content = pixels.encode_png(image)
+    content = stored_images.encode_png(image)
     with Image.open(io.BytesIO(content)) as file:
         file.verify()
     with Image.open(io.BytesIO(content)) as file:
         assert np.array_equal(np.asarray(file).reshape(image.shape), image)
-    assert pixels._plain_png(content, channels) is not None
+    assert stored_images._plain_png(content, channels) is not None
     # With filters, or of another kind, Pillow reads it.
     smooth = np.broadcast_to(np.arange(40, dtype=np.uint8)[:, None, None], (40, 40, channels))
     file = io.BytesIO()
     Image.fromarray(smooth[..., 0] if channels == 1 else smooth).save(file, "PNG")
-    assert pixels._plain_png(file.getvalue(), channels) is None
+    assert stored_images._plain_png(file.getvalue(), channels) is None
     for stored in (content, file.getvalue()):
         wanted = image if stored is content else smooth
-        assert np.array_equal(pixels.decode(stored, channels), wanted)
-    assert pixels.decode(content, 4 - channels).shape == (5, 7, 4 - channels)
+        assert np.array_equal(stored_images.decode(stored, channels), wanted)
+    assert stored_images.decode(content, 4 - channels).shape == (5, 7, 4 - channels)
     with pytest.raises(zlib.error, match="incorrect data check"):
-        pixels.decode(content[:60] + b"x" + content[61:], channels)
+        stored_images.decode(content[:60] + b"x" + content[61:], channels)

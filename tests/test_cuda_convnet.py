@@ -7,7 +7,7 @@ from lenet_alexnet import ops
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.info import network
 from lenet_alexnet.models import create_model
-from lenet_alexnet.ops import HWNC
+from lenet_alexnet.ops.layouts import HWNC
 from tests.naive_cuda_convnet import naive_average, naive_local, naive_net
 
 # Parameters, and millions of multiply-adds of convolutions, local and dense layers.

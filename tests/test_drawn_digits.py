@@ -8,9 +8,10 @@ from PIL import Image
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.cli import main
-from lenet_alexnet.data import images
+from lenet_alexnet.data import image_files
 from lenet_alexnet.data.sources import embedded
 from lenet_alexnet.inference import glyph
+from lenet_alexnet.inference.ink import find_ink
 from lenet_alexnet.inference.predict import predict
 from lenet_alexnet.training.loop import train_and_evaluate
 from tests import drawn_digits
@@ -102,13 +103,13 @@ def test_drawn_digits_in_any_file_give_the_same_glyph(tmp_path, chalk):
     }
     for name, (content, options) in files.items():
         path = saved(np.ascontiguousarray(content), tmp_path / name, **options)
-        found = glyph.prepare(np.asarray(images.read(path, 1))).pixels
+        found = glyph.prepare(np.asarray(image_files.read(path, 1))).pixels
         assert np.abs(found - expected).mean() < 3, name
 
 
 def test_drawn_digits_cut_at_their_ink_keep_their_polarity():
     for drawing in drawn_digits.drawings(11, 20, pen=0.05):
-        ink = glyph.find_ink(drawing.pixels / np.float32(255), dark=not drawing.chalk)
+        ink = find_ink(drawing.pixels / np.float32(255), dark=not drawing.chalk)
         rows, columns = (np.flatnonzero(ink.mask.any(axis)) for axis in (1, 0))
         scale = len(drawing.pixels) / len(ink.mask)
         (top, bottom), (left, right) = (

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from lenet_alexnet.cli import main
-from lenet_alexnet.data.stream import Photos
+from lenet_alexnet.data.streamed import Streamed
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.runs import integrity, lock, metrics
 from lenet_alexnet.runs.checkpoints import Checkpoints
@@ -124,8 +124,8 @@ PHOTOS = {
     f"{name}, {number.name}": (owner, function, number, at_call, steps)
     for number in (TERM, INT, USR1)
     for name, owner, function, at_call, steps in (
-        ("opening the data", Photos, "__init__", 1, range(1)),
-        ("reading ahead", Photos, "read", 12, range(4, 13)),
+        ("opening the data", Streamed, "__init__", 1, range(1)),
+        ("reading ahead", Streamed, "read", 12, range(4, 13)),
         ("waiting for data", FromDisk, "__call__", 9, range(18, 25)),
         ("saving", Checkpoints, "save", 2, range(16, 17)),
         ("writing behind", integrity, "write_sums", 3, range(24, 72)),

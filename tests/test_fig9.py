@@ -7,7 +7,7 @@ import pytest
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.cli import main
-from lenet_alexnet.data import Split, load_split
+from lenet_alexnet.data import InMemory, load_split
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.info import network
 from lenet_alexnet.models import create_model
@@ -126,7 +126,7 @@ def test_k_is_chosen_on_images_that_are_held_out():
 def test_the_claim_of_neighbours_is_computed(monkeypatch):
     images = np.zeros((12, 28, 28, 1), np.uint8)
     images[::2] = 255
-    split = Split(images, np.arange(12, dtype=np.int32) % 2, tuple("0123456789"))
+    split = InMemory(images, np.arange(12, dtype=np.int32) % 2, tuple("0123456789"))
     monkeypatch.setattr(neighbours, "load", lambda config, name: split)
     (row,) = runner.compute(catalogue.CLAIMS["lenet5_fig9_knn"].full, "")
     assert (row["set"], row["test_error"]) == ("k-NN", 0.0)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lenet_alexnet.cli import main
-from lenet_alexnet.data import Split
-from lenet_alexnet.data.stream import Photos
+from lenet_alexnet.data import InMemory, checksums, dataset
+from lenet_alexnet.data.streamed import Streamed
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.ops.cpu import native
 from lenet_alexnet.runs.directory import read_json
@@ -20,17 +20,17 @@ from tests.test_ops import needs_compiler
 
 def split(rng, side):
     images = rng.integers(0, 256, (40, side, side, 1)).astype(np.uint8)
-    return Split(images, np.arange(40, dtype=np.int32) % 3, ("a", "b", "c"))
+    return InMemory(images, np.arange(40, dtype=np.int32) % 3, ("a", "b", "c"))
 
 
 @pytest.mark.parametrize("side", [8, 5])  # whose bytes divide by 8, and do not
 def test_each_pixel_label_and_class_counts(rng, side, monkeypatch):
-    monkeypatch.setattr(fingerprint, "HASHED_IMAGES", 4)
+    monkeypatch.setattr(dataset, "HASHED_IMAGES", 4)
     data = split(rng, side)
     x, y, names = data.images, data.labels, data.class_names
 
     def of(images=x, labels=y, class_names=names):
-        return fingerprint._of_split(Split(images, labels, class_names))
+        return InMemory(images, labels, class_names).fingerprint()
 
     known = {of()}
     assert known == {of(x.copy(), y.copy())}
@@ -46,31 +46,29 @@ def test_each_pixel_label_and_class_counts(rng, side, monkeypatch):
 def test_large_splits_are_looked_at_in_part(rng, monkeypatch):
     """So that a run on many gigabytes starts no later."""
     data = split(rng, 8)
-    whole = fingerprint._of_split(data)
-    monkeypatch.setattr(fingerprint, "SUMMED_BYTES", 8 * 8 * 10)
-    assert fingerprint._of_split(data) != whole
-    assert fingerprint._of_split(data) == fingerprint._of_split(data)
+    whole = data.fingerprint()
+    monkeypatch.setattr(dataset, "SUMMED_BYTES", 8 * 8 * 10)
+    assert data.fingerprint() != whole
+    assert data.fingerprint() == data.fingerprint()
 
 
 def test_photos_on_disk_are_known_by_their_checksums(tmp_path):
     folder = faults.photos()
-    first = Photos("mine", str(folder), "train")
-    assert fingerprint._of_photos(first) == fingerprint._of_photos(
-        Photos("mine", str(folder), "train")
-    )
-    part = Photos("mine", str(folder), "train[:40]")
-    assert fingerprint._of_photos(part) != fingerprint._of_photos(first)
-    listing = first.folder / fingerprint.CHECKSUMS
+    first = Streamed("mine", str(folder), "train")
+    assert first.fingerprint() == Streamed("mine", str(folder), "train").fingerprint()
+    part = Streamed("mine", str(folder), "train[:40]")
+    assert part.fingerprint() != first.fingerprint()
+    listing = first.folder / checksums.FILE
     before = listing.read_text()
     sums = json.loads(before)
     name = first.parts[0][0].name
     try:
         listing.write_text(json.dumps(sums | {name: "0" * 64}))
-        assert fingerprint._of_photos(first) != fingerprint._of_photos(part)
-        other = fingerprint._of_photos(first)
+        assert first.fingerprint() != part.fingerprint()
+        other = first.fingerprint()
     finally:
         listing.write_text(before)
-    assert fingerprint._of_photos(first) != other
+    assert first.fingerprint() != other
 
 
 @pytest.fixture
@@ -95,7 +93,7 @@ def test_a_run_goes_on_with_its_own_data_alone(stopped, capsys, monkeypatch):
     data = read_json(stopped / "run.json")["data"]
     assert data["train"]["examples"] == 300
     assert data["test"]["classes"] == 10
-    monkeypatch.setattr(fingerprint, "_of_split", lambda _: "another")
+    monkeypatch.setattr(InMemory, "fingerprint", lambda _: "another")
     before = (stopped / "run.json").read_bytes()
     for more in ((), ("--allow-other-bits",)):  # Other data are never the same run.
         assert resume(stopped, *more) == 2
@@ -129,7 +127,7 @@ def test_other_precision_is_refused_unless_allowed(stopped, capsys):
 @needs_compiler
 def test_a_run_with_loops_goes_on_without_them_only_if_allowed(stopped, capsys, monkeypatch):
     assert read_json(stopped / "run.json")["loops"] is True
-    monkeypatch.setattr(native, "missing", lambda: "no C++ compiler was found")
+    monkeypatch.setattr(native, "compile_loops", lambda: "no C++ compiler was found")
     assert resume(stopped) == 2
     assert "it began with loops in C++, and no C++ compiler" in capsys.readouterr().err
     assert resume(stopped, "--allow-other-bits") == 0
@@ -140,7 +138,7 @@ def test_a_run_with_loops_goes_on_without_them_only_if_allowed(stopped, capsys, 
 def test_a_run_that_began_without_loops_ends_in_the_bits_of_one_without(tmp_path, monkeypatch):
     a, b = tmp_path / "a", tmp_path / "b"
     with monkeypatch.context() as without:
-        without.setattr(native, "missing", lambda: "no C++ compiler was found")
+        without.setattr(native, "compile_loops", lambda: "no C++ compiler was found")
         assert resume(a) == 0
         send(without, *LENET["training"][:2], *LENET["training"][2:4])
         assert resume(b) == 75

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
 
-from lenet_alexnet.data import images, pixels
+from lenet_alexnet.data import image_files
 from lenet_alexnet.data.sources import folder
 from lenet_alexnet.errors import DataError
 from tests.photo_files import encoded, picture
@@ -18,23 +18,23 @@ DEEP = Image.fromarray(GREY.astype(np.uint16) * 257)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_16_bits_are_scaled_to_8(tmp_path, kind, channels):
     (tmp_path / "x").write_bytes(encoded(DEEP, kind))
-    found = np.asarray(images.read(tmp_path / "x", channels))
+    found = np.asarray(image_files.read(tmp_path / "x", channels))
     assert np.array_equal(found if channels == 1 else found[..., 0], GREY)
-    prepared, _ = pixels.standardise(encoded(DEEP.crop((0, 0, 2, 2)), kind), 2, "x.png")
+    prepared, _ = image_files.standardise(encoded(DEEP.crop((0, 0, 2, 2)), kind), 2, "x.png")
     assert np.array_equal(prepared[..., 1], GREY[:, :2])
 
 
 def test_transparency_of_16_bits_is_laid_on_white(tmp_path):
     (tmp_path / "x.png").write_bytes(encoded(DEEP, "PNG", transparency=60 * 257))
     expected = np.where(GREY == 60, 255, GREY)
-    assert np.array_equal(np.asarray(images.read(tmp_path / "x.png", 1)), expected)
+    assert np.array_equal(np.asarray(image_files.read(tmp_path / "x.png", 1)), expected)
 
 
 @pytest.mark.parametrize("samples", [GREY.astype(np.float32), GREY.astype(np.int32) * 1000])
 def test_samples_without_a_range_are_refused(tmp_path, samples):
     (tmp_path / "x.tif").write_bytes(encoded(Image.fromarray(samples), "TIFF"))
     with pytest.raises(DataError, match=r"x\.tif' as an image: .*range is unknown"):
-        images.read(tmp_path / "x.tif", 1)
+        image_files.read(tmp_path / "x.tif", 1)
 
 
 @pytest.mark.parametrize("kind", ["EPS", "ICO", "PCX", "SGI"])
@@ -43,17 +43,17 @@ def test_other_formats_are_never_decoded(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: started.append(1))
     (tmp_path / "x.png").write_bytes(encoded(picture(0), kind))
     with pytest.raises(DataError, match="not of a known format"):
-        images.read(tmp_path / "x.png", 3)
-    with pytest.raises(pixels.UnusableError, match="not of a known format"):
-        pixels.standardise((tmp_path / "x.png").read_bytes(), 8, "x.png")
+        image_files.read(tmp_path / "x.png", 3)
+    with pytest.raises(image_files.UnusableError, match="not of a known format"):
+        image_files.standardise((tmp_path / "x.png").read_bytes(), 8, "x.png")
     assert not started
 
 
-@pytest.mark.parametrize("kind", sorted(images.FORMATS))
+@pytest.mark.parametrize("kind", sorted(image_files.FORMATS))
 def test_each_known_format_is_read(tmp_path, kind):
     image = picture(1, (80, 60))
     (tmp_path / "x").write_bytes(encoded(image, kind))
-    found = np.asarray(images.read(tmp_path / "x", 3)).astype(int)
+    found = np.asarray(image_files.read(tmp_path / "x", 3)).astype(int)
     assert np.abs(found - np.asarray(image)).mean() < 12
 
 

@@ -11,8 +11,8 @@ import pytest
 from lenet_alexnet.info.network import describe
 from lenet_alexnet.losses import penalty_eq8, penalty_eq9
 from lenet_alexnet.models import features
+from lenet_alexnet.models.layers import scaled_tanh, scaled_tanh_slope
 from lenet_alexnet.models.lenet_1998 import tables
-from lenet_alexnet.models.lenet_1998.layers import squash, squash_slope
 from lenet_alexnet.models.lenet_1998.network import LeNet1, LeNet5_1998
 
 
@@ -147,13 +147,13 @@ def test_digit_codes():
     assert (seven[1:3, 5:] == 1).all()
 
 
-def test_squash():
-    np.testing.assert_allclose(squash(jnp.array([1.0, -1.0, 0.0])), [1, -1, 0], atol=3e-6)
+def test_scaled_tanh():
+    np.testing.assert_allclose(scaled_tanh(jnp.array([1.0, -1.0, 0.0])), [1, -1, 0], atol=3e-6)
     a = np.linspace(-3, 3, 601)
-    second = np.gradient(np.gradient(np.asarray(squash(jnp.asarray(a)), np.float64), a), a)
+    second = np.gradient(np.gradient(np.asarray(scaled_tanh(jnp.asarray(a)), np.float64), a), a)
     assert abs(abs(a[np.abs(second[2:-2]).argmax() + 2]) - 1) < 0.05  # |f''| is largest near +-1
-    slope = jax.vmap(jax.grad(squash))(jnp.asarray(a, jnp.float32))
-    np.testing.assert_allclose(squash_slope(squash(jnp.asarray(a))), slope, atol=1e-5)
+    slope = jax.vmap(jax.grad(scaled_tanh))(jnp.asarray(a, jnp.float32))
+    np.testing.assert_allclose(scaled_tanh_slope(scaled_tanh(jnp.asarray(a))), slope, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, 3])

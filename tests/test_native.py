@@ -13,7 +13,7 @@ import pytest
 from lenet_alexnet import ops
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.ops.cpu import native
-from lenet_alexnet.ops.cpu.lanes import Lanes
+from lenet_alexnet.ops.layouts import Folded, Vectors
 from tests.processes import start
 from tests.test_ops import assert_close, needs_compiler, numbers
 
@@ -48,7 +48,7 @@ def test_equals_the_plain_form(rng, batch, height, width, channels, filters, siz
 @pytest.mark.parametrize("batch", [1, 16, 21])
 def test_the_order_of_maps_and_back(rng, batch):
     x = numbers(rng, batch, 4, 6, 3)
-    maps = Lanes.of(x)
+    maps = Vectors.of(x)
     assert maps.shape == x.shape
     assert maps.data.shape == (-(-batch // 16), 3, 4, 6, 16)
     np.testing.assert_array_equal(maps.nhwc(), x)
@@ -147,13 +147,13 @@ def test_the_same_bits_however_many_threads_share_the_work():
 @needs_compiler
 def test_enough_images_in_a_batch_take_the_loops(rng):
     kernel = numbers(rng, 5, 5, 1, 6)
-    assert isinstance(ops.conv2d(numbers(rng, 16, 9, 9, 1), kernel, "auto"), Lanes)
-    assert isinstance(ops.conv2d(numbers(rng, 1, 9, 9, 1), kernel, "auto"), ops.Folded)
+    assert isinstance(ops.conv2d(numbers(rng, 16, 9, 9, 1), kernel, "auto"), Vectors)
+    assert isinstance(ops.conv2d(numbers(rng, 1, 9, 9, 1), kernel, "auto"), Folded)
 
 
 def test_without_a_compiler_there_is_another_form(rng, monkeypatch):
-    monkeypatch.setattr(native, "problem", lambda: "no C++ compiler was found")
+    monkeypatch.setattr(native, "ensure_compiled", lambda: "no C++ compiler was found")
     x, kernel = numbers(rng, 16, 9, 9, 1), numbers(rng, 5, 5, 1, 6)
-    assert isinstance(ops.conv2d(x, kernel, "auto"), ops.Folded)
+    assert isinstance(ops.conv2d(x, kernel, "auto"), Folded)
     with pytest.raises(UsageError, match="'native' cannot be had here: no C"):
         ops.conv2d(x, kernel, "native")

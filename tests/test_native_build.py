@@ -24,7 +24,7 @@ def cache(monkeypatch, tmp_path):
 
 def why():
     """Why there are no loops, asked again and not once a process."""
-    return native.missing.__wrapped__()
+    return native.compile_loops.__wrapped__()
 
 
 def test_why_the_loops_cannot_be_had(monkeypatch, cache, capfd):
@@ -186,12 +186,12 @@ def test_a_folder_that_others_can_write_to_is_not_used(fake, cache, monkeypatch)
 
 
 def test_what_a_run_used_is_known_and_may_be_forbidden(monkeypatch):
-    monkeypatch.setattr(native, "missing", lambda: None)
+    monkeypatch.setattr(native, "compile_loops", lambda: None)
     with native.noted() as used:
         assert used() is None
-        assert native.problem() is None
+        assert native.ensure_compiled() is None
         assert used() is True
         with native.noted("it began without them") as inner:
-            assert native.problem() == "it began without them"
+            assert native.ensure_compiled() == "it began without them"
             assert inner() is False
-        assert native.problem() is None
+        assert native.ensure_compiled() is None

@@ -7,6 +7,7 @@ import pytest
 
 from lenet_alexnet import ops
 from lenet_alexnet.ops.cpu.native import build
+from lenet_alexnet.ops.layouts import HWNC, Folded
 
 
 def has_compiler():
@@ -208,11 +209,11 @@ def in_both_orders(layer, x):
 
     def value(x, order):
         out = layer(order(x))
-        assert type(out) is type(order(x)) or not isinstance(out, ops.HWNC)
+        assert type(out) is type(order(x)) or not isinstance(out, HWNC)
         out = ops.nhwc(out)
         return jnp.vdot(out, weight[tuple(slice(n) for n in out.shape)]), out
 
-    orders = (lambda x: x), (lambda x: ops.HWNC(x.transpose(1, 2, 0, 3)))
+    orders = (lambda x: x), (lambda x: HWNC(x.transpose(1, 2, 0, 3)))
     return [jax.jit(jax.grad(partial(value, order=o), has_aux=True))(x) for o in orders]
 
 
@@ -281,7 +282,7 @@ def test_maps_in_a_forms_order_are_those_of_a_plain_layer(rng, form, batch):
 def test_maps_in_blocks_of_another_side(rng, old, new):
     x = numbers(rng, 2, 12, 24, 3)
     blocks = x.reshape(2, 12 // old, old, 24 // old, old, 3).transpose(2, 4, 5, 1, 3, 0)
-    folded = ops.Folded(blocks.reshape(-1, 12 // old, 24 // old, 2), old)
+    folded = Folded(blocks.reshape(-1, 12 // old, 24 // old, 2), old)
     np.testing.assert_array_equal(folded.nhwc(), x)
     np.testing.assert_array_equal(folded.with_side(new).nhwc(), x)
     assert folded.with_side(new).side == new

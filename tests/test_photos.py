@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from lenet_alexnet.cli import main
-from lenet_alexnet.data import load_split, pixels
+from lenet_alexnet.data import checksums, image_files, load_split, stored_images
 from lenet_alexnet.data.prepare import datasets, durable, photo_sources, shards
 from lenet_alexnet.data.preprocess import statistics
-from lenet_alexnet.data.sources import tfds as records
+from lenet_alexnet.data.sources import prepared as records
 from lenet_alexnet.errors import DataError, UsageError
 from tests.photo_files import (
     SIZE,
@@ -43,9 +43,9 @@ def test_official_tars_end_to_end(official, tmp_path, store):
         assert len(found) == 24
         for label in range(3):
             for file, content in class_members(label).items():
-                expected, _ = pixels.standardise(content, SIZE, file)
+                expected, _ = image_files.standardise(content, SIZE, file)
                 if store == "jpeg":
-                    expected = pixels.decode(pixels.encode_jpeg(expected))
+                    expected = stored_images.decode(stored_images.encode_jpeg(expected))
                 assert found[file]["label"] == label
                 assert np.array_equal(found[file]["image"], expected)
     validation = tfds.data_source("imagenet2012:5.1.0", split="validation", data_dir=tmp_path / "D")
@@ -73,10 +73,10 @@ def test_records_are_mixed_and_read_into_memory(official, tmp_path, store):
     assert len(np.unique(data.labels[:8])) == 3
     assert len(list(folder.glob("*-train.array_record-*"))) == 5
     # What is being prepared is not taken for prepared.
-    begun = folder.with_name(f"5.1.0{durable.PARTIAL}")
+    begun = folder.with_name(f"5.1.0{records.PARTIAL}")
     begun.mkdir()
     (begun / "dataset_info.json").write_text("{}")
-    assert records.prepared(str(tmp_path / "D")) == {"imagenet2012": folder}
+    assert records.folders(str(tmp_path / "D")) == {"imagenet2012": folder}
     # Statistics are of exactly what is read.
     found = statistics.load_statistics("imagenet2012", str(tmp_path / "D"))
     wanted = statistics.compute(data.images)
@@ -98,7 +98,7 @@ def test_resuming_gives_the_same_bytes(official, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "write", fail_at_the_third)
     with pytest.raises(DataError, match="disk is full"):
         prepare_imagenet(official, tmp_path / "B")
-    assert records.prepared(str(tmp_path / "B")) == {}
+    assert records.folders(str(tmp_path / "B")) == {}
     with pytest.raises(UsageError, match="begun with --size=16"):
         prepare_imagenet(official, tmp_path / "B", size=8)
 
@@ -181,7 +181,7 @@ def test_a_shard_of_bad_files_alone(tmp_path, monkeypatch):
 
 def test_check_streams_and_names_damage(tmp_path):
     folder = prepare_folder(write_folder(tmp_path / "a"), tmp_path / "D", store="jpeg")
-    (folder / datasets.CHECKSUMS).unlink()
+    (folder / checksums.FILE).unlink()
     (shard,) = folder.glob("*.array_record-*")
     content = bytearray(shard.read_bytes())
     content[content.index(b"JFIF") + 300] ^= 255

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenet_alexnet.data import images, pixels
+from lenet_alexnet.data import image_files
 from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.sources import example
-from lenet_alexnet.data.sources import tfds as records
+from lenet_alexnet.data.sources import prepared as records
 from lenet_alexnet.errors import DataError
 from tests.photo_files import encoded, manifest, picture, prepare_folder, write_folder
 
@@ -65,22 +65,22 @@ def test_odd_photos_are_converted_and_bad_ones_listed(tmp_path):
 
 
 def test_what_odd_photos_become():
-    become = {f: pixels.standardise(content, 8, f)[0] for f, (content, _) in ODD.items()}
+    become = {f: image_files.standardise(content, 8, f)[0] for f, (content, _) in ODD.items()}
     assert (become["alpha.png"] == 255).all()
     assert (become["deep.png"] == 200).all()
     assert (become["dot.png"] == (9, 8, 7)).all()
     assert np.ptp(become["grey.jpg"], axis=-1).max() == 0
-    plain = pixels.standardise(encoded(picture(2), quality=100), 8, "a.jpg")[0].astype(int)
+    plain = image_files.standardise(encoded(picture(2), quality=100), 8, "a.jpg")[0].astype(int)
     assert np.abs(become["cmyk.jpg"] - plain).mean() < 8
 
 
 def test_photos_are_turned_upright(rng):
     image = picture(7, (30, 40))
     exif = Image.Exif()
-    exif[images.ORIENTATION] = 6  # The camera was turned: the file lies on its side.
+    exif[image_files.ORIENTATION] = 6  # The camera was turned: the file lies on its side.
     lying = encoded(image.transpose(Image.Transpose.ROTATE_90), quality=100, exif=exif)
-    found, notes = pixels.standardise(lying, 10, "a.jpg")
-    expected = pixels.standardise(encoded(image, quality=100), 10, "a.jpg")[0].astype(int)
+    found, notes = image_files.standardise(lying, 10, "a.jpg")
+    expected = image_files.standardise(encoded(image, quality=100), 10, "a.jpg")[0].astype(int)
     assert notes == ["turned upright"]
     assert np.abs(found - expected).mean() < 3
 
@@ -88,12 +88,12 @@ def test_photos_are_turned_upright(rng):
 def test_the_centre_of_the_short_side(rng):
     stripes = np.zeros((30, 90, 3), np.uint8)
     stripes[:, 30:60] = 200
-    found, notes = pixels.standardise(encoded(Image.fromarray(stripes), "PNG"), 30, "a.png")
+    found, notes = image_files.standardise(encoded(Image.fromarray(stripes), "PNG"), 30, "a.png")
     assert (found == 200).all()
     assert not notes
     # Reduced while decoding, a photo differs little from one that is decoded in full.
     large = encoded(picture(8, (900, 700)), quality=95)
-    found = pixels.standardise(large, 64, "a.jpg")[0].astype(int)
+    found = image_files.standardise(large, 64, "a.jpg")[0].astype(int)
     whole = Image.open(io.BytesIO(large)).crop((100, 0, 800, 700))
     assert np.abs(found - np.asarray(whole.resize((64, 64), Image.Resampling.BOX))).mean() < 1
 
@@ -101,8 +101,8 @@ def test_the_centre_of_the_short_side(rng):
 def test_decompression_bombs_are_refused_by_their_header(monkeypatch):
     content = encoded(Image.new("1", (3000, 3000)), "PNG")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 8_000_000)
-    with pytest.raises(pixels.UnusableError, match="more than 8,000,000 pixels"):
-        pixels.standardise(content, 16, "a.png")
+    with pytest.raises(image_files.UnusableError, match="more than 8,000,000 pixels"):
+        image_files.standardise(content, 16, "a.png")
 
 
 def test_records_are_what_tfds_writes(rng):

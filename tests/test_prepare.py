@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from lenet_alexnet.cli import main
-from lenet_alexnet.data import load_split
-from lenet_alexnet.data.prepare import datasets
+from lenet_alexnet.data import checksums, load_split
+from lenet_alexnet.data.prepare import builder, datasets, known
 from lenet_alexnet.data.sources import features
-from lenet_alexnet.data.sources import tfds as records
+from lenet_alexnet.data.sources import prepared as records
 from lenet_alexnet.errors import DataError, UsageError
 from tests.test_data import write_idx
 
@@ -19,7 +19,7 @@ SIZES = {"train": 30, "test": 12}
 @pytest.fixture
 def official(tmp_path, rng, monkeypatch):
     """A folder like the official one, with fewer images."""
-    monkeypatch.setattr(datasets, "SPLITS", SIZES)
+    monkeypatch.setattr(known, "SPLITS", SIZES)
     folder = tmp_path / "files"
     folder.mkdir()
     for split, prefix in (("train", "train"), ("test", "t10k")):
@@ -88,7 +88,7 @@ def test_check_reads_everything_and_names_damage(official, tmp_path):
 
 
 def spoil_features(folder, spoil):
-    (folder / datasets.CHECKSUMS).unlink()
+    (folder / checksums.FILE).unlink()
     path = folder / "features.json"
     content = json.loads(path.read_text())
     spoil(content["featuresDict"]["features"])
@@ -137,7 +137,7 @@ def test_a_set_without_image_or_label_is_one_error(official, tmp_path, name):
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"x": 1', '{"../files/x": "0"}', "[1]"])
 def test_damaged_checksums_are_one_error(official, tmp_path, content):
     folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
-    (folder / datasets.CHECKSUMS).write_text(content)
+    (folder / checksums.FILE).write_text(content)
     with pytest.raises(DataError, match=r"checksums\.json is damaged"):
         datasets.check(folder)
 
@@ -146,7 +146,7 @@ def test_damaged_checksums_are_one_error(official, tmp_path, content):
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"{", b"\xff\xfe"])
 def test_damaged_descriptions_are_one_error(official, tmp_path, name, content):
     folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
-    (folder / datasets.CHECKSUMS).unlink()
+    (folder / checksums.FILE).unlink()
     (folder / name).write_bytes(content)
     with pytest.raises((DataError, UsageError)) as caught:
         read("tfds", tmp_path)
@@ -176,7 +176,7 @@ def test_kept_arrays_that_are_broken_are_made_again(official, tmp_path, content)
 
 def test_counts_are_checked_without_checksums(official, tmp_path):
     folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
-    (folder / datasets.CHECKSUMS).unlink()
+    (folder / checksums.FILE).unlink()
     info = json.loads((folder / "dataset_info.json").read_text())
     info["splits"][0]["shardLengths"] = ["29"]
     (folder / "dataset_info.json").write_text(json.dumps(info))
@@ -217,13 +217,13 @@ def test_names_are_checked(official, tmp_path):
         )
     with pytest.raises(UsageError, match="no split"):
         read("tfds", tmp_path, "validation")
-    assert list(records.prepared(str(tmp_path))) == ["kmnist"]
+    assert list(records.folders(str(tmp_path))) == ["kmnist"]
 
 
 def test_checksums_of_the_official_files_are_known():
-    builder = datasets._builder("mnist", "/nowhere", None)
-    urls = [f"{datasets.KNOWN['mnist'].url}{file}" for file in datasets.FILES]
-    sums = [builder.url_infos[url].checksum for url in urls]
+    made = builder._builder("mnist", "/nowhere", None)
+    urls = [f"{known.KNOWN['mnist'].url}{file}" for file in known.FILES]
+    sums = [made.url_infos[url].checksum for url in urls]
     # The first as published with the stock data set.
     assert sums[0] == "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
     assert len(set(sums)) == 4
@@ -232,7 +232,7 @@ def test_checksums_of_the_official_files_are_known():
 def test_all_is_on_the_disk_before_it_is_renamed(official, tmp_path, synced):
     folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
     assert synced(folder)
-    assert (folder / datasets.CHECKSUMS).is_file()
+    assert (folder / checksums.FILE).is_file()
 
 
 @pytest.mark.parametrize(

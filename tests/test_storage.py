@@ -89,14 +89,14 @@ def test_a_lock_file_that_is_deleted_lets_no_second_run_in(tmp_path):
 
 def test_where_folders_cannot_be_locked_the_loss_of_the_lock_file_is_noticed(tmp_path, monkeypatch):
     """As on NFS."""
-    flock = lock.fcntl.flock
+    flock = storage.fcntl.flock
 
     def of_files(file, how):
         if not hasattr(file, "write"):
             raise OSError(9, "Bad file descriptor")
         flock(file, how)
 
-    monkeypatch.setattr(lock.fcntl, "flock", of_files)
+    monkeypatch.setattr(storage.fcntl, "flock", of_files)
     with lock.hold(tmp_path) as held:
         held.check()
         with pytest.raises(UsageError, match="in use by process"), lock.hold(tmp_path):

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
-from lenet_alexnet.data import stream
+from lenet_alexnet.data import load_split
 from lenet_alexnet.data.order import Order
 from lenet_alexnet.data.prepare import photos, shards
-from lenet_alexnet.data.sources import example, tfds
-from lenet_alexnet.data.split import load_split
+from lenet_alexnet.data.read_ahead import read_ahead
+from lenet_alexnet.data.sources import example, prepared
+from lenet_alexnet.data.streamed import Streamed
 from lenet_alexnet.errors import DataError, UsageError
 from tests.photo_files import SIZE, write_folder
 
@@ -35,7 +36,7 @@ def resident(data_dir, name, split="train"):
 
 @pytest.mark.parametrize("name", ["raw", "jpeg"])
 def test_records_by_number_are_those_in_memory(data_dir, name):
-    known, found = resident(data_dir, name), stream.Photos(name, data_dir, "train")
+    known, found = resident(data_dir, name), Streamed(name, data_dir, "train")
     assert (len(found), found.image_shape) == (37, (SIZE, SIZE, 3))
     assert found.class_names == known.class_names == ("cat", "dog")
     index = np.array([36, 0, 5, 5, 20, 8, 7], np.int32)
@@ -58,7 +59,7 @@ def test_records_by_number_are_those_in_memory(data_dir, name):
     ],
 )
 def test_a_damaged_record_is_one_error(data_dir, monkeypatch, record, message):
-    found = stream.Photos("raw", data_dir, "train")
+    found = Streamed("raw", data_dir, "train")
     read = found._record
     monkeypatch.setattr(found, "_record", lambda i: record if i == 3 else read(i))
     with pytest.raises(DataError, match=message):
@@ -71,7 +72,7 @@ def test_a_damaged_record_is_one_error(data_dir, monkeypatch, record, message):
      "train[:33%]", "train[33%:67%]", "train[:15%]+train[15%:]"],
 )  # fmt: skip
 def test_parts_of_splits_are_those_in_memory(data_dir, split):
-    known, found = resident(data_dir, "raw", split), stream.Photos("raw", data_dir, split)
+    known, found = resident(data_dir, "raw", split), Streamed("raw", data_dir, split)
     images, labels = found.read(range(len(found)))
     assert np.array_equal(images, known.images)
     assert np.array_equal(labels, known.labels)
@@ -81,9 +82,7 @@ def test_parts_of_splits_are_those_in_memory(data_dir, split):
 @pytest.mark.parametrize("name", ["raw", "jpeg"])
 def test_batches_come_in_the_order_of_resident_data(data_dir, name, threads):
     known, order = resident(data_dir, name), Order(3, 37, 10)
-    found = list(
-        stream.batches(stream.Photos(name, data_dir, "train"), order, 0, 9, threads=threads)
-    )
+    found = list(read_ahead(Streamed(name, data_dir, "train"), order, 0, 9, threads=threads))
     assert len(found) == 9  # over two borders of epochs
     for (images, labels), index in zip(found, order.batches(0, 9), strict=True):
         assert np.array_equal(images, known.images[index])
@@ -91,21 +90,20 @@ def test_batches_come_in_the_order_of_resident_data(data_dir, name, threads):
 
 
 def test_any_step_is_the_first(data_dir):
-    source, order = stream.Photos("raw", data_dir, "train"), Order(3, 37, 10)
-    whole = list(stream.batches(source, order, 0, 12))
+    source, order = Streamed("raw", data_dir, "train"), Order(3, 37, 10)
+    whole = list(read_ahead(source, order, 0, 12))
     for start in (1, 5, 11):
-        images, labels = next(stream.batches(source, Order(3, 37, 10), start, 1))
+        images, labels = next(read_ahead(source, Order(3, 37, 10), start, 1))
         assert np.array_equal(images, whole[start][0])
         assert np.array_equal(labels, whole[start][1])
-    assert list(stream.batches(source, order, 5, 0)) == []
+    assert list(read_ahead(source, order, 5, 0)) == []
 
 
 def test_shares_of_processes_are_disjoint_and_complete(data_dir):
-    source, order = stream.Photos("raw", data_dir, "train"), Order(3, 37, 12)
-    whole = list(stream.batches(source, order, 2, 4))
+    source, order = Streamed("raw", data_dir, "train"), Order(3, 37, 12)
+    whole = list(read_ahead(source, order, 2, 4))
     parts = [
-        list(stream.batches(source, order, 2, 4, process_index=p, process_count=3))
-        for p in range(3)
+        list(read_ahead(source, order, 2, 4, process_index=p, process_count=3)) for p in range(3)
     ]
     for step, (images, labels) in enumerate(whole):
         assert [len(part[step][1]) for part in parts] == [4, 4, 4]
@@ -114,20 +112,20 @@ def test_shares_of_processes_are_disjoint_and_complete(data_dir):
 
 
 def test_mistakes(data_dir, tmp_path):
-    source = stream.Photos("raw", data_dir, "train")
+    source = Streamed("raw", data_dir, "train")
     with pytest.raises(UsageError, match="not shared by 3 processes"):
-        stream.batches(source, Order(0, 37, 10), 0, 1, process_count=3)
+        read_ahead(source, Order(0, 37, 10), 0, 1, process_count=3)
     with pytest.raises(UsageError, match="order of 36 examples for 37 photos"):
-        stream.batches(source, Order(0, 36, 10), 0, 1)
+        read_ahead(source, Order(0, 36, 10), 0, 1)
     with pytest.raises(UsageError, match="did you mean 'train'"):
-        stream.Photos("raw", data_dir, "tarin")
+        Streamed("raw", data_dir, "tarin")
     for split in ("train[", "train[a:]", "train[5:5]", ""):
         with pytest.raises((UsageError, DataError), match="split"):
-            stream.Photos("raw", data_dir, split)
+            Streamed("raw", data_dir, split)
     with pytest.raises(UsageError, match="did you mean 'raw'"):
-        stream.Photos("rwa", data_dir, "train")
+        Streamed("rwa", data_dir, "train")
     with pytest.raises(DataError, match="data prepare raw"):
-        stream.Photos("raw", str(tmp_path), "train")
+        Streamed("raw", str(tmp_path), "train")
 
 
 def test_damaged_records_are_named(data_dir, tmp_path):
@@ -138,17 +136,17 @@ def test_damaged_records_are_named(data_dir, tmp_path):
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
-    source = stream.Photos("raw", str(tmp_path), "train")
+    source = Streamed("raw", str(tmp_path), "train")
     with pytest.raises(DataError, match=shard.name):
         source.read(range(37))
     with pytest.raises(DataError, match=shard.name):
-        list(stream.batches(source, Order(0, 37, 37), 0, 1))
+        list(read_ahead(source, Order(0, 37, 37), 0, 1))
     shard.unlink()
     with pytest.raises(DataError, match=shard.name):
-        stream.Photos("raw", str(tmp_path), "train").read(range(37))
+        Streamed("raw", str(tmp_path), "train").read(range(37))
 
 
 def test_memory_is_asked_for_before_it_is_taken(data_dir, monkeypatch):
-    monkeypatch.setattr(tfds.os, "sysconf", lambda _: 8)
+    monkeypatch.setattr(prepared.os, "sysconf", lambda _: 8)
     with pytest.raises(DataError, match="GB of memory, this machine has"):
-        tfds.decode(tfds.find("raw", data_dir), "train")
+        prepared.decode(prepared.find("raw", data_dir), "train")

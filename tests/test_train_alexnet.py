@@ -12,7 +12,7 @@ from lenet_alexnet import config as configs
 from lenet_alexnet.cli import main
 from lenet_alexnet.data.prepare import photos
 from lenet_alexnet.data.preprocess import statistics
-from lenet_alexnet.data.sources import tfds
+from lenet_alexnet.data.sources import prepared
 from lenet_alexnet.errors import DataError, Interrupted, UsageError
 from lenet_alexnet.inference.evaluate import evaluate_workdirs
 from lenet_alexnet.training import loop
@@ -145,7 +145,7 @@ def test_a_run_is_used_without_its_data(moved):
     ten = call("eval", "--views=10", f"--data_dir={there}", "--json")
     # The statistics are the run's own, whatever those of the images beside them.
     other = wanted._replace(mean_image=wanted.mean_image + 50)
-    statistics.save(tfds.find("mine", str(there)), other)
+    statistics.save(prepared.find("mine", str(there)), other)
     assert call("eval", "--views=10", f"--data_dir={there}", "--json") == ten
     assert ten[0] == 0
 
@@ -169,7 +169,10 @@ def test_a_run_does_not_go_on_with_other_data(moved):
     shutil.rmtree(workdir)
     with pytest.raises(Interrupted):
         loop.train_and_evaluate(config, workdir, stop_requested=stop_after(2))
-    folder, before = tfds.find("mine", config.data.data_dir), (workdir / "run.json").read_bytes()
+    folder, before = (
+        prepared.find("mine", config.data.data_dir),
+        (workdir / "run.json").read_bytes(),
+    )
     found = statistics.load(folder / statistics.FILE)
     statistics.save(folder, found._replace(mean_image=found.mean_image + 1))
     with pytest.raises(UsageError, match="holds a run on other photos"):

@@ -6,7 +6,7 @@ import jax
 
 from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.bench.steps import Trainer, alexnet_config
-from lenet_alexnet.data.stream import batches
+from lenet_alexnet.data.read_ahead import read_ahead
 
 
 def subjects(
@@ -30,7 +30,7 @@ def subjects(
 
     def read(count: int) -> None:
         # From a fresh start, so that nothing was read ahead before the clock started.
-        for _ in batches(e.train_data, e.order, 0, count):  # type: ignore[arg-type]
+        for _ in read_ahead(e.train_data, e.order, 0, count):
             pass
 
     feed, done = Trainer(config(True)).feed, 0

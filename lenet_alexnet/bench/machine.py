@@ -29,7 +29,7 @@ def describe() -> dict[str, Any]:
             "cores": len(own_cores()),
             "device": jax.devices()[0].device_kind,
             "backend": jax.default_backend(),
-            "native": native.problem() or "compiled",
+            "native": native.ensure_compiled() or "compiled",
         },
         "versions": {"lenet-alexnet": __version__, "python": platform.python_version(), **_found()},
         **directory.checkout(),

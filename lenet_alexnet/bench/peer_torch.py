@@ -13,7 +13,8 @@ from torch import nn
 
 from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.errors import Diverged, UsageError
-from lenet_alexnet.models.alexnet.network import LRN, AlexNet, sides
+from lenet_alexnet.models.alexnet.network import LRN, AlexNet
+from lenet_alexnet.models.alexnet.options import sides
 from lenet_alexnet.models.lenet import LeNet5
 from lenet_alexnet.runtime.backend import own_cores
 

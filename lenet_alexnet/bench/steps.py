@@ -15,8 +15,7 @@ import numpy as np
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.bench.measure import Subject
-from lenet_alexnet.data import Split
-from lenet_alexnet.data.stream import Photos
+from lenet_alexnet.data import Dataset
 from lenet_alexnet.errors import Diverged
 from lenet_alexnet.info import network
 from lenet_alexnet.training.batches import create_feed
@@ -85,14 +84,11 @@ def _finish(config: Any, batch: int, precision: str, per_dispatch: int) -> Any:
     return config.lock()
 
 
-def _read(config: Any, split: str) -> Split | Photos:
+def _read(config: Any, split: str) -> Dataset:
     """The data, of two classes for AlexNet, as if of as many classes as the network has."""
     data = load(config, split)
     names = tuple(map(str, range(config.model.get("num_classes", len(data.class_names)))))
-    if isinstance(data, Split):
-        return Split(data.images, data.labels, names)
-    data.class_names = names
-    return data
+    return data.with_class_names(names)
 
 
 class Trainer:

@@ -25,7 +25,7 @@ def _lanes(trainer: Trainer, lanes: int) -> Subject:
     functions, devices = LaneFunctions(trainer.config, e), LaneDevices(lanes)
     numbers = devices.spread(stack_lanes(lane_configs))
     state: Any = devices.jit(functions.init)(numbers, devices.everywhere(e.blank))
-    data = devices.everywhere((e.train_data.images, e.train_data.labels))  # type: ignore[union-attr]
+    data = devices.everywhere(e.train_data.arrays)
     orders = [e.order.with_seed(seed) for seed in range(lanes)]
     train = devices.jit(functions.train, donate=True)
     rows, done = e.schedule.per_dispatch, 0

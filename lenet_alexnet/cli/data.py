@@ -21,17 +21,17 @@ def define(values: flags.FlagValues) -> None:
 def run(values: Any, rest: list[str]) -> int:
     """Prepares, lists or checks; returns the exit code."""
     from lenet_alexnet.data.prepare import datasets
-    from lenet_alexnet.data.sources import tfds
+    from lenet_alexnet.data.sources import prepared
 
     action, *names = rest or [""]
     actions = ("prepare", "list", "check")
     if action not in actions:
         raise UsageError(f"unknown action '{action}': {nearest(action, actions)}")
-    data_dir = values.data_dir or str(tfds.default_dir())
+    data_dir = values.data_dir or str(prepared.default_dir())
     if action == "list":
-        for name, folder in tfds.prepared(data_dir).items():
+        for name, folder in prepared.folders(data_dir).items():
             try:
-                sizes = tfds.sizes(folder)
+                sizes = prepared.sizes(folder)
             except DataError as error:  # Others' sets are there, too.
                 print(f"{name:<20} {error}")
                 continue
@@ -45,7 +45,7 @@ def run(values: Any, rest: list[str]) -> int:
         source = values["from"].value
         print(datasets.prepare(names[0], source=source, data_dir=data_dir, **given))
         return 0
-    known = tfds.prepared(data_dir)
+    known = prepared.folders(data_dir)
     if names[0] not in known:
         raise UsageError(f"no prepared data set '{names[0]}' in '{data_dir}'")
     print(f"{names[0]}: {datasets.check(known[names[0]])}")

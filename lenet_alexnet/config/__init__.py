@@ -10,6 +10,13 @@ from lenet_alexnet.config.files import load
 from lenet_alexnet.config.sections import base, photos
 
 __all__ = [
-    "base", "config_hash", "counts", "differences", "flat_hash", "flatten", "load", "part",
+    "base",
+    "config_hash",
+    "counts",
+    "differences",
+    "flat_hash",
+    "flatten",
+    "load",
+    "part",
     "photos",
-]  # fmt: skip
+]

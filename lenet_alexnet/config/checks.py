@@ -62,8 +62,9 @@ def check_entries(config: Any, path: str) -> None:
         if not plain(value):
             raise UsageError(f"{where}: {key} = {value!r} is no number, text or list of these")
         if key not in known and not key.startswith(OPEN):
-            raise UsageError(f"{where}: its config has the unknown entry '{key}': "
-                             f"{nearest(key, known)}")  # fmt: skip
+            raise UsageError(
+                f"{where}: its config has the unknown entry '{key}': {nearest(key, known)}"
+            )
 
 
 def _fits(value: Any, default: Any) -> bool:

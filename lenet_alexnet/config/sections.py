@@ -43,7 +43,7 @@ def base() -> ConfigDict:
                 "loss": {"name": "softmax", "label_smoothing": 0.0},
             },
             "parallel": {
-                "mode": "dp",  # how the devices share the work, see parallel.py
+                "mode": "dp",  # how the devices share the work, see training/layout.py
                 "turns": False,  # owt: the batch meets before fc6 in parts, not at once
                 "update_each_turn": False,  # and fc6 to fc8 are updated after each part
                 "shard_optimizer": False,  # cut the optimizer's moments over the devices too

@@ -1,13 +1,16 @@
-"""Data: one small interface over four sources.
+"""Labelled images: `Dataset` is what the rest of the program sees of them.
 
-`load_split` gives images and labels of one split as arrays, whatever the source:
+`load_split` reads one split of a source into memory:
 
 - `embedded`: 5,000 MNIST digits inside the package, no download;
 - `idx`: a folder with the four idx or idx.gz files of MNIST, Fashion-MNIST, KMNIST ...;
 - `folder`: images in class folders;
-- `tfds`: any data set prepared as ArrayRecord, read without TensorFlow.
+- `tfds`: a data set prepared as ArrayRecord files, read without TensorFlow.
+
+`streamed.Streamed` reads a prepared data set from disk, example by example.
 """
 
-from lenet_alexnet.data.split import Split, load_split
+from lenet_alexnet.data.dataset import Dataset, InMemory
+from lenet_alexnet.data.load import load_split
 
-__all__ = ["Split", "load_split"]
+__all__ = ["Dataset", "InMemory", "load_split"]

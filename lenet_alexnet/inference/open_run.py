@@ -11,12 +11,11 @@ from ml_collections import ConfigDict
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.config.checks import check_ranges, check_validation
-from lenet_alexnet.data import Split
+from lenet_alexnet.data import Dataset
 from lenet_alexnet.data.class_names import check_same
 from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.data.preprocess.statistics import Statistics
-from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import read_json
@@ -130,7 +129,7 @@ def _read_class_names(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def load_named(run: TrainedRun, split: str) -> Split | Photos:
+def load_named(run: TrainedRun, split: str) -> Dataset:
     """The run's train, validation or test split.
 
     Raises:

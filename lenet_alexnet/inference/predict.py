@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from lenet_alexnet.data import images, pixels
+from lenet_alexnet.data import image_files
 from lenet_alexnet.data.sources import embedded, folder
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.inference import glyph, open_run
@@ -77,7 +77,7 @@ def _prepare(
     """The file as the run's own images are, [h, w, c] bytes, and why it may be no digit."""
     data = run.config.data
     if _reads_digits(run):
-        found = glyph.prepare(np.asarray(images.read(file, 1)), dark)
+        found = glyph.prepare(np.asarray(image_files.read(file, 1)), dark)
         return found.pixels[..., None], found.doubts
     if "photo" in data:  # Just as the training photos were prepared.
         return _photo(file, data.image_size), []
@@ -89,8 +89,8 @@ def _prepare(
 
 def _photo(file: str, size: int) -> np.ndarray:
     try:
-        return pixels.standardise(Path(file).read_bytes(), size, file)[0]
-    except (OSError, pixels.UnusableError) as error:
+        return image_files.standardise(Path(file).read_bytes(), size, file)[0]
+    except (OSError, image_files.UnusableError) as error:
         raise DataError(f"cannot read '{file}' as an image: {error}") from error
 
 

@@ -46,6 +46,18 @@ CHOICES: dict[str, Collection[str]] = {
     "dropout_form": ("mask", "inverted"),
     "dropout_place": ("after", "before"),
 }
+# The options of AlexNet that change its counts.
+COUNTED = (
+    "num_classes",
+    "channels",
+    "towers",
+    "widths",
+    "dense_width",
+    "conv6",
+    "pool",
+    "batch_norm",
+    "conv1_padding",
+)
 HIDDEN = {"name", "parent", "dtype", "axes"}  # not of a config's
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -54,7 +66,7 @@ def create_model(*, name: str, precision: str = "float32", **options: Any) -> nn
     """Builds a network from its name and options (`activation`, `num_classes`, ...).
 
     "alexnet" and "cuda_convnet" have a `variant` (paper, source2012, caffe ...:
-    `alexnet_variants.py`; 19pct, 13pct ...: `cuda_convnet.py`), of which any other option changes
+    `alexnet/variants.py`; 19pct, 13pct ...: `cuda_convnet.py`), of which any other option changes
     one switch.
 
     `precision` is the type of the activations; parameters and outputs stay float32.
@@ -112,9 +124,7 @@ def published(model: nn.Module) -> dict[str, dict[str, int]]:
         return {"total": {"params": 2_578, "connections": 98_442}}
     if not isinstance(model, AlexNet) or model.image_size not in (224, 227):
         return {}
-    counted = ("num_classes", "channels", "towers", "widths", "dense_width", "conv6", "pool",
-               "batch_norm", "conv1_padding")  # fmt: skip
-    if any(getattr(model, name) != getattr(AlexNet, name) for name in counted):
+    if any(getattr(model, name) != getattr(AlexNet, name) for name in COUNTED):
         return {}
     layers = {
         name: {"params": params, "multiply_adds": multiply_adds}
@@ -142,6 +152,6 @@ def features(
 
 
 def _together(value: Any) -> jax.Array:
-    """The towers' maps or units in one array, maps in the usual order."""
+    """The towers' maps or units in one array, maps as [b, h, w, c]."""
     towers = value if isinstance(value, list) else [value]
     return jnp.concatenate([ops.nhwc(x) for x in towers], axis=-1)

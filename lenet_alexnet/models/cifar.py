@@ -11,18 +11,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lenet_alexnet import ops
-from lenet_alexnet.models.alexnet import layers
+from lenet_alexnet.models.alexnet import layers, normalisation
 from lenet_alexnet.models.alexnet.axes import TowerMaps
 from lenet_alexnet.models.lenet import ACTIVATIONS, Activation
-from lenet_alexnet.ops import ChannelsLast, ConvForm
+from lenet_alexnet.ops import ConvForm, Maps
 
 
 class AveragePool(layers.Plain):
     """The mean of 2x2 windows; the side must be even."""
 
-    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
+    def apply_to(self, x: Maps) -> Maps:
         """Averages."""
-        return ops.channels_last(ops.average_pool(x, 2))
+        return ops.average_pool(x, 2)
 
 
 class ConvNet(nn.Module):
@@ -65,41 +65,57 @@ class ConvNet(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b classes"]:
         """Logits of normalised images; the comments give the default's sizes."""
-        squash, pad = ACTIVATIONS[self.activation], self.kernel_size // 2
+        activation, pad = ACTIVATIONS[self.activation], self.kernel_size // 2
         maps: TowerMaps = [x]
         for n, width in enumerate(self.widths, 1):  # conv1: 24x24x8, conv2: 12x12x16, conv3: 6x6x32
-            maps = layers.Conv(
-                width, self.kernel_size, 1, None, 0.0, squash, padding=((pad, pad), (pad, pad)),
-                form=self.conv_form, dtype=self.dtype, name=f"conv{n}",
-            )(maps)  # fmt: skip
+            conv = layers.Conv(
+                features=width,
+                kernel_size=self.kernel_size,
+                towers=1,
+                std=None,
+                bias=0.0,
+                activation=activation,
+                padding=((pad, pad), (pad, pad)),
+                form=self.conv_form,
+                dtype=self.dtype,
+                name=f"conv{n}",
+            )
+            maps = conv(maps)
             if n <= 2 and self.response_norm:
-                maps = layers.ResponseNorm(
+                norm = normalisation.ResponseNorm(
                     alpha=self.response_norm, form=self.conv_form, name=f"norm{n}"
-                )(maps)
+                )
+                maps = norm(maps)
             if n <= 2 or n == len(self.widths):
                 maps = self._pool(n, maps)  # pool1: 12x12x8, pool2: 6x6x16, pool3: 3x3x32
-        out = ops.nhwc(maps[0]).reshape(x.shape[0], -1)  # 288
+        out = ops.flatten(maps[0])  # 288
         if self.dense_width:
-            (out,) = layers.Dense(
-                self.dense_width,
-                1,
-                None,
-                0.0,
-                squash,
+            dense = layers.Dense(
+                features=self.dense_width,
+                towers=1,
+                std=None,
+                bias=0.0,
+                activation=activation,
                 dtype=self.dtype,
                 form=self.conv_form,
                 name="dense",
-            )(out)
+            )
+            (out,) = dense(out)
         training = self.has_rng("dropout") and not self.is_initializing()
         key = self.make_rng("dropout") if training else None
-        dropped = layers.Dropout(self.dropout, "inverted", name="drop")([out], key)
-        return layers.Output(
-            self.num_classes, self.output_std, 0.0, dtype=self.dtype, name="output"
-        )(dropped)
+        dropout = layers.Dropout(rate=self.dropout, form="inverted", name="drop")
+        output = layers.Output(
+            features=self.num_classes,
+            std=self.output_std,
+            bias=0.0,
+            dtype=self.dtype,
+            name="output",
+        )
+        return output(dropout([out], key))
 
     def _pool(self, n: int, maps: TowerMaps) -> TowerMaps:
         if self.pooling == "average":
             return AveragePool(name=f"pool{n}")(maps)
-        return layers.MaxPool(
-            int(self.pooling[0]), 2, ceil=True, form=self.conv_form, name=f"pool{n}"
-        )(maps)
+        size = int(self.pooling[0])
+        pool = layers.MaxPool(size=size, stride=2, ceil=True, form=self.conv_form, name=f"pool{n}")
+        return pool(maps)

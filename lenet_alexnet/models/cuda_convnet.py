@@ -14,12 +14,12 @@ from jaxtyping import Array, Float
 
 from lenet_alexnet import ops
 from lenet_alexnet.errors import UsageError, nearest
-from lenet_alexnet.models.alexnet import layers
+from lenet_alexnet.models.alexnet import layers, normalisation
 from lenet_alexnet.models.alexnet.axes import TowerMaps
 from lenet_alexnet.models.layers import Activation as Function
 from lenet_alexnet.models.layers import Shape, identity
 from lenet_alexnet.models.lenet import ACTIVATIONS, Activation
-from lenet_alexnet.ops import ChannelsLast, ConvForm
+from lenet_alexnet.ops import ConvForm, Maps
 
 POOLS = ("max", "average")
 NORMS = ("none", "within", "across", "across_before_pool")
@@ -81,7 +81,7 @@ class Local(nn.Module):
 class AveragePool(layers.Plain):
     """The mean of each 3x3 window, 2 apart; at the edge of the inputs that there are."""
 
-    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
+    def apply_to(self, x: Maps) -> Maps:
         """Averages."""
         return ops.overlapping_average_pool(x, size=3, stride=2)
 
@@ -89,7 +89,7 @@ class AveragePool(layers.Plain):
 class WithinMapNorm(layers.Plain):
     """Response normalisation over 3x3 neighbours in a map: "rnorm" of layers-18pct.cfg."""
 
-    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
+    def apply_to(self, x: Maps) -> Maps:
         """Divides; the scale 5e-5 is over the 9 squares (layer.py, NormLayerParser)."""
         return ops.spatial_response_norm(
             x, size=3, k=1.0, alpha=5e-5 / 9, beta=0.75, form=self.form
@@ -135,32 +135,55 @@ class CudaConvNet(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b classes"]:
         """Logits of images without their mean; the comments give sizes of 19pct and 13pct."""
-        function, stds = ACTIVATIONS[self.activation], iter(self.stds)
+        activation, stds = ACTIVATIONS[self.activation], iter(self.stds)
         maps: TowerMaps = [x]
         for n, width in enumerate(self.widths, 1):  # conv1: 32x32x32 | 24x24x64
-            maps = layers.Conv(
-                width, 5, 1, next(stds), 0.0, function, padding=((2, 2), (2, 2)),
-                form=self.conv_form, dtype=self.dtype, name=f"conv{n}",
-            )(maps)  # fmt: skip
-            maps = self._pool_and_norm(n, maps)  # pool3: 4x4x64 | pool2: 6x6x64
+            conv = layers.Conv(
+                features=width,
+                kernel_size=5,
+                towers=1,
+                std=next(stds),
+                bias=0.0,
+                activation=activation,
+                padding=((2, 2), (2, 2)),
+                form=self.conv_form,
+                dtype=self.dtype,
+                name=f"conv{n}",
+            )
+            maps = self._pool_and_norm(n, conv(maps))  # pool3: 4x4x64 | pool2: 6x6x64
         for n, width in enumerate(self.local_widths, len(self.widths) + 1):
-            maps = Local(width, next(stds), function, dtype=self.dtype, name=f"local{n}")(maps)
-        out = ops.nhwc(maps[0]).reshape(x.shape[0], -1)  # 1024 | 1152
+            local = Local(
+                features=width,
+                std=next(stds),
+                activation=activation,
+                dtype=self.dtype,
+                name=f"local{n}",
+            )
+            maps = local(maps)
+        out = ops.flatten(maps[0])  # 1024 | 1152
         if self.dense_width:
-            (out,) = layers.Dense(
-                self.dense_width, 1, next(stds), 0.0, function, dtype=self.dtype,
-                form=self.conv_form, name="fc64",
-            )(out)  # fmt: skip
+            dense = layers.Dense(
+                features=self.dense_width,
+                towers=1,
+                std=next(stds),
+                bias=0.0,
+                activation=activation,
+                dtype=self.dtype,
+                form=self.conv_form,
+                name="fc64",
+            )
+            (out,) = dense(out)
         training = self.has_rng("dropout") and not self.is_initializing()
         key = self.make_rng("dropout") if training else None
-        dropped = layers.Dropout(self.dropout, "inverted", name="drop")([out], key)
-        return layers.Output(self.num_classes, next(stds), 0.0, dtype=self.dtype, name="fc10")(
-            dropped
+        dropout = layers.Dropout(rate=self.dropout, form="inverted", name="drop")
+        output = layers.Output(
+            features=self.num_classes, std=next(stds), bias=0.0, dtype=self.dtype, name="fc10"
         )
+        return output(dropout([out], key))
 
     def _pool_and_norm(self, n: int, maps: TowerMaps) -> TowerMaps:
         pool: nn.Module = (
-            layers.MaxPool(3, 2, ceil=True, form=self.conv_form, name=f"pool{n}")
+            layers.MaxPool(size=3, stride=2, ceil=True, form=self.conv_form, name=f"pool{n}")
             if self.pools[n - 1] == "max"
             else AveragePool(name=f"pool{n}")
         )
@@ -169,7 +192,9 @@ class CudaConvNet(nn.Module):
             return pool(maps)
         if norm == "within":
             return WithinMapNorm(form=self.conv_form, name=f"rnorm{n}")(pool(maps))
-        across = layers.ResponseNorm(9, 1.0, 0.001 / 9, 0.75, form=self.conv_form, name=f"rnorm{n}")
+        across = normalisation.ResponseNorm(
+            size=9, k=1.0, alpha=0.001 / 9, beta=0.75, form=self.conv_form, name=f"rnorm{n}"
+        )
         return across(pool(maps)) if norm == "across" else pool(across(maps))
 
     @nn.nowrap

@@ -1,6 +1,6 @@
 """Layers as small linen modules that know their own counts.
 
-A layer is what the papers name: weights, biases and squashing together, so that a layer's output
+A layer is what the papers name: weights, biases and activation together, so that a layer's output
 is what flax captures under its name.
 
 `connections` counts as LeCun et al. 1998 do: each input of each unit, and its bias.
@@ -22,10 +22,11 @@ from lenet_alexnet.ops import ConvForm, Maps
 Initializer = Callable[..., Array]
 Activation = Callable[[Array], Array]
 Shape = tuple[int, ...]
+AMPLITUDE, SLOPE = 1.7159, 2.0 / 3.0  # LeCun et al. 1998, eqs. 5-6 and p. 41
 
 
 def identity(x: Array) -> Array:
-    """No squashing."""
+    """The activation of layers without one."""
     return x
 
 
@@ -42,7 +43,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Maps) -> Maps:
-        """Convolves, adds the bias, squashes."""
+        """Convolves, adds the bias, applies the activation."""
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
@@ -70,7 +71,7 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n"]) -> Float[Array, "b m"]:
-        """Multiplies, adds the bias, squashes."""
+        """Multiplies, adds the bias, applies the activation."""
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), jnp.float32)
         bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
         x = x.astype(self.dtype) @ kernel.astype(self.dtype)
@@ -106,4 +107,9 @@ class AveragePool(nn.Module):
 
 def scaled_tanh(x: Array) -> Array:
     """1.7159 tanh(2x/3), so that f(1) = 1 and f(-1) = -1 (LeCun et al. 1998, appendix A)."""
-    return 1.7159 * jnp.tanh(2 / 3 * x)
+    return AMPLITUDE * jnp.tanh(SLOPE * x)
+
+
+def scaled_tanh_slope(y: Array) -> Array:
+    """The derivative of `scaled_tanh` at x, written with y = scaled_tanh(x)."""
+    return SLOPE * (AMPLITUDE - y * y / AMPLITUDE)

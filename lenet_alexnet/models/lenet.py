@@ -1,7 +1,7 @@
 """LeNet-5 in the form in which it is taught today (LeCun et al. 1998, sec. II.B, simplified).
 
 Departure: C3 sees all six maps of S2, S2 and S4 are plain averages, and the output is a softmax;
-`lenet_1998.py` has the published net.
+`lenet_1998/network.py` has the published net.
 """
 
 from collections.abc import Callable
@@ -42,14 +42,15 @@ class LeNet5(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b 32 32 1"]) -> Float[Array, "b classes"]:
         """Logits of normalised images; the 28x28 digits are padded by 2 beforehand."""
-        squash, dtype = ACTIVATIONS[self.activation], self.dtype
-        conv = partial(Conv, kernel_size=5, activation=squash, form=self.conv_form, dtype=dtype)
-        maps = conv(6, name="C1")(x)  # C1: 28x28x6
+        activation, dtype = ACTIVATIONS[self.activation], self.dtype
+        conv = partial(Conv, kernel_size=5, activation=activation, form=self.conv_form, dtype=dtype)
+        dense = partial(Dense, activation=activation, dtype=dtype)
+        maps = conv(features=6, name="C1")(x)  # C1: 28x28x6
         maps = AveragePool(name="S2")(maps)  # S2: 14x14x6
-        maps = conv(16, name="C3")(maps)  # C3: 10x10x16
+        maps = conv(features=16, name="C3")(maps)  # C3: 10x10x16
         maps = AveragePool(name="S4")(maps)  # S4: 5x5x16
-        x = ops.nhwc(maps).reshape(x.shape[0], -1)
-        x = Dense(120, squash, dtype=dtype, name="C5")(x)  # C5: 120
-        x = Dense(84, squash, dtype=dtype, name="F6")(x)  # F6: 84
-        x = Dense(self.num_classes, dtype=dtype, name="output")(x)  # output: 10
+        x = ops.flatten(maps)
+        x = dense(features=120, name="C5")(x)  # C5: 120
+        x = dense(features=84, name="F6")(x)  # F6: 84
+        x = Dense(features=self.num_classes, dtype=dtype, name="output")(x)  # output: 10
         return x.astype(jnp.float32)

@@ -11,8 +11,8 @@ from lenet_alexnet.models.lenet_1998.network import Network1998
 class MLP1998(Network1998):
     """28x28 inputs, layers of hidden units, 10 outputs: 28x28-300-10 has `hidden` = (300,).
 
-    Without hidden units, (), it is the linear classifier of 7,850 parameters: the squashing
-    function of its outputs does not change which is the largest, only what is minimised.
+    Without hidden units, (), it is the linear classifier of 7,850 parameters: the activation
+    of its outputs does not change which is the largest, only what is minimised.
     """
 
     hidden: tuple[int, ...] = (300,)

@@ -1,14 +1,22 @@
 """Operations with more than one form: the plain one, and those that are fast on a backend.
 
 The plain forms are ordinary JAX: they have derivatives of every kind and can be exported. The fast
-ones are for training, see `fast.py`.
+ones are for training, see `fast.py`. `Maps` is the type of what they take and give: feature maps,
+in whichever layout is fast; `x.shape` is (b, h, w, c), and `nhwc` makes an array of them.
 """
 
-from lenet_alexnet.ops.conv import CONV_FORMS, ConvForm, conv2d, conv_bias
-from lenet_alexnet.ops.cpu.folded import Folded
-from lenet_alexnet.ops.cpu.winograd import HWNC
+from lenet_alexnet.ops.channels import (
+    channel_moments,
+    concatenate_channels,
+    flatten,
+    gather_channels,
+    scale_channels,
+    split_channels,
+)
+from lenet_alexnet.ops.conv import conv2d, conv_bias
 from lenet_alexnet.ops.dense import dense
-from lenet_alexnet.ops.layouts import ChannelsLast, Maps, channels_last, nhwc
+from lenet_alexnet.ops.forms import CONV_FORMS, NO_PADDING, ConvForm, Padding
+from lenet_alexnet.ops.layouts import Maps, nhwc
 from lenet_alexnet.ops.local import local_conv2d
 from lenet_alexnet.ops.norm import response_norm, spatial_response_norm
 from lenet_alexnet.ops.pool import average_pool, max_pool, overlapping_average_pool
@@ -16,21 +24,25 @@ from lenet_alexnet.ops.rows import place_rows
 
 __all__ = [
     "CONV_FORMS",
-    "HWNC",
-    "ChannelsLast",
+    "NO_PADDING",
     "ConvForm",
-    "Folded",
     "Maps",
+    "Padding",
     "average_pool",
-    "channels_last",
+    "channel_moments",
+    "concatenate_channels",
     "conv2d",
     "conv_bias",
     "dense",
+    "flatten",
+    "gather_channels",
     "local_conv2d",
     "max_pool",
     "nhwc",
     "overlapping_average_pool",
     "place_rows",
     "response_norm",
+    "scale_channels",
     "spatial_response_norm",
+    "split_channels",
 ]

@@ -4,14 +4,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lenet_alexnet.ops.conv import ConvForm
-from lenet_alexnet.ops.cpu.differentiation import mark
+from lenet_alexnet.ops import cpu
+from lenet_alexnet.ops.fast import mark
+from lenet_alexnet.ops.forms import ConvForm
 
 
 def dense(
     x: Float[Array, "b n"], kernel: Float[Array, "t n m"], form: ConvForm = "plain"
 ) -> Float[Array, "t b m"]:
-    """X @ kernel for each of t towers; but for the `plain` form with a gradient by hand."""
+    """X @ kernel for each of t towers; except in the `plain` form its gradient is by hand."""
     return _product(x, kernel) if form == "plain" else _fast(mark(x), mark(kernel))
 
 
@@ -34,10 +35,7 @@ def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
 def _backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     x, kernel = saved
     if jax.default_backend() == "cpu":
-        # A product with the transposed weights takes 5 times as long as one with the weights as
-        # they are, [n, m] @ [m, b]. The barrier keeps XLA from making the first of the second.
-        parts = jax.lax.optimization_barrier(kernel @ g.swapaxes(1, 2))
-        for_x = parts.sum(0).T
+        for_x = cpu.product_with_transposed(kernel, g)
     else:
         for_x = jnp.einsum("tbm,tnm->bn", g, kernel)
     return for_x, jnp.broadcast_to(x.T, (len(kernel), *x.T.shape)) @ g

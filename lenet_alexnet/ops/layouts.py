@@ -1,20 +1,108 @@
-"""Maps in memory: the usual order [b, h, w, c] (NHWC), and those that are fast somewhere."""
+"""Maps in memory: the usual layout [b, h, w, c] (NHWC), and those that are fast on CPUs.
 
+`shape` is always (b, h, w, c), each layout is a pytree of one array, and the operations take all of
+them: who uses maps need not know their layout.
+"""
+
+from typing import Any
+
+import flax.struct
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lenet_alexnet.ops.cpu.folded import Folded
-from lenet_alexnet.ops.cpu.lanes import Lanes
-from lenet_alexnet.ops.cpu.winograd import HWNC
+VECTOR = 16  # kLanes of cpu/native/conv.cc
+
+
+class HWNC(flax.struct.PyTreeNode):
+    """Maps [b, h, w, c] as [h, w, b, c].
+
+    Neighbours in a map are then whole blocks of memory apart, so that tiles, windows and their
+    gradients are sums of blocks.
+    """
+
+    data: Any
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of the maps: b, h, w, c."""
+        height, width, batch, channels = self.data.shape
+        return batch, height, width, channels
+
+    def nhwc(self) -> Array:
+        """The maps as an array [b, h, w, c]."""
+        return self.data.transpose(2, 0, 1, 3)
+
+
+class Folded(flax.struct.PyTreeNode):
+    """Maps [b, h, w, c] as [side * side * c, h / side, w / side, b]."""
+
+    data: Any
+    side: int = flax.struct.field(pytree_node=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of the maps: b, h, w, c."""
+        channels, rows, columns, batch = self.data.shape
+        return batch, rows * self.side, columns * self.side, channels // self.side**2
+
+    def nhwc(self) -> Array:
+        """The maps as an array [b, h, w, c]."""
+        s, (batch, height, width, channels) = self.side, self.shape
+        blocks = self.data.reshape(s, s, channels, height // s, width // s, batch)
+        return blocks.transpose(5, 3, 0, 4, 1, 2).reshape(batch, height, width, channels)
+
+    def with_side(self, side: int) -> "Folded":
+        """The same maps in blocks of another side, which divides their height and width."""
+        s, (batch, height, width, channels) = self.side, self.shape
+        if s == side:
+            return self
+        maps = self.data.reshape(s, s, channels, height // s, width // s, batch)
+        maps = maps.transpose(2, 3, 0, 4, 1, 5)
+        maps = maps.reshape(channels, height // side, side, width // side, side, batch)
+        maps = maps.transpose(2, 4, 0, 1, 3, 5)
+        return Folded(maps.reshape(-1, *maps.shape[3:]), side)
+
+
+class Vectors(flax.struct.PyTreeNode):
+    """Maps [b, h, w, c] as [b / 16, c, h, w, 16]; where 16 does not divide b, the rest is zeros."""
+
+    data: Any
+    batch: int = flax.struct.field(pytree_node=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of the maps: b, h, w, c."""
+        _, channels, height, width, _ = self.data.shape
+        return self.batch, height, width, channels
+
+    @classmethod
+    def of(cls, x: Float[Array, "b h w c"]) -> "Vectors":
+        """Maps in the usual layout, put into this one."""
+        batch, *sides = x.shape
+        x = jnp.pad(x, ((0, -batch % VECTOR), (0, 0), (0, 0), (0, 0)))
+        return cls(x.reshape(-1, VECTOR, *sides).transpose(0, 4, 2, 3, 1), batch)
+
+    def nhwc(self) -> Array:
+        """The maps as an array [b, h, w, c]."""
+        _, height, width, channels = self.shape
+        maps = self.data.transpose(0, 4, 2, 3, 1).reshape(-1, height, width, channels)
+        return maps[: self.batch]
+
 
 ChannelsLast = Float[Array, "_ _ _ _"] | HWNC
-Maps = ChannelsLast | Folded | Lanes
+Maps = ChannelsLast | Folded | Vectors
 
 
-def nhwc(x: Float[Array, "..."] | HWNC | Folded | Lanes) -> Array:
-    """Maps in the usual order, whichever they were in; other arrays as they are."""
-    return x.nhwc() if isinstance(x, HWNC | Folded | Lanes) else x
+def nhwc(x: Float[Array, "..."] | HWNC | Folded | Vectors) -> Array:
+    """Maps in the usual layout, whichever they were in; other arrays as they are."""
+    return x.nhwc() if isinstance(x, HWNC | Folded | Vectors) else x
 
 
 def channels_last(x: Maps) -> ChannelsLast:
-    """Maps with the channels as the last axis of their one array (a leaf of `jax.tree`)."""
-    return x.nhwc() if isinstance(x, Folded | Lanes) else x
+    """Maps with the channels as the last axis of their one array."""
+    return x.nhwc() if isinstance(x, Folded | Vectors) else x
+
+
+def rows_axis(x: ChannelsLast) -> int:
+    """The axis of the rows in their array; the next is that of the columns."""
+    return 0 if isinstance(x, HWNC) else 1

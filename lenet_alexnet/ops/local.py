@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lenet_alexnet.ops.cpu.winograd import HWNC
-from lenet_alexnet.ops.layouts import ChannelsLast, Maps, channels_last
+from lenet_alexnet.ops.layouts import HWNC, ChannelsLast, Maps, channels_last
 
 
 def local_conv2d(
@@ -28,9 +27,7 @@ def _products(
     height, width, size = kernel.shape[:3]
     edge = (padding, padding)
     padded = jnp.pad(x, (edge, edge, (0, 0), (0, 0)))
-    windows = [
-        padded[i : i + height, j : j + width] for i in range(size) for j in range(size)
-    ]  # fmt: skip
+    windows = [padded[i : i + height, j : j + width] for i in range(size) for j in range(size)]
     rows = jnp.concatenate(windows, axis=-1)  # h, w, b, k k c
     filters = kernel.reshape(height, width, -1, kernel.shape[-1])
     return jnp.matmul(rows, filters) + bias[:, :, None]

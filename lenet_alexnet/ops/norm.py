@@ -4,10 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lenet_alexnet.ops.conv import ConvForm
-from lenet_alexnet.ops.cpu.differentiation import mark
-from lenet_alexnet.ops.cpu.winograd import HWNC
-from lenet_alexnet.ops.layouts import ChannelsLast, Maps, channels_last
+from lenet_alexnet.ops.fast import mark
+from lenet_alexnet.ops.forms import ConvForm
+from lenet_alexnet.ops.layouts import ChannelsLast, Maps, channels_last, rows_axis
 
 Window = tuple[int, int, int, int]
 
@@ -18,7 +17,7 @@ def response_norm(
     """Across maps: x / (k + alpha * sum of x^2 over `size` neighbours)^beta (2012, sec. 3.3).
 
     The window of map i is i - size//2 .. i - size//2 + size - 1, cut off at the first and last map.
-    But for the `plain` form the gradient is by hand.
+    Except in the `plain` form the gradient is by hand.
     """
     return _each(channels_last(x), (1, 1, 1, size), k, alpha, beta, form)
 
@@ -28,7 +27,7 @@ def spatial_response_norm(
 ) -> ChannelsLast:
     """The same over size x size neighbours within a map ("rnorm" of layers-145.cfg)."""
     x = channels_last(x)
-    window = (size, size, 1, 1) if isinstance(x, HWNC) else (1, size, size, 1)
+    window = (1, size, size, 1) if rows_axis(x) else (size, size, 1, 1)
     return _each(x, window, k, alpha, beta, form)
 
 

@@ -7,25 +7,25 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lenet_alexnet.ops.conv import ConvForm
-from lenet_alexnet.ops.cpu.differentiation import mark
-from lenet_alexnet.ops.cpu.folded import Folded
-from lenet_alexnet.ops.cpu.lanes import Lanes
-from lenet_alexnet.ops.cpu.winograd import HWNC
-from lenet_alexnet.ops.layouts import ChannelsLast, Maps, channels_last
+from lenet_alexnet.ops import cpu
+from lenet_alexnet.ops.fast import mark
+from lenet_alexnet.ops.forms import ConvForm
+from lenet_alexnet.ops.layouts import ChannelsLast, Maps, channels_last, rows_axis
 
 
 def average_pool(x: Maps, size: int) -> Maps:
     """The means of non-overlapping windows; height and width are multiples of `size`."""
-    if isinstance(x, Lanes) or (isinstance(x, Folded) and x.side % size == 0):
-        return x.average(size)
-    x = channels_last(x)
-    first = _first_axis(x)
+    pooled = cpu.average_pool(x, size)
+    return _average_plain(channels_last(x), size) if pooled is None else pooled
+
+
+def _average_plain(x: ChannelsLast, size: int) -> ChannelsLast:
+    rows = rows_axis(x)
 
     def pool(data: Array) -> Array:
-        sides = [(n // size, size) for n in data.shape[first : first + 2]]
-        windows = data.reshape(*data.shape[:first], *sides[0], *sides[1], *data.shape[first + 2 :])
-        return windows.mean((first + 1, first + 3))
+        sides = [(n // size, size) for n in data.shape[rows : rows + 2]]
+        windows = data.reshape(*data.shape[:rows], *sides[0], *sides[1], *data.shape[rows + 2 :])
+        return windows.mean((rows + 1, rows + 3))
 
     return jax.tree.map(pool, x)
 
@@ -37,7 +37,7 @@ def overlapping_average_pool(x: Maps, *, size: int, stride: int) -> ChannelsLast
     as in cuda-convnet (conv_util.cuh: `AvgPooler`, `regionSize`).
     """
     x = channels_last(x)
-    rows = _first_axis(x)
+    rows = rows_axis(x)
 
     def pool(data: Array) -> Array:
         for axis in (rows, rows + 1):
@@ -63,10 +63,10 @@ def max_pool(
 
     With `ceil` a last window that reaches over the edge counts too, as in the source of 2012
     (layer.py, PoolLayerParser); else it is left out. The gradient goes to the first of equal
-    maxima, by rows; but for the `plain` form it is by hand.
+    maxima, by rows; except in the `plain` form it is by hand.
     """
     x = channels_last(x)
-    rows = _first_axis(x)
+    rows = rows_axis(x)
 
     def pool(data: Array) -> Array:
         # Columns first: of equal maxima the rows then choose the first, and it its first column.
@@ -82,11 +82,6 @@ def max_pool(
         line_max, x = _line_max, jax.tree.map(mark, x)
 
     return jax.tree.map(pool, x)
-
-
-def _first_axis(x: ChannelsLast) -> int:
-    """Of the rows; the columns' is the next."""
-    return 0 if isinstance(x, HWNC) else 1
 
 
 def _whole(x: Array, axis: int, size: int, stride: int, fill: float) -> Array:

@@ -13,7 +13,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from lenet_alexnet.models.lenet_1998.layers import Layer, squash_slope
+from lenet_alexnet.models.layers import scaled_tanh_slope
+from lenet_alexnet.models.lenet_1998.layers import Layer
 from lenet_alexnet.models.lenet_1998.network import Network1998
 
 Numbers = Float[Array, "..."] | Float[np.ndarray, "..."]  # on the device or on the host
@@ -131,7 +132,9 @@ def layer_curvature(
     def linear(p: PyTree, x: Float[Array, "P ..."]) -> Float[Array, "P ..."]:
         return cast(Array, layer.apply({"params": p}, x, method="linear"))
 
-    d2_sums = d2_states * squash_slope(states) ** 2  # eq. 27; the f'' term of eq. 26 is dropped
+    d2_sums = (
+        d2_states * scaled_tanh_slope(states) ** 2
+    )  # eq. 27; the f'' term of eq. 26 is dropped
     _, to_params = jax.vjp(lambda p: linear(p, below**2), params)
     _, to_inputs = jax.vjp(lambda x: linear(jax.tree.map(jnp.square, params), x), below)
     return to_params(d2_sums)[0], to_inputs(d2_sums)[0]

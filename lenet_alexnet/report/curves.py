@@ -33,8 +33,15 @@ def draw(workdir: Path, unit: str, folder: Path) -> Section:
         for split, rows in curves.items():
             points = [(r["epoch"], scale * r[metric]) for r in rows if _finite(r[metric])]
             colour, line, marker = LOOKS.get(split, (plots.GREEN, ":", "^"))
-            axes.plot(*zip(*points, strict=True) if points else ((), ()), line, marker=marker,
-                      ms=4, color=colour, lw=2, label=split)  # fmt: skip
+            axes.plot(
+                *zip(*points, strict=True) if points else ((), ()),
+                line,
+                marker=marker,
+                ms=4,
+                color=colour,
+                lw=2,
+                label=split,
+            )
             seen += [y for _, y in points]
         if seen and plots.is_log(seen):
             plots.log_axis(axes)

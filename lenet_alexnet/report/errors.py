@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from lenet_alexnet import plots
 from lenet_alexnet.report.page import Section
-from lenet_alexnet.report.subject import Answers, Subject, read
+from lenet_alexnet.report.subject import Answers, Subject
 from lenet_alexnet.report.tiles import headline, shorten, show
 
 MOST = 100  # misclassified images shown
@@ -23,16 +23,18 @@ def draw_images(subject: Subject, folder: Path) -> Section:
     if not len(every):
         return Section("errors", title, [f"None: all {len(answers.labels):,} are right."])
     wrong = every[:MOST]
-    images, _ = read(subject.data, wrong)
+    images, _ = subject.data.read(wrong)
     digits = max(map(len, subject.run.class_names)) <= 2
     columns, inches, line = (10, 1.05, 0.3) if digits else (8, 1.6, 0.5)
     columns = min(columns, len(wrong))
     rows = -(-len(wrong) // columns)
     plt = plots.pyplot()
     figure, grid = plt.subplots(
-        rows, columns, squeeze=False,
+        rows,
+        columns,
+        squeeze=False,
         figsize=(max(columns * inches, 6), rows * (inches + line) + 0.4),
-    )  # fmt: skip
+    )
     for axes in grid.flat[len(wrong) :]:
         axes.axis("off")
     for axes, image, i in zip(grid.flat, images, wrong, strict=False):
@@ -75,9 +77,14 @@ def draw_confusion(subject: Subject, folder: Path) -> Section:
         for row, column in np.argwhere(counts):
             dark = shares[row, column] > 0.4
             axes.text(
-                column, row, f"{counts[row, column]:,}", ha="center", va="center",
-                color="white" if dark else "black", fontsize=13 if k <= 12 else 8,
-            )  # fmt: skip
+                column,
+                row,
+                f"{counts[row, column]:,}",
+                ha="center",
+                va="center",
+                color="white" if dark else "black",
+                fontsize=13 if k <= 12 else 8,
+            )
         short = [shorten(name, 16) for name in names]
         turned = {"rotation": 40, "ha": "right"} if max(map(len, short)) > 2 else {}
         axes.set_xticks(range(k), short, fontsize=12, **turned)
@@ -93,8 +100,10 @@ def draw_confusion(subject: Subject, folder: Path) -> Section:
     pairs.sort(key=lambda pair: (-pair[0], pair[1:]))
     table = [("true class", "answer", "times", "images of the class")]
     table += [(names[i], names[j], f"{n:,}", f"{counts[i].sum():,}") for n, i, j in pairs[:10]]
-    text = [f"Rows are true classes, columns answers: the {off.sum():,} off the diagonal are the "
-            "errors. The most frequent ones are in the table."]  # fmt: skip
+    text = [
+        f"Rows are true classes, columns answers: the {off.sum():,} off the diagonal are the "
+        "errors. The most frequent ones are in the table."
+    ]
     path = plots.save(figure, folder / "confusion.png")
     return Section("confusion", "Confusion matrix", text, path, table if pairs else ())
 
@@ -138,13 +147,20 @@ def draw_reject(subject: Subject, folder: Path) -> Section:
     axes.step(100 * rejected, 100 * error, where="post", color=plots.BLUE, lw=2)
     lines = []
     for target, colour, name in (
-        (half, plots.VERMILLION, "half the error"), (FIG_10, plots.GREEN, "as in Fig. 10, 1998"),
-    ):  # fmt: skip
+        (half, plots.VERMILLION, "half the error"),
+        (FIG_10, plots.GREEN, "as in Fig. 10, 1998"),
+    ):
         share = share_for(rejected, error, target)
         if share is None or not 0 < target < error[0]:
             continue
-        axes.plot(100 * share, 100 * target, "o", color=colour, ms=8,
-                  label=f"{100 * target:.2g} % ({name}): reject {100 * share:.1f} %")  # fmt: skip
+        axes.plot(
+            100 * share,
+            100 * target,
+            "o",
+            color=colour,
+            ms=8,
+            label=f"{100 * target:.2g} % ({name}): reject {100 * share:.1f} %",
+        )
         lines.append(
             f"{100 * share:.1f} % must be rejected for {100 * target:.2g} % error ({name})"
         )
@@ -155,8 +171,10 @@ def draw_reject(subject: Subject, folder: Path) -> Section:
     axes.grid(alpha=0.3)
     if lines:
         axes.legend(fontsize=12)
-    text = ["The images are rejected by the network's doubt: the highest probability minus the "
-            "second, lowest first. The error is that of the images that are left."]  # fmt: skip
+    text = [
+        "The images are rejected by the network's doubt: the highest probability minus the "
+        "second, lowest first. The error is that of the images that are left."
+    ]
     if lines:
         text.append(f"{'; '.join(lines)}.")
     return Section("reject", "Reject curve", text, plots.save(figure, folder / "reject.png"))

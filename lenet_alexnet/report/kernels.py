@@ -46,9 +46,11 @@ def draw(model: Any, params: Any, layer: str, folder: Path) -> Section:
     rows = -(-count // columns)
     size = min(11, 1.6 * columns)
     figure, grid = plt.subplots(
-        len(towers), 1, squeeze=False,
+        len(towers),
+        1,
+        squeeze=False,
         figsize=(size + (0.8 if channels != 3 else 0), len(towers) * (size * rows / columns + 0.6)),
-    )  # fmt: skip
+    )
     for t, (axes, kernels) in enumerate(zip(grid[:, 0], towers, strict=True)):
         if channels == 3:
             axes.imshow(mosaic(as_colours(kernels), columns, fill=1.0))
@@ -61,8 +63,12 @@ def draw(model: Any, params: Any, layer: str, folder: Path) -> Section:
         bare(axes, "white")
         tower = f"tower {t + 1}: " if len(towers) > 1 else ""
         axes.set_title(f"{layer}, {tower}{count} kernels of {width}x{height} pixels", fontsize=13)
-    return Section("kernels", f"First-layer kernels ({layer})", _text(towers),
-                   plots.save(figure, folder / "kernels.png"))  # fmt: skip
+    return Section(
+        "kernels",
+        f"First-layer kernels ({layer})",
+        _text(towers),
+        plots.save(figure, folder / "kernels.png"),
+    )
 
 
 def colour_share(kernels: Float[np.ndarray, "n h w 3"]) -> float:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from lenet_alexnet import plots
 from lenet_alexnet.models.lenet_1998.network import LeNet5_1998
 from lenet_alexnet.report.page import Section
-from lenet_alexnet.report.subject import Subject, read
+from lenet_alexnet.report.subject import Subject
 from lenet_alexnet.report.tiles import bare, mosaic, shorten, show
 
 ACROSS, DOWN = 16, 2  # so many maps of a layer are shown at most
@@ -33,20 +33,23 @@ def draw(subject: Subject, folder: Path, index: int = 0) -> Section:
     found = subject.features(subject.data, [index], subject.layers, "feature maps of one image")
     towers = getattr(subject.run.model, "towers", 1)
     panels = [panel(name, found[name][0], towers) for name in subject.layers if _shown(name)]
-    images, labels = read(subject.data, [index])
+    images, labels = subject.data.read([index])
     plt = plots.pyplot()
     width = 11.0
     # Heights in inches: as wide as the figure, so that pixels are square; flat rows not too flat.
     heights = [0.55 if p.picture.shape[0] == 1 else _height(p.picture, width) for p in panels]
     figure, grid = plt.subplots(
-        len(panels) + 1, 1, figsize=(width, 2.2 + sum(heights) + 0.38 * len(panels)),
+        len(panels) + 1,
+        1,
+        figsize=(width, 2.2 + sum(heights) + 0.38 * len(panels)),
         height_ratios=[1.8, *heights],
-    )  # fmt: skip
+    )
     show(grid[0], images[0])
     name = subject.classes[labels[0]]
     answer = subject.classes[subject.answers.answers[index]]
-    grid[0].set_title(f"input: {shorten(name, 30)}; answer: {shorten(answer, 30)}", loc="center",
-                      fontsize=13)  # fmt: skip
+    grid[0].set_title(
+        f"input: {shorten(name, 30)}; answer: {shorten(answer, 30)}", loc="center", fontsize=13
+    )
     for axes, (label, picture) in zip(grid[1:], panels, strict=True):
         flat = picture.shape[0] == 1
         top = np.nanmax(picture) if flat else np.nanpercentile(picture, BRIGHTEST)
@@ -76,9 +79,9 @@ def panel(name: str, output: Float[np.ndarray, "..."], towers: int) -> Panel:
     if output.ndim == 1 or output.shape[:2] == (1, 1):
         flat = output.reshape(-1)
         across = min(len(flat), FLAT_ACROSS)
-        return Panel(f"{name}: {len(flat):,} units, {values}", mosaic(
-            flat[:, None, None], across, gap=0
-        ))  # fmt: skip
+        return Panel(
+            f"{name}: {len(flat):,} units, {values}", mosaic(flat[:, None, None], across, gap=0)
+        )
     height, width, count = output.shape
     maps = chosen(count, towers)
     size = f"{name}: {count} maps of {width}x{height}"

@@ -11,7 +11,7 @@ from lenet_alexnet.errors import DataError
 from lenet_alexnet.models import Network1998
 from lenet_alexnet.report.errors import surest_errors
 from lenet_alexnet.report.page import Section
-from lenet_alexnet.report.subject import Subject, first_of_each_class, read
+from lenet_alexnet.report.subject import Subject, first_of_each_class
 from lenet_alexnet.report.tiles import bare, headline, shorten, show
 
 PANELS, TOP = 4, 5  # panels in a row, answers in a panel
@@ -32,7 +32,7 @@ def draw_top(subject: Subject, folder: Path) -> Section:
     )
     parts = figure.add_gridspec(2 * len(rows), PANELS, height_ratios=[1.5, 1] * len(rows))
     for r, row in enumerate(rows):
-        images, _ = read(subject.data, row)
+        images, _ = subject.data.read(row)
         for c, (i, image) in enumerate(zip(row, images, strict=True)):
             picture = figure.add_subplot(parts[2 * r, c])
             show(picture, image)
@@ -94,12 +94,12 @@ def draw_nearest(subject: Subject, folder: Path) -> Section:
         len(queries), columns, squeeze=False, figsize=(1.6 * columns, 1.85 * len(queries) + 0.5)
     )
     headline(figure, f"{subject.split} images (left) and the nearest training images in {layer}")
-    own, labels = read(subject.data, queries)
+    own, labels = subject.data.read(queries)
     same = 0
     for row, image, label, found in zip(grid, own, labels, near, strict=True):
         show(row[0], image)
         row[0].set_title(shorten(subject.classes[label], 14), fontsize=12, fontweight="bold")
-        images, classes = read(train, searched[found])
+        images, classes = train.read(searched[found])
         for axes, other, k in zip(row[1:], images, classes, strict=True):
             show(axes, other)
             agrees = k == label

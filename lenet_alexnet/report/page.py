@@ -30,8 +30,13 @@ class Section(NamedTuple):
     table: Sequence[Sequence[str]] = ()  # the first row is the head
 
 
-def as_html(title: str, lead: str, facts: Sequence[tuple[str, str]], sections: Sequence[Section],
-            config: str) -> str:  # fmt: skip
+def as_html(
+    title: str,
+    lead: str,
+    facts: Sequence[tuple[str, str]],
+    sections: Sequence[Section],
+    config: str,
+) -> str:
     """The whole page; no text in it is taken for HTML, and nothing is loaded from elsewhere."""
     links = " ".join(f'<a href="#{s.key}">{html.escape(s.title)}</a>' for s in sections)
     rows = "".join(f"<tr><th>{html.escape(a)}</th><td>{html.escape(b)}</td></tr>" for a, b in facts)

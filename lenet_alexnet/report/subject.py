@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 
 from lenet_alexnet import models
-from lenet_alexnet.data import Split
-from lenet_alexnet.data.stream import Photos
+from lenet_alexnet.data import Dataset
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.inference import open_run
 from lenet_alexnet.info import network
@@ -94,7 +93,7 @@ class Subject:
         self._trained = {layer["name"] for layer in described if layer["params"]}
 
     @functools.cached_property
-    def data(self) -> Split | Photos:
+    def data(self) -> Dataset:
         """The examples of the split; UsageError or DataError if they are not to be had."""
         return self.load(self.split)
 
@@ -108,7 +107,7 @@ class Subject:
         """The same numbers as `eval` gives."""
         return self._evaluated[1]
 
-    def load(self, split: str) -> Split | Photos:
+    def load(self, split: str) -> Dataset:
         """A split of the run's data."""
         return open_run.load_named(self.run, split)
 
@@ -125,7 +124,7 @@ class Subject:
 
     def features(
         self,
-        data: Split | Photos,
+        data: Dataset,
         index: np.ndarray | Sequence[int],
         names: Sequence[str],
         what: str,
@@ -142,8 +141,9 @@ class Subject:
                 batch_stats=variables.get("batch_stats"),
             )
             kept = {name: found[name].astype(jnp.float32) for name in names}
-            return {n: jnp.moveaxis(v, 1, -1) if one and v.ndim == 4 else v
-                    for n, v in kept.items()}  # fmt: skip
+            return {
+                n: jnp.moveaxis(v, 1, -1) if one and v.ndim == 4 else v for n, v in kept.items()
+            }
 
         return self._over(outputs, data, np.asarray(index), what)[0]
 
@@ -171,9 +171,12 @@ class Subject:
         return answers, result
 
     def _over(
-        self, function: Callable[[Any, Any], Any], data: Split | Photos, index: np.ndarray,
+        self,
+        function: Callable[[Any, Any], Any],
+        data: Dataset,
+        index: np.ndarray,
         what: str,
-    ) -> tuple[Any, Int[np.ndarray, " n"]]:  # fmt: skip
+    ) -> tuple[Any, Int[np.ndarray, " n"]]:
         """(variables, images) -> outputs for the numbered examples, batch by batch; and labels."""
         size = min(self.run.config.eval.batch_size, len(index))
         program = jax.jit(function)
@@ -183,7 +186,7 @@ class Subject:
         for start in range(0, len(index), size):
             part = index[start : start + size]
             # The last batch repeats an example, so that one program serves all.
-            images, classes = read(data, np.pad(part, (0, size - len(part)), mode="edge"))
+            images, classes = data.read(np.pad(part, (0, size - len(part)), mode="edge"))
             outputs = jax.device_get(program(variables, images))
             parts.append(jax.tree.map(functools.partial(_head, count=len(part)), outputs))
             labels.append(classes[: len(part)])
@@ -191,15 +194,6 @@ class Subject:
                 said = time.monotonic()
                 console.say(f"  {start + len(part):,} of {len(index):,}")
         return jax.tree.map(lambda *p: np.concatenate(p), *parts), np.concatenate(labels)
-
-
-def read(
-    data: Split | Photos, index: np.ndarray | Sequence[int]
-) -> tuple[UInt8[np.ndarray, "n h w c"], Int[np.ndarray, " n"]]:
-    """Images and labels of the numbered examples."""
-    if isinstance(data, Split):
-        return data.images[index], data.labels[index]
-    return data.read(np.asarray(index, np.int32))
 
 
 def _head(x: np.ndarray, count: int) -> np.ndarray:

@@ -43,15 +43,18 @@ def write(
     model, params = subject.run.model, subject.run.variables["params"]
     parts: list[tuple[str, str, Callable[[], Section]]] = [
         ("curves", "Learning curves", lambda: curves.draw(workdir, _unit(subject), folder)),
-        ("kernels", "First-layer kernels",
-         lambda: kernels.draw(model, params, subject.layers[0], folder)),
+        (
+            "kernels",
+            "First-layer kernels",
+            lambda: kernels.draw(model, params, subject.layers[0], folder),
+        ),
         ("maps", "Feature maps", lambda: maps.draw(subject, folder)),
         ("errors", "Misclassified images", lambda: errors.draw_images(subject, folder)),
         ("confusion", "Confusion matrix", lambda: errors.draw_confusion(subject, folder)),
         ("reject", "Reject curve", lambda: errors.draw_reject(subject, folder)),
         ("top5", "Top-5 answers", lambda: neighbours.draw_top(subject, folder)),
         ("neighbours", "Nearest neighbours", lambda: neighbours.draw_nearest(subject, folder)),
-    ]  # fmt: skip
+    ]
     sections = []
     for key, title, draw in parts:
         # A figure of an earlier report must not be taken for one of this.

@@ -31,9 +31,11 @@ AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "none": {},
     "crops and reflections": {"data.photo.place": "random", "data.photo.flip": True},
     "and colour": {
-        "data.photo.place": "random", "data.photo.flip": True, "data.photo.colour_noise": 0.1,
+        "data.photo.place": "random",
+        "data.photo.flip": True,
+        "data.photo.colour_noise": 0.1,
     },
-}  # fmt: skip
+}
 # By `best_rate` from experiments/009_fig1_activations/selection.csv and its sibling.
 RATES = {"relu": 0.009, "tanh": 0.03, "sigmoid": 0.09}
 SMALL_OUTPUT_RATES = {"relu": 0.015, "tanh": 0.03}
@@ -74,24 +76,37 @@ def _activation(name: str, rate: float) -> dict[str, Any]:
 
 
 FIG1 = Scale(
-    (Row("relu", None, text="epochs, ReLU"), Row("tanh", None, text="epochs, tanh"),
-     Row("sigmoid", None, text="epochs, sigmoid"),
-     Row("relu, small output weights", None), Row("tanh, small output weights", None),
-     Row("times", None, text="tanh / ReLU (paper: 6), times")),
+    (
+        Row("relu", None, text="epochs, ReLU"),
+        Row("tanh", None, text="epochs, tanh"),
+        Row("sigmoid", None, text="epochs, sigmoid"),
+        Row("relu, small output weights", None),
+        Row("tanh, small output weights", None),
+        Row("times", None, text="tanh / ReLU (paper: 6), times"),
+    ),
     _sets("activation", {name: _activation(name, rate) for name, rate in RATES.items()})
-    | _sets("activation_small_output", {
-        f"{name}, small output weights": _activation(name, rate)
-        for name, rate in SMALL_OUTPUT_RATES.items()
-    }),
-    experiment="009_fig1_activations", needs=NEEDS, unit="", measure=_fig1,
+    | _sets(
+        "activation_small_output",
+        {
+            f"{name}, small output weights": _activation(name, rate)
+            for name, rate in SMALL_OUTPUT_RATES.items()
+        },
+    ),
+    experiment="009_fig1_activations",
+    needs=NEEDS,
+    unit="",
+    measure=_fig1,
     comparisons=(Comparison("relu", "tanh", "epochs to 25 % training error", ranks=True),),
-)  # fmt: skip
+)
 
 
 def _scale(
-    config: str, folder: str, arms: dict[str, dict[str, Any]], rows: tuple[Row, ...] = (),
+    config: str,
+    folder: str,
+    arms: dict[str, dict[str, Any]],
+    rows: tuple[Row, ...] = (),
     **more: Any,
-) -> Scale:  # fmt: skip
+) -> Scale:
     rows = rows or tuple(Row(label, None) for label in arms)
     return Scale(rows, _sets(config, arms), experiment=folder, needs=NEEDS, **more)
 

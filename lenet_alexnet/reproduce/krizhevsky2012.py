@@ -37,36 +37,63 @@ def _ablation(
 
 CLAIMS = (
     Claim(
-        "alexnet_counts", "2012, sec. 3.5", "60 million parameters, 650,000 neurons",
-        Scale((Row("parameters", 60_965_224, text="parameters (exactly)"),), unit="",
-              note=EXACT.format("alexnet_imagenet.py")),
-    ),
-    Claim(
-        "alexnet_table1", "2012, Table 1 and footnote", "ILSVRC-2010 test",
+        "alexnet_counts",
+        "2012, sec. 3.5",
+        "60 million parameters, 650,000 neurons",
         Scale(
-            (Row("10 views, top-1", 37.5), Row("10 views, top-5", 17.0),
-             Row("centre, top-1", 39.0), Row("centre, top-5", 18.3)),
-            why="needs ILSVRC-2010 with its test labels, and GPUs", margin=MARGIN,
+            (Row("parameters", 60_965_224, text="parameters (exactly)"),),
+            unit="",
+            note=EXACT.format("alexnet_imagenet.py"),
         ),
     ),
     Claim(
-        "alexnet_table2", "2012, Table 2", "ILSVRC-2012 validation, 10 views, one network",
+        "alexnet_table1",
+        "2012, Table 1 and footnote",
+        "ILSVRC-2010 test",
+        Scale(
+            (
+                Row("10 views, top-1", 37.5),
+                Row("10 views, top-5", 17.0),
+                Row("centre, top-1", 39.0),
+                Row("centre, top-5", 18.3),
+            ),
+            why="needs ILSVRC-2010 with its test labels, and GPUs",
+            margin=MARGIN,
+        ),
+    ),
+    Claim(
+        "alexnet_table2",
+        "2012, Table 2",
+        "ILSVRC-2012 validation, 10 views, one network",
         Scale(
             (Row("1 CNN", 40.7, TOP1, "top-1"), Row("1 CNN, top-5", 18.2)),
-            {"1 CNN": Set(SOURCE, {"eval.views": 10})}, needs=NEEDS, why=MISSING, margin=MARGIN,
+            {"1 CNN": Set(SOURCE, {"eval.views": 10})},
+            needs=NEEDS,
+            why=MISSING,
+            margin=MARGIN,
         ),
     ),
     Claim(
-        "alexnet_table2_more", "2012, Table 2", "several networks, and pretraining on Fall 2011",
+        "alexnet_table2_more",
+        "2012, Table 2",
+        "several networks, and pretraining on Fall 2011",
         Scale(
-            (Row("5 CNNs, top-1", 38.1), Row("5 CNNs, top-5", 16.4), Row("1 CNN*, top-1", 39.0),
-             Row("1 CNN*, top-5", 16.6), Row("7 CNNs*, top-1", 36.7), Row("7 CNNs*, top-5", 15.4)),
+            (
+                Row("5 CNNs, top-1", 38.1),
+                Row("5 CNNs, top-5", 16.4),
+                Row("1 CNN*, top-1", 39.0),
+                Row("1 CNN*, top-5", 16.6),
+                Row("7 CNNs*, top-1", 36.7),
+                Row("7 CNNs*, top-5", 15.4),
+            ),
             why="which networks they were is not known, and the Fall 2011 release is 15 million "
             "photos; `lenet-alexnet eval --workdir=A,B,C` averages any",
         ),
     ),
     Claim(
-        "alexnet_fall2009", "2012, sec. 6", "10,184 classes of ImageNet's Fall 2009 release",
+        "alexnet_fall2009",
+        "2012, sec. 6",
+        "10,184 classes of ImageNet's Fall 2009 release",
         Scale((Row("top-1", 67.4), Row("top-5", 40.9)), why="needs the Fall 2009 release"),
     ),
     _ablation(
@@ -93,39 +120,57 @@ CLAIMS = (
         {"data.photo.colour_noise": 0.0},
     ),
     Claim(
-        "alexnet_two_gpus", "2012, sec. 3.2", "two GPUs, or half the kernels on one: 1.7 top-1",
+        "alexnet_two_gpus",
+        "2012, sec. 3.2",
+        "two GPUs, or half the kernels on one: 1.7 top-1",
         Scale(
             (Row("two", 37.5, TOP1, "two towers, 2010 test"), Row("half", 39.2, TOP1, "one GPU")),
-            why="printed for ILSVRC-2010; `model.variant=half` is the one-GPU net", margin=MARGIN,
+            why="printed for ILSVRC-2010; `model.variant=half` is the one-GPU net",
+            margin=MARGIN,
         ),
     ),
     Claim(
-        "alexnet_depth", "2012, sec. 7", "any middle convolution removed: about 2 top-1",
+        "alexnet_depth",
+        "2012, sec. 7",
+        "any middle convolution removed: about 2 top-1",
         Scale((Row("loss", 2.0),), why=MISSING),
         cifar10_small.REMOVAL,
     ),
     Claim(
-        "alexnet_dropout", "2012, sec. 4.2", "without dropout it overfits substantially",
+        "alexnet_dropout",
+        "2012, sec. 4.2",
+        "without dropout it overfits substantially",
         Scale((Row("without", None),), why=MISSING),
         cifar10_small.DROPOUT,
     ),
     Claim(
-        "alexnet_crops", "2012, sec. 4.1", "without crops and reflections it overfits",
+        "alexnet_crops",
+        "2012, sec. 4.1",
+        "without crops and reflections it overfits",
         Scale((Row("without", None),), why=MISSING),
         cifar10_small.AUGMENTATION,
     ),
     Claim(
-        "alexnet_fig1", "2012, Fig. 1", "ReLU reaches 25 % training error 6 times sooner than tanh",
-        Scale((Row("times", 6.0),), unit="times",
-              why="each activation's rate is being searched: experiments/018_cifar10_fig1"),
+        "alexnet_fig1",
+        "2012, Fig. 1",
+        "ReLU reaches 25 % training error 6 times sooner than tanh",
+        Scale(
+            (Row("times", 6.0),),
+            unit="times",
+            why="each activation's rate is being searched: experiments/018_cifar10_fig1",
+        ),
         cifar10_small.FIG1,
     ),
     Claim(
-        "alexnet_fig3", "2012, Fig. 3", "conv1's kernels: one tower grey, one coloured",
+        "alexnet_fig3",
+        "2012, Fig. 3",
+        "conv1's kernels: one tower grey, one coloured",
         Scale((Row("kernels", None),), why=f"{MISSING}; {DRAWN}"),
     ),
     Claim(
-        "alexnet_fig4", "2012, Fig. 4", "five best classes, and nearest neighbours in fc7",
+        "alexnet_fig4",
+        "2012, Fig. 4",
+        "five best classes, and nearest neighbours in fc7",
         Scale((Row("panels", None),), why=f"{MISSING}; {DRAWN}"),
     ),
-)  # fmt: skip
+)

@@ -15,9 +15,11 @@ TRAIN = {1: 4.89, 3: 1.77, 6: 0.91, 10: 0.49}
 
 # Of the first runs: eq. 9 as it stands, and what the units began with.
 FIRST = {
-    "optimizer.energy": 1.0, "model.init_scale": 1.5,
-    "model.coefficient_init": (0.25, 0.25), "model.subsampling_bias": 0.75,
-}  # fmt: skip
+    "optimizer.energy": 1.0,
+    "model.init_scale": 1.5,
+    "model.coefficient_init": (0.25, 0.25),
+    "model.subsampling_bias": 0.75,
+}
 
 
 def _fitted(after: int) -> str:
@@ -45,26 +47,39 @@ EMBEDDED = {"data.source": "embedded", "data.test": "test"}
 
 CLAIMS = (
     Claim(
-        "lenet5_counts", "1998, sec. II.B", "60,000 trainable parameters, 340,908 connections",
-        Scale((Row("parameters", 60_000), Row("connections", 340_908)), unit="",
-              note=EXACT.format(LENET5)),
+        "lenet5_counts",
+        "1998, sec. II.B",
+        "60,000 trainable parameters, 340,908 connections",
+        Scale(
+            (Row("parameters", 60_000), Row("connections", 340_908)),
+            unit="",
+            note=EXACT.format(LENET5),
+        ),
     ),
     Claim(
-        "lenet5_fig5", "1998, Fig. 5 and sec. III.B", "errors of LeNet-5 by pass, 60,000 patterns",
+        "lenet5_fig5",
+        "1998, Fig. 5 and sec. III.B",
+        "errors of LeNet-5 by pass, 60,000 patterns",
         Scale(
             (
                 Row("full", 0.95, text="test, pass 20"),
                 training(0.35, 60_000, text="training, pass 20"),
-                *(Row("full", e, f"test_error@{n}", f"test, pass {n}{_fitted(n)}")
-                  for n, e in TEST.items()),
+                *(
+                    Row("full", e, f"test_error@{n}", f"test, pass {n}{_fitted(n)}")
+                    for n, e in TEST.items()
+                ),
                 *(training(e, 60_000, n) for n, e in TRAIN.items()),
             ),
-            {"full": Set(LENET5)}, OURS, "MNIST; 5 seeds: 30 minutes of one core",
+            {"full": Set(LENET5)},
+            OURS,
+            "MNIST; 5 seeds: 30 minutes of one core",
             margin=MARGIN,
         ),
     ),
     Claim(
-        "lenet5_fig6", "1998, Fig. 6", "errors by training-set size, and with distortions (p. 11)",
+        "lenet5_fig6",
+        "1998, Fig. 6",
+        "errors by training-set size, and with distortions (p. 11)",
         Scale(
             (
                 Row("15000", 1.68, text="test, 15,000 patterns"),
@@ -80,7 +95,9 @@ CLAIMS = (
                 "full": Set(LENET5),
                 "distorted": Set("lenet5_1998_distorted.py"),
             },
-            OURS, "MNIST; 5 seeds: two and a quarter hours of one core", margin=MARGIN,
+            OURS,
+            "MNIST; 5 seeds: two and a quarter hours of one core",
+            margin=MARGIN,
         ),
         Scale(
             tuple(Row(label, None, text=f"{label} of the package's digits") for label in SMALL),
@@ -90,17 +107,23 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "lenet5_fig8", "1998, Fig. 8", "the test digits that are misclassified: 82",
+        "lenet5_fig8",
+        "1998, Fig. 8",
+        "the test digits that are misclassified: 82",
         Scale(
             (Row("distorted", 82, text="of 10,000, with distortions"),),
-            {"distorted": Set("lenet5_1998_distorted.py")}, OURS,
+            {"distorted": Set("lenet5_1998_distorted.py")},
+            OURS,
             "MNIST; the figure of a run: `lenet-alexnet report --workdir=RUN`",
-            unit="digits", factor=10_000,
+            unit="digits",
+            factor=10_000,
             margin=Margin(10, "10 digits, the paper's own uncertainty of 0.1 % (p. 12)"),
         ),
     ),
     Claim(
-        "lenet5_initialisation", "1998, Appendix A, p. 41", "weights uniform within 2.4/F",
+        "lenet5_initialisation",
+        "1998, Appendix A, p. 41",
+        "weights uniform within 2.4/F",
         Scale(
             (
                 Row("literal", 0.95, text="the text's range, pass 5"),
@@ -108,18 +131,28 @@ CLAIMS = (
             ),
             {
                 # S2/S4 coefficients by the same rule, F = 4.
-                "literal": Set(LENET5, {
-                    "model.init_scale": 2.4, "model.init_power": 1.0, "optimizer.energy": 1.0,
-                    "model.coefficient_init": (-0.6, 0.6), "model.subsampling_bias": 0.6,
-                    "train.duration": "5 epochs",
-                }),
+                "literal": Set(
+                    LENET5,
+                    {
+                        "model.init_scale": 2.4,
+                        "model.init_power": 1.0,
+                        "optimizer.energy": 1.0,
+                        "model.coefficient_init": (-0.6, 0.6),
+                        "model.subsampling_bias": 0.6,
+                        "train.duration": "5 epochs",
+                    },
+                ),
                 "full": Set(LENET5),
             },
-            OURS, "MNIST; 5 seeds: an hour of one core", margin=MARGIN,
+            OURS,
+            "MNIST; 5 seeds: an hour of one core",
+            margin=MARGIN,
         ),
     ),
     Claim(
-        "lenet5_distortion_ranges", "1998, p. 10", "the ranges of the distortions are not given",
+        "lenet5_distortion_ranges",
+        "1998, p. 10",
+        "the ranges of the distortions are not given",
         Scale(
             (
                 Row("distorted", 0.82, text="ours, chosen on validation"),
@@ -127,12 +160,20 @@ CLAIMS = (
             ),
             {
                 "distorted": Set("lenet5_1998_distorted.py"),
-                "distorted_guess": Set("lenet5_1998_distorted.py", FIRST | {
-                    "data.interpolation": "linear", "data.distort.shift": 1.5,
-                    "data.distort.scale": 0.1, "data.distort.squeeze": 0.1,
-                }),
+                "distorted_guess": Set(
+                    "lenet5_1998_distorted.py",
+                    FIRST
+                    | {
+                        "data.interpolation": "linear",
+                        "data.distort.shift": 1.5,
+                        "data.distort.scale": 0.1,
+                        "data.distort.squeeze": 0.1,
+                    },
+                ),
             },
-            OURS, "MNIST; 5 seeds: an hour and a quarter of one core", margin=MARGIN,
+            OURS,
+            "MNIST; 5 seeds: an hour and a quarter of one core",
+            margin=MARGIN,
         ),
     ),
-)  # fmt: skip
+)

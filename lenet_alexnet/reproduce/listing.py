@@ -27,23 +27,29 @@ def describe(claim: Claim) -> dict[str, Any]:
             continue
         rows, verdicts = recorded(scale)
         found[name] = {
-            "needs": scale.needs, "why_not_run": scale.why, "experiment": scale.experiment,
+            "needs": scale.needs,
+            "why_not_run": scale.why,
+            "experiment": scale.experiment,
             "took": effort(scale),
-            "rule": stated(scale), "unit": scale.unit,
+            "rule": stated(scale),
+            "unit": scale.unit,
             "verdicts": [verdict._asdict() for verdict in verdicts],
             "rows": [_row(m, scale) for m in rows],
-        }  # fmt: skip
+        }
     return found
 
 
 def _row(measured: Measured, scale: Scale) -> dict[str, Any]:
     row, values, word = measured
     return {
-        "row": row.text or row.label, "paper": row.paper, "verdict": word,
+        "row": row.text or row.label,
+        "paper": row.paper,
+        "verdict": word,
         # JSON has no infinity: null is a run that did not get there.
         "ours": [value if math.isfinite(value) else None for value in values],
-        "interval": interval(values), "margin": (row.margin or scale.margin).size,
-    }  # fmt: skip
+        "interval": interval(values),
+        "margin": (row.margin or scale.margin).size,
+    }
 
 
 def as_table(claims: list[Claim]) -> str:
@@ -123,6 +129,10 @@ def cells(measured: Measured, scale: Scale) -> tuple[str, str, str, str, str]:
 
 def _wrap(text: str, indent: str = "") -> list[str]:
     return textwrap.wrap(
-        text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ",
-        break_on_hyphens=False, break_long_words=False,
-    )  # fmt: skip
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )

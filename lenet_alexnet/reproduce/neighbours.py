@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from lenet_alexnet import config as configs
-from lenet_alexnet.data import Split
+from lenet_alexnet.data import Dataset
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.training.builders import load
 
@@ -19,8 +19,6 @@ def test_error(data_dir: str) -> dict[str, float]:
     config = configs.base()
     config.data.data_dir = data_dir
     train, test = load(config, config.data.train), load(config, config.data.test)
-    assert isinstance(train, Split)
-    assert isinstance(test, Split)
     kept = len(train) * 5 // 6
     k, errors = choose_k(train, kept)
     say(
@@ -28,14 +26,16 @@ def test_error(data_dir: str) -> dict[str, float]:
         + ", ".join(f"{k}: {100 * error:.2f}" for k, error in errors.items())
     )
     say(f"k = {k}, on the {len(test):,} test images")
-    answer = classify(train.images, train.labels, test.images, (k,))[0]
-    return {"k-NN": float((answer != test.labels).mean())}
+    queries, classes = test.read(range(len(test)))
+    answer = classify(*train.read(range(len(train))), queries, (k,))[0]
+    return {"k-NN": float((answer != classes).mean())}
 
 
-def choose_k(train: Split, kept: int) -> tuple[int, dict[int, float]]:
+def choose_k(train: Dataset, kept: int) -> tuple[int, dict[int, float]]:
     """The best k, and the error of each, on the images after the first `kept`."""
-    answers = classify(train.images[:kept], train.labels[:kept], train.images[kept:], TRIED)
-    errors = (answers != train.labels[None, kept:]).mean(1)
+    images, labels = train.read(range(len(train)))
+    answers = classify(images[:kept], labels[:kept], images[kept:], TRIED)
+    errors = (answers != labels[None, kept:]).mean(1)
     return TRIED[int(errors.argmin())], dict(zip(TRIED, map(float, errors), strict=True))
 
 

@@ -13,10 +13,25 @@ from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
 
 FIELDS = (
-    "set", "seed", "step", "epoch", "train_error", "test_error", "test_loss", "examples",
-    "train_seconds", "compile_seconds", "side_by_side", "commit", "dirty", "jax", "python",
-    "cpu_count", "device", "config_hash",
-)  # fmt: skip
+    "set",
+    "seed",
+    "step",
+    "epoch",
+    "train_error",
+    "test_error",
+    "test_loss",
+    "examples",
+    "train_seconds",
+    "compile_seconds",
+    "side_by_side",
+    "commit",
+    "dirty",
+    "jax",
+    "python",
+    "cpu_count",
+    "device",
+    "config_hash",
+)
 CURVE_FIELDS = ("set", "seed", "epoch", "split", "error", "loss")
 Records = list[dict[str, Any]]
 
@@ -92,8 +107,9 @@ def save(folder: Path, results: Records, curves: Records) -> None:
         fields = tuple(field.replace("test_", "validation_") for field in FIELDS)
     folder.mkdir(parents=True, exist_ok=True)
     for name, columns, rows in (
-        ("results.csv", fields, results), ("curves.csv", CURVE_FIELDS, curves)
-    ):  # fmt: skip
+        ("results.csv", fields, results),
+        ("curves.csv", CURVE_FIELDS, curves),
+    ):
         with storage.written_whole(folder / name, newline="") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()

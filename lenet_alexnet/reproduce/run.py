@@ -16,9 +16,13 @@ from lenet_alexnet.runtime.console import say
 
 
 def run(
-    scale: Scale, workdir: Path, *, seeds: int, data_dir: str = "",
+    scale: Scale,
+    workdir: Path,
+    *,
+    seeds: int,
+    data_dir: str = "",
     stop_requested: Callable[[], bool] = lambda: False,
-) -> dict[str, Path]:  # fmt: skip
+) -> dict[str, Path]:
     """Trains what is missing in workdir/SET/seed_N; returns the folder of each set.
 
     Raises:
@@ -66,9 +70,11 @@ def _train(
             own.seed = seed
         # The cores were made devices for runs side by side; the batch of one is what it is.
         train_and_evaluate(
-            own, folder / f"seed_{seed}", stop_requested=stop_requested,
+            own,
+            folder / f"seed_{seed}",
+            stop_requested=stop_requested,
             devices=most_devices(own),
-        )  # fmt: skip
+        )
 
 
 def compute(scale: Scale, data_dir: str) -> list[dict[str, Any]]:

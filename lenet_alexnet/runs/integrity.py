@@ -5,12 +5,11 @@ each of its files is written into SHA256SUMS (`sha256sum -c` reads it too). A fo
 file, or with one that does not match, is damaged, however it came to be so.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -58,7 +57,7 @@ def by_error(checkpoints: list[Saved]) -> list[Saved]:
 
 def write_sums(folder: Path) -> None:
     """Writes the checksums of all files of a checkpoint that is complete but for its commit."""
-    lines = [f"{_sha256(folder / name)}  {name}\n" for name in sorted(_files(folder))]
+    lines = [f"{storage.sha256(folder / name)}  {name}\n" for name in sorted(_files(folder))]
     with storage.written_whole(folder / SUMS) as file:
         file.writelines(lines)
 
@@ -76,7 +75,7 @@ def problem(folder: Path) -> str | None:
         if strange := sorted(files - sums.keys()):
             return f"{strange[0]} is not among its checksums"
         for name, digest in sums.items():
-            if _sha256(folder / name) != digest:
+            if storage.sha256(folder / name) != digest:
                 return f"{name} is not as it was written"
         if not (folder / COMMITTED).is_file():
             return f"{COMMITTED} is missing"
@@ -149,9 +148,3 @@ def _files(folder: Path) -> Iterator[str]:
         # Hidden ones are those of file systems (.nfs...) and desktops.
         if path.is_file() and name not in (SUMS, METADATA, COMMITTED) and path.name[0] != ".":
             yield name
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest: Any = hashlib.file_digest(file, "sha256")
-    return digest.hexdigest()

@@ -1,7 +1,6 @@
 """One writer: a run's folder belongs to one process at a time."""
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -93,7 +92,7 @@ def hold(folder: Path) -> Iterator[Held]:
 def _lock(file: IO[str] | _OpenFolder) -> str | None:
     """Locks it; returns the reason if the file system cannot. BlockingIOError: it is taken."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        storage.lock(file)
     except BlockingIOError:
         raise
     except OSError as error:

@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import fcntl
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -71,6 +73,23 @@ def settle(aside: Path, path: Path) -> None:
     sync(aside)
     aside.replace(path)
     sync(path.parent)
+
+
+def lock(file: Any, *, wait: bool = False) -> None:
+    """Locks an open file against other processes; the system frees it when the process ends.
+
+    Raises:
+      BlockingIOError: another process has it, and `wait` is false.
+      OSError: the file system cannot lock.
+    """
+    fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file's content, in hexadecimal digits."""
+    with path.open("rb") as file:
+        digest: Any = hashlib.file_digest(file, "sha256")
+    return digest.hexdigest()
 
 
 def inode(path: Path) -> tuple[int, int] | None:

@@ -10,8 +10,7 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
-from lenet_alexnet.data import Split
-from lenet_alexnet.data.stream import Photos
+from lenet_alexnet.data import Dataset
 from lenet_alexnet.errors import Interrupted
 from lenet_alexnet.optimizers.sdlm import get_curvature
 from lenet_alexnet.runs import lock
@@ -221,10 +220,10 @@ class LaneGroup:
         return [lane.finish(status, self.step, found) for lane in self.lanes]
 
 
-def arrays(data: Split | Photos) -> tuple[np.ndarray, np.ndarray]:
+def arrays(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels in memory; `groups.py` keeps data on disk out of here."""
-    assert isinstance(data, Split)
-    return data.images, data.labels
+    assert data.arrays is not None
+    return data.arrays
 
 
 def _lane_of(stacked: Any, i: int) -> Any:

@@ -1,6 +1,5 @@
 """A sweep's folder: one run directory a trial, and what became of each."""
 
-import fcntl
 import os
 import shutil
 from collections.abc import Sequence
@@ -136,7 +135,7 @@ def lock(path: Path, *, wait: bool) -> IO[str] | None:
     """The file, locked until it is closed or its process ends; None if taken and not waited for."""
     file = storage.open_here(path, "a")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        storage.lock(file, wait=wait)
     except BlockingIOError:
         file.close()
         return None

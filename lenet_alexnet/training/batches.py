@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from lenet_alexnet.data import Split
+from lenet_alexnet.data import Dataset
 from lenet_alexnet.data.order import Order
-from lenet_alexnet.data.stream import Photos, batches
+from lenet_alexnet.data.read_ahead import read_ahead
 from lenet_alexnet.training.layout import Layout
 from lenet_alexnet.training.step import resident_steps, streamed_steps
 
@@ -20,8 +20,8 @@ class Resident:
     run_steps = staticmethod(resident_steps)
     waited = 0.0
 
-    def __init__(self, data: Split, order: Order, per_dispatch: int, layout: Layout) -> None:
-        self._layout, self._arrays = layout, layout.put((data.images, data.labels))
+    def __init__(self, arrays: Any, order: Order, per_dispatch: int, layout: Layout) -> None:
+        self._layout, self._arrays = layout, layout.put(arrays)
         self._order, self._per_dispatch = order, per_dispatch
 
     def __call__(self, step: int, count: int, running: Any = None) -> tuple[Any, Any, Any]:
@@ -38,7 +38,7 @@ class FromDisk:
     run_steps = staticmethod(streamed_steps)
 
     def __init__(
-        self, data: Photos, order: Order, per_dispatch: int, layout: Layout, total: int
+        self, data: Dataset, order: Order, per_dispatch: int, layout: Layout, total: int
     ) -> None:
         self._data, self._order, self._layout = data, order, layout
         self._per_dispatch, self._total = per_dispatch, total
@@ -49,7 +49,7 @@ class FromDisk:
     def __call__(self, step: int, count: int, running: Any = None) -> tuple[Any, Any, Any]:
         """(images, labels, order) for `count` steps; `running` is what the device is busy with."""
         if count and step != self._next:
-            self._batches = batches(
+            self._batches = read_ahead(
                 self._data,
                 self._order,
                 step,
@@ -74,9 +74,9 @@ class FromDisk:
 
 
 def create_feed(
-    data: Split | Photos, order: Order, per_dispatch: int, layout: Layout, total: int
+    data: Dataset, order: Order, per_dispatch: int, layout: Layout, total: int
 ) -> Resident | FromDisk:
     """The feed for data that are in memory, or on disk; `total` steps are the whole run."""
-    if isinstance(data, Split):
-        return Resident(data, order, per_dispatch, layout)
+    if data.arrays is not None:
+        return Resident(data.arrays, order, per_dispatch, layout)
     return FromDisk(data, order, per_dispatch, layout, total)

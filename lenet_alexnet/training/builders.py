@@ -8,11 +8,11 @@ import flax.linen as nn
 import numpy as np
 
 from lenet_alexnet.config.durations import to_steps
-from lenet_alexnet.data import Split, load_split
+from lenet_alexnet.data import Dataset, load_split
 from lenet_alexnet.data.preprocess.digits import Preprocess, create_preprocess
 from lenet_alexnet.data.preprocess.photos import create_photo_preprocess, create_views
 from lenet_alexnet.data.preprocess.statistics import Statistics, load_statistics
-from lenet_alexnet.data.stream import Photos
+from lenet_alexnet.data.streamed import Streamed
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.losses import Loss, create_loss
 from lenet_alexnet.models import create_model, defaults
@@ -106,12 +106,12 @@ def load_photo_statistics(config: Any) -> Statistics | None:
     return load_statistics(config.data.name, config.data.data_dir)
 
 
-def load(config: Any, split: str) -> Split | Photos:
+def load(config: Any, split: str) -> Dataset:
     """One split of a config's data."""
     data = config.data
     data_dir = str(expand(data.data_dir)) if data.data_dir else ""
     if "stream" in data and data.stream:
-        stored = Photos(data.name, data_dir, split)
+        stored = Streamed(data.name, data_dir, split)
         expected = (data.image_size, data.image_size, data.channels)
         if stored.image_shape != expected:
             raise DataError(
@@ -129,7 +129,6 @@ def load(config: Any, split: str) -> Split | Photos:
     )
 
 
-def blank_image(data: Split | Photos) -> np.ndarray:
+def blank_image(data: Dataset) -> np.ndarray:
     """One image of the data's shape, in a batch."""
-    shape = data.images.shape[1:] if isinstance(data, Split) else data.image_shape
-    return np.zeros((1, *shape), np.uint8)
+    return np.zeros((1, *data.image_shape), np.uint8)

@@ -7,14 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from lenet_alexnet.data import Split
-from lenet_alexnet.data.stream import Photos
+from lenet_alexnet.data import Dataset
 from lenet_alexnet.losses import Loss
 from lenet_alexnet.training.layout import Layout
 from lenet_alexnet.training.scoring import Scores, make_evaluate
 from lenet_alexnet.training.state import Metrics
 
-CHUNK = 2000  # photos that are on the device at a time
+CHUNK = 2000  # examples read from disk that are on the device at a time
 
 
 class Evaluator:
@@ -27,16 +26,16 @@ class Evaluator:
         self,
         scores: Scores,
         loss: Loss,
-        data: Split | Photos,
+        data: Dataset,
         batch_size: int,
         variables: Any,
         layout: Layout,
     ) -> None:
-        self._layout, self._streamed = layout, None if isinstance(data, Split) else data
-        self._chunk = min(CHUNK, len(data)) if self._streamed else len(data)
+        self._layout, self._data = layout, data
+        self._chunk = min(CHUNK, len(data)) if data.arrays is None else len(data)
         self._chunks = []
-        if isinstance(data, Split):
-            self._chunks = [layout.put((data.images, data.labels, np.int32(len(data))))]
+        if data.arrays is not None:
+            self._chunks = [layout.put((*data.arrays, np.int32(len(data))))]
         self._zero = jax.device_get(jax.jit(Metrics.zero)())
         batch_size = -(-min(batch_size, self._chunk) // layout.shards) * layout.shards
         evaluate = jax.jit(make_evaluate(scores, loss, batch_size), out_shardings=layout.replicated)
@@ -51,20 +50,18 @@ class Evaluator:
         return summarize(jax.device_get(metrics))
 
     def _read(self, start: int) -> Any:
-        assert self._streamed is not None
-        index = np.arange(start, min(start + self._chunk, len(self._streamed)), dtype=np.int32)
+        index = np.arange(start, min(start + self._chunk, len(self._data)), dtype=np.int32)
         padded = np.pad(index, (0, self._chunk - len(index)), mode="edge")
-        return self._layout.put((*self._streamed.read(padded), np.int32(len(index))))
+        return self._layout.put((*self._data.read(padded), np.int32(len(index))))
 
     def _read_all(self) -> Iterator[Any]:
         """Chunk by chunk, the next one being read meanwhile."""
-        assert self._streamed is not None
-        starts = range(0, len(self._streamed), self._chunk)
+        starts = range(0, len(self._data), self._chunk)
         with ThreadPoolExecutor(1) as pool:
             coming = pool.submit(self._read, 0)
             for start in starts:
                 chunk = coming.result()
-                if start + self._chunk < len(self._streamed):
+                if start + self._chunk < len(self._data):
                     coming = pool.submit(self._read, start + self._chunk)
                 yield chunk
 

@@ -12,12 +12,11 @@ import numpy as np
 from lenet_alexnet.config import flatten
 from lenet_alexnet.config.checks import LONGEST, check_inputs, check_ranges, check_validation
 from lenet_alexnet.config.durations import to_steps
-from lenet_alexnet.data import Split
+from lenet_alexnet.data import Dataset
 from lenet_alexnet.data.class_names import check_same
 from lenet_alexnet.data.order import Order, epoch_order
 from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.data.preprocess.statistics import Statistics
-from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.losses import Loss
 from lenet_alexnet.models import Network1998
@@ -55,8 +54,8 @@ class Experiment:
     order: Order
     scores: Scores
     layout: Layout
-    train_data: Split | Photos
-    eval_data: dict[str, Split | Photos]
+    train_data: Dataset
+    eval_data: dict[str, Dataset]
     in_steps: Callable[[str], int]  # of a duration
     statistics: Statistics | None  # of the training photos, where the config wants them
 
@@ -93,7 +92,7 @@ class Experiment:
 
 
 def build(
-    config: Any, *, devices: int = 0, read: Callable[[Any, str], Split | Photos] | None = None
+    config: Any, *, devices: int = 0, read: Callable[[Any, str], Dataset] | None = None
 ) -> Experiment:
     """Loads the data and builds the network, the optimizer and the schedule of a config.
 
@@ -147,8 +146,8 @@ def build(
 
 
 def _read_data(
-    config: Any, read: Callable[[Any, str], Split | Photos]
-) -> tuple[Split | Photos, dict[str, Split | Photos]]:
+    config: Any, read: Callable[[Any, str], Dataset]
+) -> tuple[Dataset, dict[str, Dataset]]:
     """The training data, and those of the splits that are evaluated.
 
     Raises UsageError if a batch is larger than the training set.

@@ -4,20 +4,14 @@ Recorded in run.json, and compared when the run goes on and between the processe
 """
 
 import contextlib
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from lenet_alexnet import __version__
 from lenet_alexnet import config as configs
-from lenet_alexnet.data import Split
-from lenet_alexnet.data.prepare.datasets import CHECKSUMS
-from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.ops.cpu import native
 from lenet_alexnet.runtime.console import say
@@ -29,8 +23,6 @@ SWITCHES = (
     "jax_default_prng_impl",
     "jax_threefry_partitionable",
 )
-SUMMED_BYTES = 2**28  # of a split's images; of larger splits only every n-th image is looked at
-HASHED_IMAGES = 64
 
 
 def of_program(config: Any) -> dict[str, Any]:
@@ -48,7 +40,7 @@ def facts(data: Mapping[str, Any], begun: Mapping[str, Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {"data": data, "switches": switches()}
     if (loops := begun.get("loops")) is not None:
-        found["loops"] = bool(loops) and native.missing() is None
+        found["loops"] = bool(loops) and native.compile_loops() is None
     return found
 
 
@@ -58,45 +50,15 @@ def switches() -> dict[str, Any]:
 
 
 def of_data(experiment: Experiment) -> dict[str, dict[str, Any]]:
-    """For each split the number of its examples and classes, and a hash of what they are.
-
-    It takes some milliseconds: of images in memory it has all labels, the sum of each image and
-    some whole images; of photos on disk the checksums that were written when they were prepared.
-    """
+    """For each split the number of its examples and classes, and a hash of what they are."""
     return {
         name: {
             "examples": len(data),
             "classes": len(data.class_names),
-            "hash": _of_split(data) if isinstance(data, Split) else _of_photos(data),
+            "hash": data.fingerprint(),
         }
         for name, data in {"train": experiment.train_data, **experiment.eval_data}.items()
     }
-
-
-def _of_split(data: Split) -> str:
-    images = data.images[:: 1 + data.images.nbytes // SUMMED_BYTES]
-    rows = images.reshape(len(images), -1)
-    if rows.shape[1] % 8 == 0 and rows.flags.c_contiguous:
-        rows = rows.view(np.uint64)  # Ten times as fast as byte by byte.
-    some = data.images[:: 1 + len(data) // HASHED_IMAGES]
-    found = hashlib.sha256(repr((data.images.shape, data.class_names)).encode())
-    for array in (data.labels.astype("<i4"), rows.sum(1, dtype=np.uint64), some):
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()[:16]
-
-
-def _of_photos(data: Photos) -> str:
-    listing = data.folder / CHECKSUMS
-    try:
-        sums = json.loads(listing.read_text()) if listing.exists() else {}
-    except (OSError, ValueError):
-        sums = {}
-    parts = []
-    for path, skip, take in data.parts:
-        known = sums.get(path.name) if isinstance(sums, dict) else None
-        parts.append((path.name, skip, take, known or path.stat().st_size))
-    content = repr((data.image_shape, data.class_names, parts))
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def check(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], *, allow: bool) -> None:
@@ -141,7 +103,7 @@ def _changed_bits(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator
         if key in old and old[key] != value:
             yield f"{key} {old[key]} -> {value}"
     if before.get("loops") and not now.get("loops"):
-        yield f"it began with loops in C++, and {native.missing()}"
+        yield f"it began with loops in C++, and {native.compile_loops()}"
 
 
 @contextlib.contextmanager

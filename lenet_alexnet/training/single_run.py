@@ -6,7 +6,6 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
-from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import Diverged, Interrupted
 from lenet_alexnet.optimizers.plateau import WithPlateau
 from lenet_alexnet.optimizers.sdlm import get_curvature
@@ -57,7 +56,7 @@ class SingleRun:
         self.progress: Progress
         self.clock = Stopwatch()
         self.flat_loss = FlatLoss(experiment.train_data.class_names)
-        self.data_wait = DataWait(isinstance(experiment.train_data, Photos))
+        self.data_wait = DataWait(experiment.train_data.arrays is None)
 
     def restore(self) -> None:
         """Takes the newest checkpoint, if there is one."""

@@ -16,8 +16,8 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import UInt8
 
+from lenet_alexnet.data.dataset import InMemory
 from lenet_alexnet.data.prepare import tar
-from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError
 
 RECORDS = 10_000  # of each file
@@ -25,9 +25,17 @@ SIDE, PIXELS = 32, 3 * 32 * 32
 BATCHES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}
 NAMES = tuple(name for batches in BATCHES.values() for name in batches)
 CLASSES = (
-    "airplane", "automobile", "bird", "cat", "deer",
-    "dog", "frog", "horse", "ship", "truck",
-)  # fmt: skip
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
 META = "batches.meta.txt"
 TARS = ("cifar-10-binary.tar.gz", "cifar-10-python.tar.gz")
 FOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py")
@@ -37,7 +45,7 @@ GZIP = b"\x1f\x8b"
 NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy")
 
 
-def read(source: str | Path) -> dict[str, Split]:
+def read(source: str | Path) -> dict[str, InMemory]:
     """The splits train [50000,32,32,3] and test [10000,32,32,3] in the order of the files.
 
     Args:
@@ -61,7 +69,9 @@ def read(source: str | Path) -> dict[str, Split]:
         images = np.concatenate([images for images, _ in parts]).reshape(-1, 3, SIDE, SIDE)
         labels = np.concatenate([labels for _, labels in parts]).astype(np.int32)
         # Planes of colours to pixels of three.
-        splits[split] = Split(np.ascontiguousarray(images.transpose(0, 2, 3, 1)), labels, CLASSES)
+        splits[split] = InMemory(
+            np.ascontiguousarray(images.transpose(0, 2, 3, 1)), labels, CLASSES
+        )
     return splits
 
 

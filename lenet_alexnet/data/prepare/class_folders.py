@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lenet_alexnet.data.class_names import check_known, check_names
-from lenet_alexnet.data.files import is_hidden, open_regular
-from lenet_alexnet.data.images import SUFFIXES
+from lenet_alexnet.data.foreign_files import is_hidden, open_regular
+from lenet_alexnet.data.image_files import SUFFIXES
 from lenet_alexnet.data.prepare import tar
 from lenet_alexnet.data.prepare.photo_sources import Photo, Source
 from lenet_alexnet.errors import DataError
@@ -15,9 +15,17 @@ from lenet_alexnet.errors import DataError
 HIDDEN = "hidden, or a tool's own"
 SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 IMAGENETTE = (
-    "tench", "English springer", "cassette player", "chain saw", "church",
-    "French horn", "garbage truck", "gas pump", "golf ball", "parachute",
-)  # fmt: skip
+    "tench",
+    "English springer",
+    "cassette player",
+    "chain saw",
+    "church",
+    "French horn",
+    "garbage truck",
+    "gas pump",
+    "golf ball",
+    "parachute",
+)
 
 
 def imagenette(source: str | Path) -> Source:

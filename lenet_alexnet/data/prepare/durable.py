@@ -1,15 +1,14 @@
 """Folders that are prepared aside and appear whole, on the disk also after a power loss."""
 
 import contextlib
-import fcntl
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from lenet_alexnet.errors import DataError
+from lenet_alexnet.runtime import storage
 from lenet_alexnet.runtime.storage import sync
 
-PARTIAL = ".partial"  # the suffix of a folder that is being prepared
 PARTS = "parts"  # in it: what only preparing needs
 
 
@@ -25,7 +24,7 @@ def alone(partial: Path) -> Iterator[None]:
         parts.mkdir(parents=True, exist_ok=True)
         with parts.joinpath("lock").open("w") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                storage.lock(lock)
             except BlockingIOError as error:
                 raise DataError(f"another process is preparing '{partial}'") from error
             for path in [*partial.glob(".*"), *parts.glob(".*")]:

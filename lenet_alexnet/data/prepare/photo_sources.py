@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from lenet_alexnet.data.files import open_regular
+from lenet_alexnet.data.foreign_files import open_regular
 from lenet_alexnet.data.prepare import tar
 from lenet_alexnet.errors import DataError
 

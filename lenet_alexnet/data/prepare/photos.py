@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from lenet_alexnet.data.prepare import class_folders, durable, photo_sources, shards
+from lenet_alexnet.data.prepare import class_folders, durable, metadata, photo_sources, shards
+from lenet_alexnet.data.prepare.known import KNOWN
 from lenet_alexnet.data.prepare.photo_sources import Source
-from lenet_alexnet.data.preprocess import statistics
+from lenet_alexnet.data.sources import prepared
 from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.runtime import storage
 from lenet_alexnet.runtime.backend import own_cores
@@ -31,7 +32,6 @@ KINDS: dict[str, Callable[[str], Source]] = {
 }
 VERSIONS = {"imagenet2012": "5.1.0"}  # tfds's own
 STORES = ("raw", "jpeg")
-MANIFEST = "manifest.json"
 PLAN = f"{durable.PARTS}/plan.json"
 SEED = 0  # of the order of the records
 JPEG_BYTES = 0.5  # a pixel: 33 KB for 256x256 at quality 95
@@ -39,9 +39,15 @@ SPARE = 1 << 20  # bytes a shard for its report
 
 
 def prepare(
-    kind: str, *, source: str | None, data_dir: str, name: str = "", size: int = 256,
-    store: str = "raw", jobs: int = 0,
-) -> Path:  # fmt: skip
+    kind: str,
+    *,
+    source: str | None,
+    data_dir: str,
+    name: str = "",
+    size: int = 256,
+    store: str = "raw",
+    jobs: int = 0,
+) -> Path:
     """Prepares photos below `data_dir` and returns the data set's folder; done already, it stays.
 
     Args:
@@ -65,13 +71,13 @@ def prepare(
     version = VERSIONS.get(kind, "1.0.0")
     folder = expand(data_dir) / name / version
     if folder.exists():
-        _same(folder / MANIFEST, {"size": size, "store": store}, folder)
+        _same(folder / metadata.MANIFEST, {"size": size, "store": store}, folder)
         print(f"{name} is prepared already", file=sys.stderr)
         return folder
     if source is None:
         raise UsageError(f"--from=DIR is missing: where the photos of {kind} are")
     found = KINDS[kind](source)
-    partial = folder.with_name(f"{version}{durable.PARTIAL}")
+    partial = folder.with_name(f"{version}{prepared.PARTIAL}")
     plan = {"size": size, "store": store, "photos": _fingerprint(found)}
     _same(partial / PLAN, plan, partial)
     work = _shards(found, partial, name, size, store)
@@ -83,14 +89,12 @@ def prepare(
         for path in set(partial.glob("*.array_record-*")) - {shard.path for shard in everything}:
             path.unlink()  # It was begun with other settings, and its plan is lost.
         shards.write_all(everything, jobs or len(own_cores()))
-        _finish(partial, name, version, found, plan, work)
+        metadata.write(partial, name, version, found, plan, work)
         durable.finish(partial, folder)
     return folder
 
 
 def _name(kind: str, name: str) -> str:
-    from lenet_alexnet.data.prepare.datasets import KNOWN
-
     if kind != "folder":
         if name:
             raise UsageError(f"--name is for 'data prepare folder'; this one is called {kind}")
@@ -111,16 +115,16 @@ def _same(path: Path, wanted: dict[str, Any], folder: Path) -> None:
         there = json.loads(path.read_text())
         there = {key: there[key] for key in wanted}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        if path.name != MANIFEST:
+        if path.name != metadata.MANIFEST:
             return
         raise DataError(
-            f"'{folder}' was not prepared by this program, or its {MANIFEST} is damaged: delete "
-            "that folder, or name another --data_dir"
+            f"'{folder}' was not prepared by this program, or its {metadata.MANIFEST} is damaged: "
+            "delete that folder, or name another --data_dir"
         ) from error
     for key, value in wanted.items():
         if there[key] == value:
             continue
-        verb = "prepared" if path.name == MANIFEST else "begun"
+        verb = "prepared" if path.name == metadata.MANIFEST else "begun"
         how = "from other photos" if key == "photos" else f"with --{key}={there[key]}"
         raise UsageError(
             f"'{folder}' was {verb} {how}: delete that folder, or name another --data_dir"
@@ -149,10 +153,13 @@ def _shards(
         work[split] = [
             shards.Shard(
                 folder / f"{name}-{split}.array_record-{i:05}-of-{len(parts):05}",
-                part, size, store, sums=split == "train",
+                part,
+                size,
+                store,
+                sums=split == "train",
             )
             for i, part in enumerate(parts)
-        ]  # fmt: skip
+        ]
     return work
 
 
@@ -177,69 +184,3 @@ def _require_space(work: dict[str, list[shards.Shard]], folder: Path) -> None:
         raise DataError(
             f"'{existing}' has {free / 1e9:.1f} GB free, {need / 1e9:.1f} GB are needed{hint}"
         )
-
-
-def _finish(
-    folder: Path, name: str, version: str, source: Source, plan: dict[str, Any],
-    work: dict[str, list[shards.Shard]],
-) -> None:  # fmt: skip
-    """Statistics, manifest, what tfds needs to read the records, and checksums."""
-    from lenet_alexnet.data.prepare.datasets import write_checksums
-
-    reports = {split: [shards.read_report(shard) for shard in work[split]] for split in work}
-    counts = {split: sum(r.stored for r in parts) for split, parts in reports.items()}
-    left_out, converted = dict(source.ignored), dict[str, str]()
-    sums = statistics.Sums((plan["size"], plan["size"], 3))
-    for report in (r for parts in reports.values() for r in parts):
-        left_out |= report.left_out
-        converted |= report.converted
-        if report.sums is not None:
-            sums.merge(report.sums)
-    for split, count in counts.items():
-        if not count:
-            file, reason = next(iter(reports[split][0].left_out.items()))
-            raise DataError(f"no photo of {split} could be read; the first, {file}: {reason}")
-    statistics.save(folder, sums.finish())
-    manifest = plan | {"stored": counts, "left_out": left_out, "converted": converted}
-    folder.joinpath(MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-    _write_metadata(folder, name, version, source, plan, reports)
-    known = {
-        s.path.name: r.checksum for k in work for s, r in zip(work[k], reports[k], strict=True)
-    }
-    write_checksums(folder, known)
-    print(
-        f"{sum(counts.values()):,} photos stored, {len(converted):,} of them converted; "
-        f"{len(left_out):,} files left out" + (f" (see {MANIFEST})" if left_out else ""),
-        file=sys.stderr,
-    )
-
-
-def _write_metadata(
-    folder: Path, name: str, version: str, source: Source, plan: dict[str, Any],
-    reports: dict[str, list[shards.Report]],
-) -> None:  # fmt: skip
-    import tensorflow_datasets as tfds
-
-    features, shape = tfds.features, (plan["size"], plan["size"], 3)
-    raw = features.Tensor(shape=shape, dtype=np.uint8, encoding="bytes")
-    jpeg = features.Image(shape=shape, encoding_format="jpeg")
-    tfds.folder_dataset.write_metadata(
-        data_dir=folder,
-        version=version,
-        features={
-            "image": raw if plan["store"] == "raw" else jpeg,
-            "label": features.ClassLabel(names=list(source.class_names)),
-            "file_name": features.Text(),
-        },
-        split_infos=[
-            tfds.core.SplitInfo(
-                name=split,
-                shard_lengths=[report.stored for report in parts],
-                num_bytes=sum(report.size for report in parts),
-            )
-            for split, parts in reports.items()
-        ],
-        check_data=False,  # It would need TensorFlow.
-        description=f"{name}: photos, short side {plan['size']}, centre crop.",
-        supervised_keys=("image", "label"),
-    )

@@ -8,24 +8,19 @@ size and checksum with its report's.
 import hashlib
 import itertools
 import json
-import multiprocessing
 import os
-import signal
 import sys
-import threading
-import time
 import zipfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from lenet_alexnet.data import pixels
-from lenet_alexnet.data.prepare import durable
+from lenet_alexnet.data import image_files, stored_images
+from lenet_alexnet.data.prepare import durable, workers
 from lenet_alexnet.data.prepare.photo_sources import Photo
 from lenet_alexnet.data.preprocess.statistics import Sums
 from lenet_alexnet.data.sources import example
@@ -33,7 +28,6 @@ from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
 
 LARGEST, FEWEST, SMALLEST = 4096, 16, 256  # photos a shard, shards, photos a shard
-REPORT_SECONDS = 0.2  # between two looks at the workers' progress
 
 
 class Shard(NamedTuple):
@@ -96,7 +90,7 @@ def write_all(shards: Sequence[Shard], jobs: int) -> None:
             for shard in missing:
                 write(shard, bar.update)
         else:
-            _write_in_processes(missing, jobs, lambda n: bar.update(done + n - bar.n))
+            workers.run(write, missing, jobs, lambda n: bar.update(done + n - bar.n))
 
 
 def finished(shard: Shard) -> Report | None:
@@ -118,16 +112,11 @@ def _without_whole(shards: Sequence[Shard], jobs: int) -> list[Shard]:
         print("checking the finished shards", file=sys.stderr)
 
     def whole(shard: Shard, report: Report | None) -> bool:
-        return report is not None and _checksum(shard.path) == report.checksum
+        return report is not None and storage.sha256(shard.path) == report.checksum
 
     with ThreadPoolExecutor(jobs) as pool:
         done = list(pool.map(whole, shards, reports))
     return [shard for shard, there in zip(shards, done, strict=True) if not there]
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write(shard: Shard, advance: Callable[[int], Any]) -> None:
@@ -143,14 +132,14 @@ def write(shard: Shard, advance: Callable[[int], Any]) -> None:
         for photo in shard.photos:
             content = photo.read()
             try:
-                image, notes = pixels.standardise(content, shard.size, photo.name)
-            except pixels.UnusableError as error:
+                image, notes = image_files.standardise(content, shard.size, photo.name)
+            except image_files.UnusableError as error:
                 left_out[photo.name] = str(error)
             else:
                 stored: bytes = image.tobytes()
                 if shard.store == "jpeg":
-                    stored = pixels.encode_jpeg(image)
-                    image = pixels.decode(stored)  # The sums are of what will be read.
+                    stored = stored_images.encode_jpeg(image)
+                    image = stored_images.decode(stored)  # The sums are of what will be read.
                 writer.write(example.encode(example.Example(stored, photo.label, photo.name)))
                 if sums is not None:
                     sums.add(image[None])
@@ -158,7 +147,7 @@ def write(shard: Shard, advance: Callable[[int], Any]) -> None:
                     converted[photo.name] = ", ".join(notes)
             advance(1)
         writer.close()
-        checksum, size = _checksum(aside), aside.stat().st_size
+        checksum, size = storage.sha256(aside), aside.stat().st_size
         storage.settle(aside, shard.path)
         count = len(shard.photos) - len(left_out)
         _save_report(shard, Report(shard.key, count, size, checksum, left_out, converted, sums))
@@ -195,62 +184,3 @@ def read_report(shard: Shard) -> Report:
     with np.load(shard.report) as arrays:
         sums.count, sums.image, sums.products = report.stored, arrays["image"], arrays["products"]
     return report._replace(sums=sums)
-
-
-def _write_in_processes(shards: Sequence[Shard], jobs: int, show: Callable[[int], Any]) -> None:
-    # spawn: threads of the libraries here would not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    seen, stop = context.Value("q", 0), context.Event()
-    with ProcessPoolExecutor(
-        min(jobs, len(shards)), context, initializer=_start_worker, initargs=(seen, stop)
-    ) as pool:
-        futures = [pool.submit(_work, shard) for shard in shards]
-        try:
-            waiting: Any = futures
-            while waiting:
-                finished, waiting = wait(waiting, REPORT_SECONDS, FIRST_EXCEPTION)
-                for future in finished:
-                    future.result()
-                show(seen.value)
-        except BrokenProcessPool as error:
-            raise DataError(
-                "a worker was killed (out of memory?). What is finished stays: run the same "
-                "command again, with fewer --jobs"
-            ) from error
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-
-
-class _Stopped(Exception):
-    """Another worker failed, or the user stopped the command."""
-
-
-_shared: tuple[Any, Any] = (None, None)  # of a worker: the photos seen by all, and when to stop
-
-
-def _start_worker(seen: Any, stop: Any) -> None:
-    global _shared
-    _shared = (seen, stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then says stop.
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
-def _leave_with_parent() -> None:
-    """A killed parent leaves no workers behind."""
-    parent = multiprocessing.parent_process()
-    while parent is not None and parent.is_alive():
-        time.sleep(1)
-    os._exit(1)
-
-
-def _work(shard: Shard) -> None:
-    write(shard, _advance)
-
-
-def _advance(count: int) -> None:
-    seen, stop = _shared
-    if stop.is_set():
-        raise _Stopped
-    with seen.get_lock():
-        seen.value += count

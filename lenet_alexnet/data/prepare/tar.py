@@ -18,9 +18,17 @@ BLOCK = 512
 LONGEST = 1 << 20  # bytes of a name or of a member's pax records
 FILE, FOLDER = "file", "folder"
 KINDS = {
-    b"0": FILE, b"\0": FILE, b"7": FILE, b"5": FOLDER, b"1": "a hard link", b"2": "a link",
-    b"3": "a device", b"4": "a device", b"6": "a FIFO", b"S": "a sparse file",
-}  # fmt: skip
+    b"0": FILE,
+    b"\0": FILE,
+    b"7": FILE,
+    b"5": FOLDER,
+    b"1": "a hard link",
+    b"2": "a link",
+    b"3": "a device",
+    b"4": "a device",
+    b"6": "a FIFO",
+    b"S": "a sparse file",
+}
 GNU_NAME, GNU_LINK, PAX, PAX_ALL, PAX_SUN = b"L", b"K", b"x", b"g", b"X"
 
 

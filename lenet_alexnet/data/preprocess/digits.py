@@ -15,9 +15,13 @@ RANGES = ("shift", "scale", "squeeze", "shear", "rotation")
 
 
 def create_preprocess(
-    *, mean: float, std: float, pad: int, distort: Mapping[str, Number],
+    *,
+    mean: float,
+    std: float,
+    pad: int,
+    distort: Mapping[str, Number],
     interpolation: str = "linear",
-) -> Preprocess:  # fmt: skip
+) -> Preprocess:
     """Bytes to what the network sees: /255, distorted (given keys), zero-padded, normalised.
 
     Args:
@@ -96,11 +100,11 @@ def affine(
     # distance. No gathers, so it is fast on every backend.
     slope = xy / yy
     source_x = slope * y[:, None] + (xx - slope * yx) * x + to_x - slope * to_y  # [b, source y, x]
-    share = weights(source_x[:, :, None, :] - x[:, None])  # [b, source y, source x, x]
-    rows = jnp.sum(images[:, :, :, None] * share[..., None], axis=2)  # [b, source y, x, c]
+    weight = weights(source_x[:, :, None, :] - x[:, None])  # [b, source y, source x, x]
+    rows = jnp.sum(images[:, :, :, None] * weight[..., None], axis=2)  # [b, source y, x, c]
     source_y = yy * y[:, None] + yx * x + to_y  # [b, y, x]
-    share = weights(source_y[:, :, None, :] - y[:, None])  # [b, y, source y, x]
-    return jnp.sum(rows[:, None] * share[..., None], axis=2)
+    weight = weights(source_y[:, :, None, :] - y[:, None])  # [b, y, source y, x]
+    return jnp.sum(rows[:, None] * weight[..., None], axis=2)
 
 
 def _draw(

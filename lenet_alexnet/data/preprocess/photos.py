@@ -47,14 +47,14 @@ def create_photo_preprocess(
       std: 1 in 2012.
       flip: horizontal reflection, with probability 1/2.
       place: `random`, or `centre` for the same crop in training as in testing.
-      share: so many neighbours in the batch share a place and a reflection (the source: 32).
+      share: how many neighbours in the batch share a place and a reflection (the source: 32).
       colour_noise: standard deviation of the three a_i (sec. 4.1: 0.1); 0 is none.
       colour_form: `source` divides the image by 1 + colour_noise while there is noise.
       colour_until: the step from which there is no noise; 0: there always is.
 
-    The text adds a_i times the eigenvalue lambda_i of the colours' covariance. On the scale 0..255
-    that is a noise of hundreds of grey levels; the source multiplies by what it calls the standard
-    deviations, sqrt(lambda_i), about ten grey levels, and so do we in both forms.
+    The text adds a_i times the eigenvalue lambda_i of the colours' covariance: on the scale 0..255
+    a noise of hundreds of grey levels. The source multiplies by the standard deviations,
+    sqrt(lambda_i), about ten grey levels, and so do we in both forms.
 
     Raises:
       UsageError: the crop is larger than the images, or the statistics are of another size.
@@ -69,11 +69,8 @@ def create_photo_preprocess(
         free = images.shape[1] - crop
         places = jnp.full((len(images), 2), free // 2)
         if keys is None:
-            x = _cut(images, places, crop).astype(jnp.float32)
-            return (x - means(places)) / std
-        place_key, flip_key, noise_key = jax.vmap(partial(jax.random.split, num=3), out_axes=1)(
-            keys
-        )
+            return (_cut(images, places, crop).astype(jnp.float32) - means(places)) / std
+        place_key, flip_key, noise_key = _split3(keys)
         if place == "random":
             draw = partial(jax.random.randint, shape=(2,), minval=0, maxval=free + 1)
             places = jax.vmap(draw)(_first(place_key, share))
@@ -146,6 +143,10 @@ def create_views(
         return jnp.stack([*upright, *(x[:, :, ::-1] for x in upright)])
 
     return views
+
+
+def _split3(keys: Key[Array, " b"]) -> Key[Array, "3 b"]:
+    return jax.vmap(partial(jax.random.split, num=3), out_axes=1)(keys)
 
 
 def _first(keys: Key[Array, " b"], share: int) -> Key[Array, " b"]:

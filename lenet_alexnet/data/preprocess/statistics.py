@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
+from lenet_alexnet.data.sources import prepared
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
 
@@ -110,9 +111,7 @@ def load_statistics(name: str, data_dir: str) -> Statistics:
     Raises:
       UsageError, DataError: no such data set, prepared without statistics, or a damaged file.
     """
-    from lenet_alexnet.data.sources import tfds
-
-    path = tfds.find(name, data_dir) / FILE
+    path = prepared.find(name, data_dir) / FILE
     if not path.exists():
         raise DataError(f"'{path.parent}' has no {FILE}: it was not prepared as photos")
     try:

@@ -4,15 +4,17 @@ from pathlib import Path
 
 import numpy as np
 
-from lenet_alexnet.data.split import Split
+from lenet_alexnet.data.dataset import InMemory
 from lenet_alexnet.errors import UsageError
 
 DIGITS = tuple("0123456789")
 
 
-def read(split: str) -> Split:
+def read(split: str) -> InMemory:
     """Reads split "train" (4,000) or "test" (1,000); both come from MNIST's training split."""
     if split not in ("train", "test"):
         raise UsageError(f"the embedded digits have no split '{split}': known: test, train")
     with np.load(Path(__file__).with_name("mnist_5k.npz")) as arrays:
-        return Split(arrays[f"{split}_images"], arrays[f"{split}_labels"].astype(np.int32), DIGITS)
+        return InMemory(
+            arrays[f"{split}_images"], arrays[f"{split}_labels"].astype(np.int32), DIGITS
+        )

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lenet_alexnet.data.files import open_regular
+from lenet_alexnet.data.foreign_files import open_regular
 from lenet_alexnet.errors import DataError
 
 FILE = "features.json"

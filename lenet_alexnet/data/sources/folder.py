@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lenet_alexnet.data import images
+from lenet_alexnet.data import image_files
 from lenet_alexnet.data.class_names import check_known, check_names
-from lenet_alexnet.data.files import is_hidden
-from lenet_alexnet.data.split import Split
+from lenet_alexnet.data.dataset import InMemory
+from lenet_alexnet.data.foreign_files import is_hidden
 from lenet_alexnet.errors import DataError, UsageError, nearest
 
 
-def read(folder: str | Path, split: str, image_size: int, channels: int) -> Split:
+def read(folder: str | Path, split: str, image_size: int, channels: int) -> InMemory:
     """Reads a split: a sub-folder of class folders; `all` takes `folder` itself.
 
     Classes are numbered as those of `train`, where there is one. The examples come in a fixed
@@ -43,7 +43,7 @@ def read(folder: str | Path, split: str, image_size: int, channels: int) -> Spli
         raise DataError(f"no images in the folder of class '{empty[0]}' below '{base}'")
     files = [files[i] for i in np.random.default_rng(0).permutation(len(files))]
     pixels = np.stack([read_image(path, image_size, channels) for path, _ in files])
-    return Split(pixels, np.array([label for _, label in files], np.int32), class_names)
+    return InMemory(pixels, np.array([label for _, label in files], np.int32), class_names)
 
 
 def _folders(base: Path) -> list[str]:
@@ -56,13 +56,13 @@ def _image_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in images.SUFFIXES and not is_hidden(path.name)
+        if path.suffix.lower() in image_files.SUFFIXES and not is_hidden(path.name)
     )
 
 
 def read_image(path: str | Path, size: int, channels: int) -> np.ndarray:
     """One image file as [size, size, channels] bytes: short side scaled to `size`, centre crop."""
-    image = images.read(path, channels)
+    image = image_files.read(path, channels)
     scale = size / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
     if (width, height) != image.size:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lenet_alexnet.data.files import open_regular
-from lenet_alexnet.data.split import Split
+from lenet_alexnet.data.dataset import InMemory
+from lenet_alexnet.data.foreign_files import open_regular
 from lenet_alexnet.errors import DataError, UsageError
 
 PREFIX = {"train": "train", "test": "t10k"}
@@ -24,7 +24,7 @@ DEFLATE = 1032  # the most that gzip packs into a byte
 MEMBERS = 1000  # Each costs a copy of what is left; official files have one.
 
 
-def read(folder: str | Path, split: str, num_classes: int = 10) -> Split:
+def read(folder: str | Path, split: str, num_classes: int = 10) -> InMemory:
     """Reads split "train" or "test" (the `t10k` files); images [N,H,W,1], labels 0..9."""
     if split not in PREFIX:
         raise UsageError(f"idx folders have no split '{split}': known: test, train")
@@ -38,7 +38,7 @@ def read(folder: str | Path, split: str, num_classes: int = 10) -> Split:
     if len(labels) and labels.max() >= num_classes:
         raise DataError(f"{label_file} has a label {labels.max()} outside 0..{num_classes - 1}")
     names = tuple(str(label) for label in range(num_classes))
-    return Split(images[..., None], labels.astype(np.int32), names)
+    return InMemory(images[..., None], labels.astype(np.int32), names)
 
 
 def find(folder: str | Path, name: str) -> Path:

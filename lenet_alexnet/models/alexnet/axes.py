@@ -1,17 +1,15 @@
 """Where AlexNet's towers, units and batch meet when they are on many devices."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lenet_alexnet.ops import ChannelsLast
+from lenet_alexnet import ops
 
 Towers = list[Float[Array, "_ _"]]  # units
-TowerMaps = list[ChannelsLast]
-Held = TypeVar("Held", Array, ChannelsLast)
+TowerMaps = list[ops.Maps]
 
 
 class Axes(NamedTuple):
@@ -30,15 +28,17 @@ class Axes(NamedTuple):
         """How many parts the units of a dense layer are cut into."""
         return jax.lax.axis_size(self.dense) if self.dense else 1
 
-    def meet(self, towers: Sequence[Held]) -> Held:
-        """All towers' maps or units as one: where the two GPUs exchanged."""
-        return jax.tree.map(self._meet, *towers)
+    def meet_maps(self, towers: TowerMaps) -> ops.Maps:
+        """All towers' maps as one: where the two GPUs exchanged."""
+        together = ops.concatenate_channels(towers)
+        return ops.gather_channels(together, self.tower) if self.tower else together
 
-    def _meet(self, *towers: Array) -> Array:
+    def meet_units(self, towers: Towers) -> Float[Array, "_ _"]:
+        """All towers' units as one."""
         together = jnp.concatenate(towers, axis=-1)
         if self.tower is None:
             return together
-        return jax.lax.all_gather(together, self.tower, axis=together.ndim - 1, tiled=True)
+        return jax.lax.all_gather(together, self.tower, axis=1, tiled=True)
 
     def gather_batch(self, x: Array) -> Array:
         """The whole batch, where the dense layers are cut by units."""

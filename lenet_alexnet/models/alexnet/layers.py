@@ -2,7 +2,7 @@
 
 A tower is the half of every layer that one of the two GPUs of 2012 held. Parameters have a leading
 tower axis, [T, ...], and between layers the towers are a list of T arrays. On two devices
-(`parallel.py`, mode tower) each holds one: the same code runs with a list of one array, and where
+(`parallel.mode` tower) each holds one: the same code runs with a list of one array, and where
 the towers meet the devices exchange (`Axes`).
 """
 
@@ -18,9 +18,7 @@ from jaxtyping import Array, Float
 from lenet_alexnet import ops
 from lenet_alexnet.models.alexnet.axes import Axes, TowerMaps, Towers
 from lenet_alexnet.models.layers import Activation, Shape, identity
-from lenet_alexnet.ops import ChannelsLast, ConvForm, Maps
-
-Padding = tuple[tuple[int, int], tuple[int, int]]
+from lenet_alexnet.ops import ConvForm, Maps
 
 
 class Conv(nn.Module):
@@ -33,14 +31,14 @@ class Conv(nn.Module):
     bias: float | None  # initial value; None: no bias (before batch normalisation)
     activation: Activation = identity
     stride: int = 1
-    padding: Padding = ((0, 0), (0, 0))
+    padding: ops.Padding = ops.NO_PADDING
     form: ConvForm = "plain"
     axes: Axes = Axes()
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: TowerMaps | Maps) -> TowerMaps:
-        """Convolves, adds the bias, squashes."""
+        """Convolves, adds the bias, applies the activation."""
         local, size = self.axes.local(self.towers), self.kernel_size
         channels = x[0].shape[-1] if isinstance(x, list) else x.shape[-1]
         shape = (size, size, channels, self.features // self.towers)
@@ -49,24 +47,17 @@ class Conv(nn.Module):
         if self.bias is not None:
             bias = self.param("bias", nn.initializers.constant(self.bias), (local, shape[-1]))
         if isinstance(x, list):
-            return [self._convolve(y, kernel[t], None if bias is None else bias[t])
-                    for t, y in enumerate(x)]  # fmt: skip
+            biases = [None] * local if bias is None else bias
+            return [self._convolve(y, kernel[t], biases[t]) for t, y in enumerate(x)]
         # All towers see the same maps: one convolution, its maps handed out afterwards.
         filters = jnp.moveaxis(kernel, 0, -2).reshape(*shape[:-1], -1)
-        return split(self._convolve(x, filters, None if bias is None else bias.reshape(-1)), local)
+        maps = self._convolve(x, filters, None if bias is None else bias.reshape(-1))
+        return ops.split_channels(maps, local)
 
-    def _convolve(self, x: Maps, kernel: Array, bias: Array | None) -> ChannelsLast:
+    def _convolve(self, x: Maps, kernel: Array, bias: Array | None) -> Maps:
         x, kernel, bias = jax.tree.map(lambda a: a.astype(self.dtype), (x, kernel, bias))
-        return ops.channels_last(
-            ops.conv_bias(
-                x,
-                kernel,
-                bias,
-                self.activation,
-                self.form,
-                stride=self.stride,
-                padding=self.padding,
-            )
+        return ops.conv_bias(
+            x, kernel, bias, self.activation, self.form, stride=self.stride, padding=self.padding
         )
 
     def connections(self, output_shape: Shape) -> int:
@@ -95,7 +86,7 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n"]) -> Towers:
-        """Multiplies, adds the bias, squashes."""
+        """Multiplies, adds the bias, applies the activation."""
         local = self.axes.local(self.towers)
         each = self.features // self.towers // self.axes.dense_shards()
         shape = (local, x.shape[-1], each)
@@ -142,16 +133,6 @@ class Output(nn.Module):
         return math.prod(self.variables["params"]["kernel"].shape)
 
 
-def split(maps: ChannelsLast, towers: int) -> TowerMaps:
-    """Each tower's part of the channels."""
-    width = maps.shape[-1] // towers
-
-    def part(t: int) -> ChannelsLast:
-        return jax.tree.map(lambda a: a[..., t * width : (t + 1) * width], maps)
-
-    return [part(t) for t in range(towers)]
-
-
 def normal(std: float | None, fan_in: int = 0) -> Callable[..., Array]:
     """Weights of mean 0: of this standard deviation, or sqrt(2 / fan-in) (He et al. 2015)."""
 
@@ -168,7 +149,7 @@ class Plain(nn.Module, kw_only=True):
 
     form: ConvForm = "plain"
 
-    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
+    def apply_to(self, x: Maps) -> Maps:
         """What it does."""
         raise NotImplementedError
 
@@ -193,89 +174,9 @@ class MaxPool(Plain):
     stride: int = 2
     ceil: bool = False
 
-    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
+    def apply_to(self, x: Maps) -> Maps:
         """Pools."""
         return ops.max_pool(x, size=self.size, stride=self.stride, ceil=self.ceil, form=self.form)
-
-
-class ResponseNorm(Plain):
-    """Local response normalisation over neighbouring maps (sec. 3.3)."""
-
-    size: int = 5
-    k: float = 2.0
-    alpha: float = 1e-4  # times the sum of squares, not their mean
-    beta: float = 0.75
-
-    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
-        """Divides."""
-        return ops.response_norm(
-            x, size=self.size, k=self.k, alpha=self.alpha, beta=self.beta, form=self.form
-        )
-
-
-class CrossTowerNorm(ResponseNorm):
-    """The same over the maps of all towers in a row, as in Caffe."""
-
-    @nn.compact
-    def __call__(self, x: TowerMaps) -> TowerMaps:
-        """Divides; the last map of one tower and the first of the next are neighbours."""
-        together = self.apply_to(jax.tree.map(lambda *maps: jnp.concatenate(maps, axis=-1), *x))
-        return split(together, len(x))
-
-
-class SpatialNorm(Plain):
-    """Response normalisation over 5x5 neighbours in a map: "cnorm2" of layers-145.cfg."""
-
-    def apply_to(self, x: ChannelsLast) -> ChannelsLast:
-        """Divides; the scale .001 is over the 25 squares (layer.py, NormLayerParser)."""
-        return ops.spatial_response_norm(
-            x, size=5, k=1.0, alpha=0.001 / 25, beta=0.75, form=self.form
-        )
-
-
-class BatchNorm(nn.Module):
-    """Batch normalisation of every map over the whole batch, on all devices."""
-
-    axes: Axes = Axes()
-    momentum: float = 0.9
-    epsilon: float = 1e-4
-
-    @nn.compact
-    def __call__(self, x: TowerMaps) -> TowerMaps:
-        """By the batch's own statistics in training, else by their moving averages."""
-        shape = (len(x), x[0].shape[-1])
-        scale = self.param("scale", nn.initializers.ones, shape)
-        bias = self.param("bias", nn.initializers.zeros, shape)
-        mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
-        var = self.variable("batch_stats", "var", jnp.ones, shape)
-        training = self.has_rng("dropout") and not self.is_initializing()
-        means, variances = mean.value, var.value
-        if training:
-            floats = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(x)]
-            means = self._mean([y.mean((0, 1, 2)) for y in floats])
-            squares = self._mean([(y * y).mean((0, 1, 2)) for y in floats])
-            variances = jnp.maximum(squares - means**2, 0.0)  # Rounding may go below.
-            mean.value = self.momentum * mean.value + (1 - self.momentum) * means
-            var.value = self.momentum * var.value + (1 - self.momentum) * variances
-        factor = scale * jax.lax.rsqrt(variances + self.epsilon)
-        shift = bias - means * factor
-
-        def normalise(y: ChannelsLast, factor: Array, shift: Array) -> ChannelsLast:
-            return jax.tree.map(lambda a: a * factor.astype(a.dtype) + shift.astype(a.dtype), y)
-
-        return [normalise(y, factor[t], shift[t]) for t, y in enumerate(x)]
-
-    def _mean(self, each: list[Array]) -> Array:
-        stacked = jnp.stack(each)
-        return jax.lax.pmean(stacked, self.axes.data) if self.axes.data else stacked
-
-    def connections(self, output_shape: Shape) -> int:
-        """Each unit's input and bias."""
-        return 2 * math.prod(output_shape)
-
-    def multiply_adds(self, output_shape: Shape) -> int:
-        """One for every unit."""
-        return math.prod(output_shape)
 
 
 class Dropout(nn.Module):

@@ -1,7 +1,7 @@
 """The layers of the 1998 networks (LeCun, Bottou, Bengio, Haffner 1998, secs. II.A-II.C).
 
 Maps are kept channel first, [B, maps, rows, columns], as the paper writes them ("6@28x28").
-Each layer is an affine function (`linear`) and a squashing function; the second backward pass of
+Each layer is an affine function (`linear`) and an activation; the second backward pass of
 `optimizers/sdlm.py` needs the two apart. `connections` and `multiply_adds` take an output shape
 without the batch.
 """
@@ -18,20 +18,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lenet_alexnet import ops
+from lenet_alexnet.models.layers import scaled_tanh
 from lenet_alexnet.models.lenet_1998 import tables
-
-AMPLITUDE, SLOPE = 1.7159, 2.0 / 3.0  # eqs. 5-6 and p. 41: f(1) = 1, f(-1) = -1
-
-
-def squash(a: Float[Array, "..."]) -> Float[Array, "..."]:
-    """f(a) = 1.7159 tanh(2a/3), eq. 6."""
-    return AMPLITUDE * jnp.tanh(SLOPE * a)
-
-
-def squash_slope(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """f'(a) written with the state x = f(a)."""
-    return SLOPE * (AMPLITUDE - x * x / AMPLITUDE)
-
 
 # ---------------------------------------------------------------- initialisation
 
@@ -40,7 +28,7 @@ Bound = Float[np.ndarray, "..."] | Float[Array, "..."]  # traced where a sweep c
 
 @dataclasses.dataclass(frozen=True)
 class Initialisation:
-    """How trainable numbers are drawn; the fields are explained in `lenet_1998.py`."""
+    """How trainable numbers are drawn; the fields are explained in `network.py`."""
 
     scale: float | Float[Array, ""]
     power: float | Float[Array, ""]
@@ -123,7 +111,7 @@ class Convolution1998(nn.Module):
 
     def __call__(self, x: Float[Array, "B I H W"]) -> Float[Array, "B O H2 W2"]:
         """States x = f(a)."""
-        return squash(self.linear(x))
+        return scaled_tanh(self.linear(x))
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
         """Weights times positions, for an output of (maps, rows, columns)."""
@@ -154,7 +142,7 @@ class Subsample(nn.Module):
 
     def __call__(self, x: Float[Array, "B C H W"]) -> Float[Array, "B C H2 W2"]:
         """States x = f(a)."""
-        return squash(self.linear(x))
+        return scaled_tanh(self.linear(x))
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
         """Four inputs a unit, counted like the paper's connections."""
@@ -182,7 +170,7 @@ class Dense1998(nn.Module):
 
     def __call__(self, x: Float[Array, "B ..."]) -> Float[Array, "B O"]:
         """States x = f(a)."""
-        return squash(self.linear(x))
+        return scaled_tanh(self.linear(x))
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
         """All weights."""

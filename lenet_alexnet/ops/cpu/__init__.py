@@ -1,1 +1,11 @@
-"""The forms of operations that are fast on CPUs: other orders of maps in memory, loops in C++."""
+"""What is fast on CPUs: one function an operation, beside the plain form that calls it.
+
+Behind them are other layouts of maps (`layouts.py`), convolutions as matrix products
+(`folded.py`, `winograd.py`), and loops in C++ (`vectors.py`, `native/`).
+"""
+
+from lenet_alexnet.ops.cpu.conv import conv2d, fastest_form, fits
+from lenet_alexnet.ops.cpu.dense import product_with_transposed
+from lenet_alexnet.ops.cpu.pool import average_pool
+
+__all__ = ["average_pool", "conv2d", "fastest_form", "fits", "product_with_transposed"]

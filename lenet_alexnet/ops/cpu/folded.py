@@ -1,20 +1,19 @@
-"""Maps in another order, in which a small network is fast on a CPU: convolutions as wide products.
+"""Maps in another layout, in which a small network is fast on a CPU: convolutions as wide products.
 
 Blocks of side x side neighbours are channels, so that a convolution is matrix products with rows
-long enough, and the batch comes last, so that everything else (slices, sums, squashing, other
+long enough, and the batch comes last, so that everything else (slices, sums, activations, other
 blocks) works on whole vectors: LeNet-5 goes from its image to S4 without moving single numbers.
 """
 
 from functools import partial
-from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from lenet_alexnet.ops.cpu.winograd import each_row, transform
+from lenet_alexnet.ops.layouts import Folded
 
 ENOUGH_CHANNELS = 16  # of a block: with fewer the products are too thin to gain by fewer of them
 # The largest tile by the kernel's side in blocks. With sums over so few channels it may be one more
@@ -22,45 +21,17 @@ ENOUGH_CHANNELS = 16  # of a block: with fewer the products are too thin to gain
 LARGEST_TILE = {2: 4, 3: 5}
 
 
-class Folded(flax.struct.PyTreeNode):
-    """Maps [b, h, w, c] as [side * side * c, h / side, w / side, b]."""
+def add_bias(x: Folded, bias: Float[Array, " c"]) -> Folded:
+    """The maps with each its own number added."""
+    blocks = x.data.reshape(x.side**2, -1, *x.data.shape[1:])
+    return Folded((blocks + bias[:, None, None, None]).reshape(x.data.shape), x.side)
 
-    data: Any
-    side: int = flax.struct.field(pytree_node=False)
 
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Of the maps: b, h, w, c."""
-        channels, rows, columns, batch = self.data.shape
-        return batch, rows * self.side, columns * self.side, channels // self.side**2
-
-    def nhwc(self) -> Array:
-        """The maps as an array [b, h, w, c]."""
-        s, (batch, height, width, channels) = self.side, self.shape
-        blocks = self.data.reshape(s, s, channels, height // s, width // s, batch)
-        return blocks.transpose(5, 3, 0, 4, 1, 2).reshape(batch, height, width, channels)
-
-    def with_side(self, side: int) -> "Folded":
-        """The same maps in blocks of another side, which divides their height and width."""
-        s, (batch, height, width, channels) = self.side, self.shape
-        if s == side:
-            return self
-        maps = self.data.reshape(s, s, channels, height // s, width // s, batch)
-        maps = maps.transpose(2, 3, 0, 4, 1, 5)
-        maps = maps.reshape(channels, height // side, side, width // side, side, batch)
-        maps = maps.transpose(2, 4, 0, 1, 3, 5)
-        return Folded(maps.reshape(-1, *maps.shape[3:]), side)
-
-    def add(self, bias: Float[Array, " c"]) -> "Folded":
-        """The maps with each its own number added."""
-        blocks = self.data.reshape(self.side**2, -1, *self.data.shape[1:])
-        return Folded((blocks + bias[:, None, None, None]).reshape(self.data.shape), self.side)
-
-    def average(self, size: int) -> "Folded":
-        """The means of size x size neighbours; `size` divides `side`."""
-        s, (_, *rest) = self.side // size, self.data.shape
-        windows = self.data.reshape(s, size, s, size, -1, *rest)
-        return Folded(windows.mean((1, 3)).reshape(-1, *rest), s)
+def average(x: Folded, size: int) -> Folded:
+    """The means of size x size neighbours; `size` divides the side of the blocks."""
+    s, (_, *rest) = x.side // size, x.data.shape
+    windows = x.data.reshape(s, size, s, size, -1, *rest)
+    return Folded(windows.mean((1, 3)).reshape(-1, *rest), s)
 
 
 def conv_folded(x: Float[Array, "b h w c"] | Folded, kernel: Float[Array, "k k c f"]) -> Folded:

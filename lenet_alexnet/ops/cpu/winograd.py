@@ -9,39 +9,19 @@ are in B here, so that both steps of B^T d B are matrix products too.
 
 from fractions import Fraction
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import flax.struct
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-Padding = tuple[tuple[int, int], tuple[int, int]]
+from lenet_alexnet.ops.forms import NO_PADDING, Padding
+from lenet_alexnet.ops.layouts import HWNC
 
 # The largest tile by kernel size: one more and float32 is off by 1e-5 of the largest output.
 LARGEST_TILE = {1: 1, 2: 4, 3: 4, 4: 3, 5: 4}
 # 0, infinity (always the last) and these, small and balanced: what keeps the rounding small.
 POINTS = tuple(Fraction(p) for p in ("0", "1", "-1", "1/2", "-2", "2", "-1/2"))
-
-
-class HWNC(flax.struct.PyTreeNode):
-    """Maps [b, h, w, c] as [h, w, b, c].
-
-    Neighbours in a map are then whole blocks of memory apart, so that tiles, windows and their
-    gradients are sums of blocks.
-    """
-
-    data: Any
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Of the maps: b, h, w, c."""
-        height, width, batch, channels = self.data.shape
-        return batch, height, width, channels
-
-    def nhwc(self) -> Array:
-        """The maps as an array [b, h, w, c]."""
-        return self.data.transpose(2, 0, 1, 3)
 
 
 def conv_winograd(
@@ -56,7 +36,7 @@ def conv_winograd(
     be at most 5.
     """
     if stride > 1:
-        x, kernel, padding = (*_fold(x, kernel, stride, padding), ((0, 0), (0, 0)))
+        x, kernel, padding = (*_fold(x, kernel, stride, padding), NO_PADDING)
     data = x.data if isinstance(x, HWNC) else x.transpose(1, 2, 0, 3)
     dtype, batch = data.dtype, data.shape[2]
     size, _, channels, filters = kernel.shape

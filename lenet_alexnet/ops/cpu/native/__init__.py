@@ -18,13 +18,17 @@ PREFIX = "LenetAlexnet"
 NAMES = ("Conv", "ConvInputs", "ConvWeights")
 
 
-_asked: set[str | None] = set()  # what `problem` has answered
+_asked: set[str | None] = set()  # what `ensure_compiled` has answered
 _without: list[str] = []  # why the loops are not to be used
 
 
-def problem() -> str | None:
-    """Why the loops cannot be used here; None: they are compiled and known to XLA."""
-    found = _without[-1] if _without else missing()
+def ensure_compiled() -> str | None:
+    """Compiles the loops on the first call, unless `noted` says that they are not to be used.
+
+    Returns:
+      Why they cannot be used here; None: they are compiled and known to XLA.
+    """
+    found = _without[-1] if _without else compile_loops()
     _asked.add(found)
     return found
 
@@ -48,10 +52,14 @@ def noted(without: str = "") -> Iterator[Callable[[], bool | None]]:
 
 
 @functools.cache
-def missing() -> str | None:
-    """Why they cannot be had on this machine, which is also said where that is a surprise.
+def compile_loops() -> str | None:
+    """Compiles the loops and makes them known to XLA: a step of set-up, done once a process.
 
-    May take five seconds, see `build.load`.
+    It takes five seconds the first time on a machine, see `build.load`. A reason that is a surprise
+    is printed, too.
+
+    Returns:
+      Why this machine cannot have them; None: it is done.
     """
     if jax.default_backend() != "cpu":
         return "they are for CPUs"
@@ -69,5 +77,5 @@ def missing() -> str | None:
 
 def require() -> None:
     """Raises UsageError where the loops cannot be used."""
-    if (why := problem()) is not None:
+    if (why := ensure_compiled()) is not None:
         raise UsageError(f"model.conv_form 'native' cannot be had here: {why}")

@@ -119,9 +119,14 @@ def _compile(compiler: list[str], library: Path) -> None:
 def _run(command: list[str]) -> None:
     """Runs the compiler; one that does not come to its end is ended, with all it has started."""
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        text=True, errors="replace", start_new_session=True,
-    )  # fmt: skip
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
     signals.DEPENDENT.add(process.pid)
     try:
         said = _wait(process, command[0])

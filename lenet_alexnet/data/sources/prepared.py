@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from lenet_alexnet.data import pixels
-from lenet_alexnet.data.prepare.durable import PARTIAL
+from lenet_alexnet.data import stored_images
+from lenet_alexnet.data.dataset import InMemory
 from lenet_alexnet.data.sources.features import check_features
-from lenet_alexnet.data.split import Split
 from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.runtime import storage
 from lenet_alexnet.runtime.storage import expand
 
+PARTIAL = ".partial"  # the suffix of a folder that is being prepared
 CHUNK, CHUNK_BYTES = 1000, 32 << 20  # records a thread decodes at a time: the lesser of both
 CHUNKS_AHEAD = 16
 CACHE_BYTES = 1 << 30  # More than this is not kept decoded on the disk.
@@ -32,19 +32,19 @@ def default_dir() -> Path:
     return expand(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))
 
 
-def prepared(data_dir: str) -> dict[str, Path]:
+def folders(data_dir: str) -> dict[str, Path]:
     """The prepared data sets below `data_dir`: name -> folder of the newest version."""
     root = expand(data_dir) if data_dir else default_dir()
     infos = sorted(root.glob("*/*/dataset_info.json")) + sorted(
         root.glob("*/*/*/dataset_info.json")
     )
-    folders = [info.parent for info in infos if info.parent.suffix != PARTIAL]
-    return {folder.parent.relative_to(root).as_posix(): folder for folder in folders}
+    found = [info.parent for info in infos if info.parent.suffix != PARTIAL]
+    return {folder.parent.relative_to(root).as_posix(): folder for folder in found}
 
 
 def find(name: str, data_dir: str) -> Path:
     """The folder of prepared data set `name`; UsageError or DataError if there is none."""
-    known = prepared(data_dir)
+    known = folders(data_dir)
     if name in known:
         return known[name]
     where = data_dir or default_dir()
@@ -54,7 +54,7 @@ def find(name: str, data_dir: str) -> Path:
     raise DataError(f"{message}: run lenet-alexnet data prepare {name} --data_dir={where}")
 
 
-def read(name: str, data_dir: str, split: str) -> Split:
+def read(name: str, data_dir: str, split: str) -> InMemory:
     """Reads one split of data set `name`, decoded once and kept beside it for the next time."""
     folder = find(name, data_dir)
     if split not in sizes(folder):
@@ -87,7 +87,7 @@ def class_names(folder: Path) -> tuple[str, ...]:
     return tuple(open_builder(folder).info.features["label"].names)
 
 
-def decode(folder: Path, split: str) -> Split:
+def decode(folder: Path, split: str) -> InMemory:
     """Reads and decodes every record of a split, in the order of the files."""
     parts = chunks(folder, split)
     first, _ = start = next(parts, (np.zeros((0, 0, 0, 1), np.uint8), np.zeros(0, np.int32)))
@@ -101,7 +101,7 @@ def decode(folder: Path, split: str) -> Split:
             raise DataError(f"split '{split}' of '{folder}' holds images of several sizes")
         images[window], labels[window] = part_images, part_labels
         done += len(part_labels)
-    return Split(images, labels, class_names(folder))
+    return InMemory(images, labels, class_names(folder))
 
 
 def chunks(folder: Path, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -141,7 +141,7 @@ def _image(stored: Any, source: Any) -> np.ndarray:
     """An image as it is, or of the bytes of a PNG or JPEG file."""
     if not isinstance(stored, bytes):
         return np.asarray(stored)
-    return pixels.decode(stored, source.dataset_info.features["image"].shape[-1])
+    return stored_images.decode(stored, source.dataset_info.features["image"].shape[-1])
 
 
 def _require_memory(need: int, what: str) -> None:
@@ -188,21 +188,19 @@ def _data_source(builder: Any, split: str) -> Any:
         ) from error
 
 
-def _cached(folder: Path, split: str) -> Split:
+def _cached(folder: Path, split: str) -> InMemory:
     """`decode`, with the arrays kept in one file that is valid for just these records.
 
     Decoding 60,000 records takes some seconds, reading them back 0.05 s: what a sweep of many
     short trials needs.
     """
     stamps = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.glob("*"))]
-    key = hashlib.sha256(repr([s for s in stamps if f"-{split}." in s[0]]).encode()).hexdigest()[
-        :12
-    ]
-    path = folder / ".decoded" / f"{split}-{key}.npz"
+    key = hashlib.sha256(repr([s for s in stamps if f"-{split}." in s[0]]).encode())
+    path = folder / ".decoded" / f"{split}-{key.hexdigest()[:12]}.npz"
     # One that is broken is made again.
     broken = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
     with contextlib.suppress(*broken), path.open("rb") as file, np.load(file) as arrays:
-        return Split(arrays["images"], arrays["labels"], class_names(folder))
+        return InMemory(arrays["images"], arrays["labels"], class_names(folder))
     data = decode(folder, split)
     if data.images.nbytes > CACHE_BYTES:
         return data

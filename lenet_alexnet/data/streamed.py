@@ -1,21 +1,19 @@
-"""Large prepared data sets: records by number, and a run's batches read ahead of it.
-
-Position is the step alone: batch s is what `data/order.py` says it is, as for data in memory.
-"""
+"""`Streamed`: a large prepared data set, whose examples are read from disk by their number."""
 
 import bisect
+import copy
+import hashlib
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int, Int32, UInt8
 
-from lenet_alexnet.data import pixels
-from lenet_alexnet.data.order import Order
-from lenet_alexnet.data.sources import example, tfds
+from lenet_alexnet.data import checksums, stored_images
+from lenet_alexnet.data.sources import example, prepared
 from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.runtime.backend import own_cores
 
@@ -23,27 +21,31 @@ from lenet_alexnet.runtime.backend import own_cores
 OPTIONS, BUFFER = "readahead_buffer_size:0,max_parallelism:0", 32768
 
 
-class Photos:
-    """The records of a split, or of a part of one (`train[:90%]`), by their number.
+class Streamed:
+    """A `Dataset` on disk: the records of a split, or of a part of one (`train[:90%]`).
 
     Attributes:
+      folder: of the prepared data set.
       class_names: the names of the K classes.
       image_shape: [h, w, 3].
+      arrays: None, they are not in memory.
 
     Raises:
       UsageError: no such data set or split. DataError: not prepared as photos, or damaged.
     """
 
+    arrays = None
+
     def __init__(self, name: str, data_dir: str, split: str) -> None:
-        self.folder = tfds.find(name, data_dir)
-        builder = tfds.open_builder(self.folder)
+        self.folder = prepared.find(name, data_dir)
+        builder = prepared.open_builder(self.folder)
         features = builder.info.features
         shape = tuple(features["image"].shape) if "image" in features else ()
         if len(shape) != 3 or None in shape or "label" not in features:
             raise DataError(f"'{self.folder}' holds no images of one size: prepare it as photos")
         self.image_shape: tuple[int, int, int] = shape
-        self.class_names = tuple(features["label"].names)
-        self.raw = type(features["image"]).__name__ == "Tensor"
+        self.class_names: tuple[str, ...] = tuple(features["label"].names)
+        self._raw = type(features["image"]).__name__ == "Tensor"
         self._files = _files(builder, split)
         self._ends = list(itertools.accumulate(file.take for file in self._files))
         if not self._ends:
@@ -55,14 +57,41 @@ class Photos:
         return self._ends[-1]
 
     @property
+    def read_threads(self) -> int:
+        """One a processor for JPEG, whose decoding runs in parallel; 2 for raw bytes."""
+        return 2 if self._raw else len(own_cores())
+
+    @property
     def parts(self) -> list[tuple[Path, int, int]]:
         """Each file, how many of its records come before the split's, and how many are its."""
         return [(Path(file.filename), file.skip, file.take) for file in self._files]
 
+    def fingerprint(self) -> str:
+        """A hash of the checksums that were written when the files were prepared."""
+        try:
+            sums = checksums.read(self.folder)
+        except DataError:
+            sums = {}
+        parts = []
+        for path, skip, take in self.parts:
+            parts.append((path.name, skip, take, sums.get(path.name) or path.stat().st_size))
+        content = repr((self.image_shape, self.class_names, parts))
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    def with_class_names(self, class_names: tuple[str, ...]) -> "Streamed":
+        """The same examples, their classes named otherwise."""
+        other = copy.copy(self)
+        other.class_names = class_names
+        return other
+
     def read(
-        self, index: Int32[np.ndarray, " n"] | Sequence[int]
+        self, index: Int[np.ndarray, " n"] | Sequence[int]
     ) -> tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, " n"]]:
-        """Images and labels of the numbered records; from several threads at once if wanted."""
+        """Images and labels of the numbered records.
+
+        Raises:
+          IndexError: no such record. DataError: it is damaged.
+        """
         images = np.empty((len(index), *self.image_shape), np.uint8)
         labels = np.empty(len(index), np.int32)
         for row, i in enumerate(index):
@@ -80,9 +109,9 @@ class Photos:
 
     def _decode(self, record: bytes) -> tuple[np.ndarray, int]:
         stored, label = example.decode(record)
-        if self.raw:
+        if self._raw:
             return np.frombuffer(stored, np.uint8).reshape(self.image_shape), label
-        return pixels.decode(stored), label
+        return stored_images.decode(stored), label
 
     def _record(self, i: int) -> bytes:
         if not 0 <= i < len(self):
@@ -119,46 +148,3 @@ def _files(builder: Any, split: str) -> list[Any]:
         known = list(builder.info.splits)
         hint = nearest(split.split("[")[0], known)
         raise UsageError(f"no split '{split}' in '{builder.data_dir}': {hint}") from error
-
-
-def batches(
-    photos: Photos, order: Order, start_step: int, count: int, *, process_index: int = 0,
-    process_count: int = 1, threads: int = 0, prefetch: int = 4,
-) -> Iterator[tuple[UInt8[np.ndarray, "b h w c"], Int32[np.ndarray, " b"]]]:  # fmt: skip
-    """Images and labels of `count` steps from `start_step` on, read ahead in threads by Grain.
-
-    Args:
-      photos: what to read.
-      order: of just these photos.
-      start_step: the first step; any, at no cost.
-      count: how many.
-      process_index: which contiguous share of each batch is ours.
-      process_count: how many shares there are.
-      threads: batches being read at once, one a thread; 0: one a processor for JPEG, whose
-        decoding runs in parallel, and 2 for raw, whose reading does not.
-      prefetch: finished batches that may wait.
-
-    Raises:
-      UsageError: a batch cannot be shared evenly. DataError: damaged records.
-    """
-    import grain
-
-    if order.size != len(photos):
-        raise UsageError(f"an order of {order.size} examples for {len(photos)} photos")
-    share, rest = divmod(order.batch_size, process_count)
-    if rest:
-        raise UsageError(
-            f"a batch of {order.batch_size} is not shared by {process_count} processes"
-        )
-    mine = slice(process_index * share, (process_index + 1) * share)
-    lock = threading.Lock()
-
-    def read(step: int) -> tuple[np.ndarray, np.ndarray]:
-        with lock:  # An order keeps the epochs it used last: one thread at a time.
-            index = order.batches(int(step), 1)[0, mine]
-        return photos.read(index)
-
-    steps = grain.MapDataset.range(start_step, start_step + count).map(read)
-    threads = threads or (2 if photos.raw else len(own_cores()))
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(threads, prefetch))
-    return iter(steps.to_iter_dataset(options))

@@ -10,16 +10,27 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from lenet_alexnet.data.files import open_regular
+from lenet_alexnet.data.foreign_files import open_regular
 from lenet_alexnet.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SUFFIXES = {
-    ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".gif": "GIF", ".webp": "WEBP",
-    ".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM",
-}  # fmt: skip
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".ppm": "PPM",
+    ".pgm": "PPM",
+    ".pbm": "PPM",
+}
+ENLARGED = 8  # An image this many times smaller than what it becomes is named in the manifest.
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 BITS, PHOTOMETRIC = 258, 262  # TIFF's tags: bits a sample; 0 where white is the lowest value
 
@@ -83,6 +94,43 @@ def decode(file: bytes | IO[bytes], channels: int, least: int = 0) -> Decoded:
             raise
         except Exception as error:  # Damaged files raise whatever their decoder stumbles over.
             raise UnusableError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def standardise(
+    content: bytes, size: int, name: str
+) -> tuple[UInt8[np.ndarray, "size size 3"], list[str]]:
+    """The photo in `content` as a square: short side scaled to `size`, centre crop (2012, sec. 2).
+
+    JPEG files are decoded at the smallest of 1, 1/2, 1/4, 1/8 that is not below `size` (Pillow's
+    `draft`), then scaled with the bilinear filter widened to the scale, so that nothing aliases:
+    0.15 grey levels of 255 from full decoding, and more than twice as fast where photos are large.
+
+    Args:
+      content: a JPEG, PNG, BMP, GIF, WebP, TIFF or PPM file.
+      size: height and width of the result.
+      name: the file's name; only its suffix matters.
+
+    Returns:
+      The image, and what was not a plain upright RGB photo of the kind its name says.
+
+    Raises:
+      UnusableError: no image, truncated, damaged, or more pixels than Pillow holds to be safe.
+    """
+    found = decode(content, 3, least=size)
+    notes = []
+    expected = SUFFIXES.get(f".{name.rpartition('.')[2].lower()}")
+    if found.format != expected:
+        notes.append(f"{found.format}, not {expected}")
+    width, height = found.size
+    if min(width, height) * ENLARGED <= size:
+        notes.append(f"enlarged from {width}x{height}")
+    width, height = found.image.size
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    # Scaling the centre square alone is the same as cropping what was scaled, and cheaper.
+    box = (left, top, left + side, top + side)
+    image = found.image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    return np.array(image), notes + found.notes
 
 
 def _upright(image: Image.Image, mode: str, least: int) -> Decoded:

@@ -4,53 +4,21 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lenet_alexnet.ops.cpu import native
-
-LANES = 16  # kLanes of conv.cc
-
-
-class Lanes(flax.struct.PyTreeNode):
-    """Maps [b, h, w, c] as [b / 16, c, h, w, 16]; where 16 does not divide b, the rest is zeros."""
-
-    data: Any
-    batch: int = flax.struct.field(pytree_node=False)
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Of the maps: b, h, w, c."""
-        _, channels, height, width, _ = self.data.shape
-        return self.batch, height, width, channels
-
-    @classmethod
-    def of(cls, x: Float[Array, "b h w c"]) -> "Lanes":
-        """Maps in the usual order in this one."""
-        batch, *sides = x.shape
-        x = jnp.pad(x, ((0, -batch % LANES), (0, 0), (0, 0), (0, 0)))
-        return cls(x.reshape(-1, LANES, *sides).transpose(0, 4, 2, 3, 1), batch)
-
-    def nhwc(self) -> Array:
-        """The maps as an array [b, h, w, c]."""
-        _, height, width, channels = self.shape
-        maps = self.data.transpose(0, 4, 2, 3, 1).reshape(-1, height, width, channels)
-        return maps[: self.batch]
-
-    def average(self, size: int) -> "Lanes":
-        """The means of size x size neighbours; `size` divides height and width."""
-        return self.replace(data=_average(self.data, size))
+from lenet_alexnet.ops.layouts import VECTOR, Vectors
 
 
-def conv_lanes(
-    x: Float[Array, "b h w c"] | Lanes,
+def conv_vectors(
+    x: Float[Array, "b h w c"] | Vectors,
     kernel: Float[Array, "k k c f"],
     bias: Float[Array, " f"] | None = None,
-) -> Lanes:
+) -> Vectors:
     """A convolution with stride 1 and no padding, and the bias, computed in float32."""
-    x = x if isinstance(x, Lanes) else Lanes.of(x)
+    x = x if isinstance(x, Vectors) else Vectors.of(x)
     bias = jnp.zeros(kernel.shape[3]) if bias is None else bias
     axes = _own(x.data, kernel, bias)
     out = _conv(*(_mark(a.astype(jnp.float32), axes) for a in (x.data, kernel, bias)))
@@ -74,7 +42,7 @@ def _conv(
 ) -> Array:
     blocks, _, height, width, _ = x.shape
     size, filters = kernel.shape[0], kernel.shape[3]
-    out = (blocks, filters, height - size + 1, width - size + 1, LANES)
+    out = (blocks, filters, height - size + 1, width - size + 1, VECTOR)
     return _call("Conv", x, kernel, bias, shapes=[out])[0]
 
 
@@ -99,12 +67,17 @@ def _call(name: str, *arguments: Array, shapes: Sequence[tuple[int, ...]]) -> Se
     return [_mark(found, _own(*arguments)) for found in call(*arguments)]
 
 
+def average(x: Vectors, size: int) -> Vectors:
+    """The means of size x size neighbours; `size` divides height and width."""
+    return x.replace(data=_average(x.data, size))
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _average(x: Float[Array, "n c h w 16"], size: int) -> Array:
     """As sums of slices, which XLA computes together with what they are of; a sum over axes not."""
     blocks, channels, height, width, _ = x.shape
     sides = (height // size, size, width // size, size)
-    windows = x.reshape(blocks, channels, *sides, LANES)
+    windows = x.reshape(blocks, channels, *sides, VECTOR)
     parts = [windows[:, :, :, i, :, j] for i in range(size) for j in range(size)]
     return sum(parts[1:], parts[0]) / size**2
 
@@ -116,8 +89,8 @@ def _average_forward(x: Array, size: int) -> tuple[Array, None]:
 def _average_backward(size: int, _: None, g: Array) -> tuple[Array]:
     blocks, channels, rows, columns = g.shape[:4]
     parts = (g / size**2)[:, :, :, None, :, None]
-    whole = jnp.broadcast_to(parts, (blocks, channels, rows, size, columns, size, LANES))
-    return (whole.reshape(blocks, channels, rows * size, columns * size, LANES),)
+    whole = jnp.broadcast_to(parts, (blocks, channels, rows, size, columns, size, VECTOR))
+    return (whole.reshape(blocks, channels, rows * size, columns * size, VECTOR),)
 
 
 _average.defvjp(_average_forward, _average_backward)

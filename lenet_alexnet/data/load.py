@@ -2,29 +2,18 @@
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int32, UInt8
 
 from lenet_alexnet.data.class_names import check_same
+from lenet_alexnet.data.dataset import InMemory
+from lenet_alexnet.data.sources import embedded, folder, idx, prepared
 from lenet_alexnet.errors import DataError, UsageError, nearest
-
-
-class Split(NamedTuple):
-    """Images 0..255 (NHWC, C = 1 or 3), labels 0..K-1 and the names of the K classes."""
-
-    images: UInt8[np.ndarray, "n h w c"]
-    labels: Int32[np.ndarray, " n"]
-    class_names: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 def load_split(
     *, source: str, name: str, data_dir: str, split: str, image_size: int, channels: int
-) -> Split:
+) -> InMemory:
     """Loads `split` ("train", "train[:50000]", "train[-10%:]", "a+b") of a data set.
 
     Args:
@@ -38,20 +27,18 @@ def load_split(
     Raises:
       UsageError: unknown source, split or data set. DataError: missing or broken files.
     """
-    from lenet_alexnet.data.sources import embedded, folder, idx, tfds
-
-    readers: dict[str, Callable[[str], Split]] = {
+    readers: dict[str, Callable[[str], InMemory]] = {
         "embedded": embedded.read,
         "idx": lambda base: idx.read(data_dir, base),
         "folder": lambda base: folder.read(data_dir, base, image_size, channels),
-        "tfds": lambda base: tfds.read(name, data_dir, base),
+        "tfds": lambda base: prepared.read(name, data_dir, base),
     }
     if source not in readers:
         raise UsageError(f"unknown data.source '{source}': {nearest(source, readers)}")
     parts = [_read_part(readers[source], part.strip()) for part in split.split("+")]
     for part in parts[1:]:
         check_same(part.class_names, parts[0].class_names, f"a part of '{split}'", "its first part")
-    whole = Split(
+    whole = InMemory(
         np.concatenate([part.images for part in parts]) if len(parts) > 1 else parts[0].images,
         np.concatenate([part.labels for part in parts]) if len(parts) > 1 else parts[0].labels,
         parts[0].class_names,
@@ -60,7 +47,7 @@ def load_split(
     return whole
 
 
-def _read_part(reader: Callable[[str], Split], part: str) -> Split:
+def _read_part(reader: Callable[[str], InMemory], part: str) -> InMemory:
     """One term of a split expression: a split's name and an optional slice."""
     bound = r"(-?[0-9]{1,15}%?)?"  # No data set is longer; int() and float() refuse what is.
     match = re.fullmatch(rf"(\w+)(?:\[{bound}:{bound}\])?", part)
@@ -69,7 +56,7 @@ def _read_part(reader: Callable[[str], Split], part: str) -> Split:
     base, start, stop = match.groups()
     whole = reader(base)
     window = slice(_bound(start, len(whole)), _bound(stop, len(whole)))
-    return Split(whole.images[window], whole.labels[window], whole.class_names)
+    return InMemory(whole.images[window], whole.labels[window], whole.class_names)
 
 
 def _bound(text: str | None, size: int) -> int | None:
@@ -79,13 +66,13 @@ def _bound(text: str | None, size: int) -> int | None:
     return round(int(text[:-1]) * size / 100) if text.endswith("%") else int(text)
 
 
-def _check(data: Split, split: str, image_size: int, channels: int) -> None:
+def _check(data: InMemory, split: str, image_size: int, channels: int) -> None:
     if not len(data):
         raise DataError(f"split '{split}' holds no examples")
     expected = (image_size, image_size, channels)
-    if data.images.shape[1:] != expected:
+    if data.image_shape != expected:
         raise DataError(
-            f"split '{split}' holds images of {data.images.shape[1:]}, but data.image_size and "
+            f"split '{split}' holds images of {data.image_shape}, but data.image_size and "
             f"data.channels say {expected}"
         )
     low, high = int(data.labels.min()), int(data.labels.max())

@@ -1,0 +1,13 @@
+"""Average pooling of maps in the layouts that are fast on CPUs."""
+
+from lenet_alexnet.ops.cpu import folded, vectors
+from lenet_alexnet.ops.layouts import Folded, Maps, Vectors
+
+
+def average_pool(x: Maps, size: int) -> Maps | None:
+    """The means of size x size windows in the layout the maps are in; None: by the plain form."""
+    if isinstance(x, Vectors):
+        return vectors.average(x, size)
+    if isinstance(x, Folded) and x.side % size == 0:
+        return folded.average(x, size)
+    return None
