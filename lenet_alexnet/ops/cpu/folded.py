@@ -9,16 +9,9 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from lenet_alexnet.ops.cpu.winograd import each_row, transform
 from lenet_alexnet.ops.layouts import Folded
-
-ENOUGH_CHANNELS = 16  # of a block: with fewer the products are too thin to gain by fewer of them
-# The largest tile by the kernel's side in blocks. With sums over so few channels it may be one more
-# than in winograd.py: LeNet-5's C3 is off by 5e-6 of the largest output.
-LARGEST_TILE = {2: 4, 3: 5}
 
 
 def add_bias(x: Folded, bias: Float[Array, " c"]) -> Folded:
@@ -39,15 +32,13 @@ def conv_folded(x: Float[Array, "b h w c"] | Folded, kernel: Float[Array, "k k c
 
     Each block of outputs is computed at once from the n x n blocks of inputs that it sees, with the
     kernel written at each place of one large kernel (zero elsewhere), which is 1.44 times the
-    multiply-adds for 5x5 kernels; where blocks have enough channels, a fifth to two fifths of that.
+    multiply-adds for 5x5 kernels.
     """
     size = len(kernel)
     height, width = (side - size + 1 for side in x.shape[1:3])
     s = 2 if height % 2 == width % 2 == 0 else 1
     n = -(-(s + size - 1) // s)
-    maps, weights = _in_blocks(x, size, s), _large_kernel(kernel, s, n)
-    points = len(maps) >= ENOUGH_CHANNELS and n in LARGEST_TILE
-    return Folded(_conv_at_points(maps, weights) if points else _conv_blocks(maps, weights), s)
+    return Folded(_conv_blocks(_in_blocks(x, size, s), _large_kernel(kernel, s, n)), s)
 
 
 def _conv_blocks(x: Float[Array, "k _ _ b"], weights: Float[Array, "n _ f"]) -> Array:
@@ -56,41 +47,6 @@ def _conv_blocks(x: Float[Array, "k _ _ b"], weights: Float[Array, "n _ f"]) -> 
     seen = _seen(_seen(x[None], 3, n), 2, n)[0]
     out = _product(weights.reshape(len(seen), -1), seen.reshape(len(seen), -1))
     return out.reshape(-1, *seen.shape[1:])
-
-
-def _conv_at_points(x: Float[Array, "k _ _ b"], weights: Float[Array, "n _ f"]) -> Array:
-    """The same as a product at each pair of a few points of both directions (see winograd.py)."""
-    (n, _, filters), (channels, *sides, batch) = weights.shape, x.shape
-    rows, columns = (transform(side, n, 0, side - n + 1, LARGEST_TILE[n]) for side in sides)
-    maps = x.astype(jnp.float32).transpose(1, 2, 0, 3)
-    maps = _transformed(maps, rows.inputs, columns.inputs)
-    maps = maps.reshape(rows.n, rows.tiles, columns.n, columns.tiles, channels, batch)
-    maps = maps.transpose(0, 2, 4, 1, 3, 5).reshape(rows.n * columns.n, channels, -1)
-    weights = weights.astype(jnp.float32).reshape(n * n, -1)
-    weights = jnp.dot(np.kron(rows.kernel, columns.kernel), weights)
-    out = _product(weights.reshape(len(maps), channels, filters), maps)
-    out = out.reshape(rows.n, columns.n, filters, -1)
-    out = _transformed(out, rows.outputs, columns.outputs)
-    out = out.reshape(rows.m, columns.m, filters, rows.tiles, columns.tiles, batch)
-    out = out.transpose(2, 3, 0, 4, 1, 5)
-    out = out.reshape(filters, rows.tiles * rows.m, columns.tiles * columns.m, batch)
-    return out[:, : sides[0] - n + 1, : sides[1] - n + 1].astype(x.dtype)
-
-
-def _transformed(
-    maps: Float[Array, "h w *rest"], rows: np.ndarray, columns: np.ndarray
-) -> Float[Array, "h2 w2 n"]:
-    """A matrix times every column of the maps, and one times every row."""
-    height, width = maps.shape[:2]
-    combine = jax.custom_vjp(lambda x: _combined(rows, x))
-    combine.defvjp(lambda x: (_combined(rows, x), None), lambda _, g: (_combined(rows.T, g),))
-    return each_row(columns, combine(maps.reshape(height, width, -1)))
-
-
-def _combined(matrix: np.ndarray, x: Array) -> Array:
-    """The product as sums of whole lines, as the matrix is small and a quarter of it is zeros."""
-    lines = [[x[i] * weight for i, weight in enumerate(row) if weight] for row in matrix]
-    return jnp.stack([sum(line[1:], line[0]) for line in lines])
 
 
 def _in_blocks(x: Float[Array, "b h w c"] | Folded, size: int, s: int) -> Array:

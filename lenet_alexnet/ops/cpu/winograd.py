@@ -42,12 +42,12 @@ def conv_winograd(
     size, _, channels, filters = kernel.shape
     outputs = [n + sum(more) - size + 1 for n, more in zip(data.shape[:2], padding, strict=True)]
     rows, columns = (
-        transform(n, size, before, out, LARGEST_TILE[size])
+        _transform(n, size, before, out)
         for n, (before, _), out in zip(data.shape[:2], padding, outputs, strict=True)
     )
     data, kernel = data.astype(jnp.float32), kernel.astype(jnp.float32)
     at_points = jnp.dot(rows.inputs, data.reshape(len(data), -1))
-    at_points = each_row(columns.inputs, at_points.reshape(len(at_points), data.shape[1], -1))
+    at_points = _each_row(columns.inputs, at_points.reshape(len(at_points), data.shape[1], -1))
     at_points = at_points.reshape(rows.n, rows.tiles, columns.n, columns.tiles, batch, channels)
     at_points = at_points.transpose(0, 2, 1, 3, 4, 5).reshape(rows.n * columns.n, -1, channels)
     weights = jnp.dot(np.kron(rows.kernel, columns.kernel), kernel.reshape(size * size, -1))
@@ -59,7 +59,7 @@ def conv_winograd(
     return HWNC(out[: outputs[0], : outputs[1]].astype(dtype))
 
 
-def each_row(matrix: np.ndarray, maps: Float[Array, "h w n"]) -> Float[Array, "h w2 n"]:
+def _each_row(matrix: np.ndarray, maps: Float[Array, "h w n"]) -> Float[Array, "h w2 n"]:
     """A matrix times every row.
 
     One small product for each: as a single product XLA would transpose the whole twice.
@@ -79,9 +79,9 @@ class Transform(NamedTuple):
 
 
 @cache
-def transform(side: int, size: int, before: int, outputs: int, largest: int) -> Transform:
+def _transform(side: int, size: int, before: int, outputs: int) -> Transform:
     """The tile with the fewest products for a side, and `before` zeros before it."""
-    m = min(range(1, largest + 1), key=lambda m: (-(-outputs // m) * (m + size - 1), m))
+    m = min(range(1, LARGEST_TILE[size] + 1), key=lambda m: (-(-outputs // m) * (m + size - 1), m))
     n, tiles = m + size - 1, -(-outputs // m)
     out, kernel, tile = _toom_cook(m, size)
     inputs = np.zeros((n, tiles, side))
