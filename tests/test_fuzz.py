@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from lenet_alexnet.cli import main
 from lenet_alexnet.data.split import load_split
 from lenet_alexnet.errors import LenetAlexnetError
+from lenet_alexnet.runtime import unexpected
 from tests import faults, mutations
 from tests.photo_files import encoded, picture, prepare_folder, tar_bytes, write_folder
 
@@ -57,7 +58,7 @@ def contract(*arguments):
     assert code in (0, 1, 2), err.getvalue()
     assert len(errors) == (code != 0), err.getvalue()
     assert "Traceback" not in err.getvalue()
-    assert "report" not in "".join(errors), errors  # That is the hint of what nobody foresaw.
+    assert unexpected.HINT not in "".join(errors), errors
     return code
 
 
