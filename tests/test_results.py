@@ -34,7 +34,7 @@ def run_directory(folder, seed, error, **changes):
         "versions": {"jax": "1", "python": "3"},
     }  # fmt: skip
     rows = [
-        {"epoch": e, "split": s, "top1_error": error, "loss": 1.0}
+        {"step": round(2 * e), "epoch": e, "split": s, "top1_error": error, "loss": 1.0}
         for e, s in ((1.0, "train"), (1.5, "train"), (2.0, "train"), (2.0, "test"))
     ]
     (folder / "summary.json").write_text(json.dumps(summary | changes))

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from lenet_alexnet.data import images, pixels
+from lenet_alexnet.data.files import open_regular
 from lenet_alexnet.data.sources import embedded, folder
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.inference import glyph, open_run
@@ -82,7 +83,8 @@ def _prepare(file: str, run: open_run.Run, dark: bool | None) -> tuple[np.ndarra
 
 def _photo(file: str, size: int) -> np.ndarray:
     try:
-        return pixels.standardise(Path(file).read_bytes(), size, file)[0]
+        with open_regular(file) as content:
+            return pixels.standardise(content.read(), size, file)[0]
     except (OSError, pixels.UnusableError) as error:
         raise DataError(f"cannot read '{file}' as an image: {error}") from error
 

@@ -38,7 +38,7 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
                 raise TypeError
             if row["split"] in MEASURED and REQUIRED - row.keys():
                 raise KeyError
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(f"'{path}' is broken in line {number}") from error
         rows.append(row)
     return rows, len(whole)

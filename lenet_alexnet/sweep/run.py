@@ -34,6 +34,7 @@ class Options(NamedTuple):
     metric: str = "top1_error"
     jobs: int = 0
     search: int = 0
+    allow_other_bits: bool = False
 
 
 class Executor(Protocol):
@@ -162,10 +163,11 @@ Run = Callable[[Sequence[Trial], float, Callable[[], bool]], None]
 def make_runner(sweep: Sweep, base: ConfigDict, options: Options) -> Run:
     """The function that runs trials up to a share of their length with the chosen executor."""
     executor: Executor
+    how = {"fail_fast": options.fail_fast, "allow_other_bits": options.allow_other_bits}
     if options.executor == "slurm":
-        executor = SlurmExecutor(sweep, base.launch, fail_fast=options.fail_fast)
+        executor = SlurmExecutor(sweep, base.launch, **how)
     else:
-        executor = LocalExecutor(sweep, jobs=options.jobs, fail_fast=options.fail_fast)
+        executor = LocalExecutor(sweep, jobs=options.jobs, **how)
 
     def run(trials: Sequence[Trial], until: float, stop_requested: Callable[[], bool]) -> None:
         jobs = make_jobs(sweep, trials, base, options)

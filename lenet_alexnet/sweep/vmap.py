@@ -34,6 +34,7 @@ def train_lanes(
     until: float = 1.0,
     stop_requested: Callable[[], bool] = lambda: False,
     at_once: bool | None = None,
+    allow_other_bits: bool = False,
 ) -> list[dict[str, Any]]:
     """Trains one run for each config, side by side, each in its folder as if it had been alone.
 
@@ -43,6 +44,7 @@ def train_lanes(
       until: stop after the first evaluation at or after this share of the run.
       stop_requested: asked after every dispatch.
       at_once: vmap over the lanes of a device, or one after another; None: as suits the device.
+      allow_other_bits: see `loop.train_and_evaluate`.
 
     Returns the summaries that it also writes; a lane that diverged is among them, and does not
     disturb the others.
@@ -54,7 +56,7 @@ def train_lanes(
     data = fingerprint.of_data(experiment)
     with contextlib.ExitStack() as stack:
         lanes = [
-            _Lane(config, folder, experiment, data, stack)
+            _Lane(config, folder, experiment, data, stack, allow_other_bits)
             for config, folder in zip(lane_configs, folders, strict=True)
         ]
         loops_used = stack.enter_context(fingerprint.as_begun(*(lane.begun for lane in lanes)))
@@ -83,14 +85,14 @@ class _Lane:
 
     def __init__(
         self, config: Any, folder: Path, experiment: Experiment, data: Any,
-        stack: contextlib.ExitStack,
+        stack: contextlib.ExitStack, allow_other_bits: bool,
     ) -> None:  # fmt: skip
         self.config = config
         held = stack.enter_context(lock.hold(folder))
         self.out = RunDirectory(folder, config, held=held)
         self.begun = self.out.begun()
         facts = fingerprint.facts(data, self.begun)
-        fingerprint.check(folder, self.begun, facts, allow=False)
+        fingerprint.check(folder, self.begun, facts, allow=allow_other_bits)
         self.out.begin(experiment.train_data.class_names, experiment.statistics, facts)
         self.log = stack.enter_context(MetricsLog(folder / "metrics.jsonl"))
         # A kill may come between the saves of two lanes: the step before must still be there.

@@ -5,7 +5,6 @@ Recorded in run.json, and compared when the run goes on and between the processe
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from lenet_alexnet import __version__
 from lenet_alexnet import config as configs
 from lenet_alexnet.data import Split
+from lenet_alexnet.data.files import load_json
 from lenet_alexnet.data.prepare.datasets import CHECKSUMS
 from lenet_alexnet.data.stream import Photos
 from lenet_alexnet.errors import UsageError
@@ -88,7 +88,7 @@ def _of_split(data: Split) -> str:
 def _of_photos(data: Photos) -> str:
     listing = data.folder / CHECKSUMS
     try:
-        sums = json.loads(listing.read_text()) if listing.exists() else {}
+        sums = load_json(listing) if listing.exists() else {}
     except (OSError, ValueError):
         sums = {}
     parts = []

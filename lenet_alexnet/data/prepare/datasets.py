@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lenet_alexnet.data import pixels
+from lenet_alexnet.data.files import load_json
 from lenet_alexnet.data.prepare import cifar10, durable
 from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.sources import idx
@@ -268,7 +269,7 @@ def _sha256(path: Path) -> str:
 
 def _checksums(path: Path) -> dict[str, str]:
     try:
-        sums = json.loads(path.read_text())
+        sums = load_json(path)
         if not sums or any(Path(name).name != name for name in sums):
             raise ValueError("no checksums of the files beside it")
         return dict(sums.items())

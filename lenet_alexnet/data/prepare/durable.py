@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lenet_alexnet.errors import DataError
-from lenet_alexnet.runtime.storage import sync
+from lenet_alexnet.runtime.storage import open_here, sync
 
 PARTIAL = ".partial"  # the suffix of a folder that is being prepared
 PARTS = "parts"  # in it: what only preparing needs
@@ -23,7 +23,7 @@ def alone(partial: Path) -> Iterator[None]:
     parts = partial / PARTS
     try:
         parts.mkdir(parents=True, exist_ok=True)
-        with parts.joinpath("lock").open("w") as lock:
+        with open_here(parts / "lock", "a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

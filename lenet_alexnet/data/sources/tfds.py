@@ -5,7 +5,6 @@ import hashlib
 import itertools
 import logging
 import os
-import zipfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lenet_alexnet.data import pixels
+from lenet_alexnet.data.files import load_arrays
 from lenet_alexnet.data.prepare.durable import PARTIAL
 from lenet_alexnet.data.sources.features import check_features
 from lenet_alexnet.data.split import Split
@@ -161,6 +161,9 @@ def open_builder(folder: Path) -> Any:
     import tensorflow_datasets as tfds
 
     check_features(folder)
+    for entry in os.scandir(folder):
+        if not entry.is_file() and not entry.is_dir():  # Reading it may wait for ever.
+            raise DataError(f"cannot read '{entry.path}': it is no regular file")
     logging.getLogger("absl").setLevel(logging.ERROR)  # It recommends OpenCV at every start.
     try:
         return tfds.builder_from_directory(folder)
@@ -200,8 +203,8 @@ def _cached(folder: Path, split: str) -> Split:
     ]
     path = folder / ".decoded" / f"{split}-{key}.npz"
     # One that is broken is made again.
-    broken = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-    with contextlib.suppress(*broken), path.open("rb") as file, np.load(file) as arrays:
+    with contextlib.suppress(DataError, KeyError):
+        arrays = load_arrays(path)
         return Split(arrays["images"], arrays["labels"], class_names(folder))
     data = decode(folder, split)
     if data.images.nbytes > CACHE_BYTES:
