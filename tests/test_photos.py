@@ -306,7 +306,7 @@ def test_shards_that_are_not_as_written_are_written_again(official, tmp_path, mo
     assert (folder / before[1]).read_bytes() == (whole / before[1]).read_bytes()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"[]", b"{}"])
+@pytest.mark.parametrize("content", [None, b"", b"[]", b"{}", b"[" * 100_000])
 def test_a_prepared_folder_without_a_whole_manifest_is_refused(official, tmp_path, content):
     folder = tmp_path / "imagenet2012" / "5.1.0"
     folder.mkdir(parents=True)

@@ -1,13 +1,18 @@
+import io
 import json
+import os
 import shutil
 import socket
+import struct
+import zipfile
 
 import numpy as np
 import pytest
 
 from lenet_alexnet.cli import main
-from lenet_alexnet.data import load_split
-from lenet_alexnet.data.prepare import datasets
+from lenet_alexnet.data import files, load_split
+from lenet_alexnet.data.prepare import datasets, durable
+from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.sources import features
 from lenet_alexnet.data.sources import tfds as records
 from lenet_alexnet.errors import DataError, UsageError
@@ -134,7 +139,10 @@ def test_a_set_without_image_or_label_is_one_error(official, tmp_path, name):
         datasets.check(folder)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"x": 1', '{"../files/x": "0"}', "[1]"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"x": 1', '{"../files/x": "0"}', "[1]", '{"x": null}', "[" * 100_000],
+)
 def test_damaged_checksums_are_one_error(official, tmp_path, content):
     folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
     (folder / datasets.CHECKSUMS).write_text(content)
@@ -165,7 +173,70 @@ def test_the_list_goes_on_after_a_set_that_is_not_ours(official, tmp_path, capsy
     assert "train 30" in lines[1]
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", b"x" * 99])
+def zipped(name, content, *, flags=0, method=0):
+    """A zip file of one member with these flags and this method in its headers."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, content)
+    whole = bytearray(file.getvalue())
+    for start, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        struct.pack_into("<HH", whole, whole.index(start) + offset, flags, method)
+    return bytes(whole)
+
+
+BROKEN_ARRAYS = {
+    "nothing": b"",
+    "half a zip": b"PK",
+    "text": b"x" * 99,
+    "no archive but an array": b"\x93NUMPY\1\0v\0{'descr': '|u1', 'fortran_order': False, "
+    b"'shape': (1,)}".ljust(128) + b"\0",
+    "encrypted": zipped("images.npy", b"x" * 99, flags=1),
+    "an unknown compression": zipped("images.npy", b"x" * 99, method=97),
+    "deflated noise": zipped("images.npy", b"x" * 99, method=8),
+    "a header that is no Python": zipped("images.npy", b"\x93NUMPY\1\0\6\0{'a':("),
+    "pickled objects": zipped(
+        "images.npy",
+        b"\x93NUMPY\1\0v\0" + b"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}".ljust(118)
+        + b"cos\nsystem\n(S'touch ran'\ntR.",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BROKEN_ARRAYS)
+def test_arrays_that_are_damaged_are_one_error(tmp_path, kind, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.npz").write_bytes(BROKEN_ARRAYS[kind])
+    with pytest.raises(DataError, match=r"x\.npz': it is damaged"):
+        files.load_arrays(tmp_path / "x.npz")
+    with pytest.raises(DataError, match=r"x\.npz': it is damaged"):
+        statistics.load(tmp_path / "x.npz")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json", "checksums.json", "train"])
+def test_a_pipe_in_a_prepared_set_is_refused_unopened(official, tmp_path, name):
+    folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    (path,) = folder.glob(f"*-{name}.array_record-*" if name == "train" else name)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match=rf"{path.name}.*(no regular file|is damaged)"):
+        datasets.check(folder)
+    if name != "checksums.json":
+        with pytest.raises(DataError, match=rf"{path.name}.* no regular file"):
+            read("tfds", tmp_path)
+
+
+def test_preparing_writes_to_nothing_through_a_link(official, tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    parts = tmp_path / "D" / "kmnist" / "3.0.1.partial" / durable.PARTS
+    parts.mkdir(parents=True)
+    (parts / "lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(DataError, match="it is a link"):
+        datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"x" * 99, BROKEN_ARRAYS["encrypted"]])
 def test_kept_arrays_that_are_broken_are_made_again(official, tmp_path, content):
     folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
     whole = multiset(read("tfds", tmp_path))

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from lenet_alexnet.errors import DataError
+from lenet_alexnet.errors import DataError, LenetAlexnetError
 from lenet_alexnet.reproduce import records
 from tests.conftest import ROOT
 
@@ -56,6 +56,24 @@ def test_gather_and_table(tmp_path):
     assert "old" not in text
     assert text.startswith("before")
     assert text.endswith("after\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("summary.json", "{}", "has no 'status'"),
+        ("run.json", "[]", "no JSON object"),
+        ("run.json", '{"git_dirty": "no"}', "'git_dirty' is 'no'"),
+        ("run.json", '{"git_dirty": false}', r"seed_0: its files are incomplete .*git_commit"),
+        ("metrics.jsonl", "garbage\n", "broken in line 1"),
+        ("metrics.jsonl", "", "seed_0: its files are incomplete"),
+    ],
+)
+def test_damaged_files_of_a_run_are_one_error(tmp_path, name, content, message):
+    run_directory(tmp_path / "net" / "seed_0", 0, 0.01)
+    (tmp_path / "net" / "seed_0" / name).write_text(content)
+    with pytest.raises(LenetAlexnetError, match=message):
+        records.gather({"net": tmp_path / "net"})
 
 
 @pytest.mark.parametrize("changes", [{"status": "diverged"}, {"git_dirty": True}])

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import os
 import time
 
 import pytest
@@ -169,6 +170,45 @@ def test_streamed_photos_have_no_lanes(capsys, tmp_path):
     code, out, _ = call(capsys, path, tmp_path / "v", "--dry-run")
     assert code == 0
     assert "as a process each: 2 trials" in out
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("raise SystemExit(0)", "SystemExit"),
+        ("return 1 / 0", "ZeroDivisionError"),
+        ("return 3", "must yield dicts"),
+        ("return {'learning_rate': float('nan')}", "no finite number"),
+        ("return {'learning_rate': print}", "no number, text or list"),
+        ("return {1: 2}", "which is no text"),
+        ("return itertools.count()", "more than 100,000"),
+    ],
+)
+def test_mistakes_in_a_search_are_one_line(capsys, tmp_path, body, message):
+    path = write(tmp_path, f"import itertools\ndef search(trial):\n  {body}")
+    held_out = "--config.data.validation=train[:9]"
+    code, _, err = call(capsys, path, tmp_path / "w", "--search=1", held_out)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert message in err
+
+
+@pytest.mark.parametrize("kind", ["garbage", "half a line", "link", "pipe"])
+def test_a_damaged_log_of_a_search_is_one_line(capsys, tmp_path, kind):
+    path = write(tmp_path, "def search(trial):\n  return {'seed': 1}")
+    log, mine = tmp_path / "w" / "optuna.log", tmp_path / "mine"
+    log.parent.mkdir()
+    mine.write_text("precious")
+    if kind == "link":
+        log.symlink_to(mine)
+    elif kind == "pipe":
+        os.mkfifo(log)
+    else:
+        log.write_text("garbage\n{}\n" if kind == "garbage" else '{"op_code": 0}\n')
+    held_out = "--config.data.validation=train[:9]"
+    code, _, err = call(capsys, path, tmp_path / "w", "--search=1", held_out)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert f"cannot read '{log}'" in err
+    assert mine.read_text() == "precious"
 
 
 def test_other_mistakes(capsys, tmp_path, monkeypatch):

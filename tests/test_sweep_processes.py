@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import json
 import os
 import signal
 import subprocess
@@ -122,6 +123,26 @@ def test_trials_that_break_are_kept_apart_and_the_rest_goes_on(tmp_path):
     code, out, _ = finish(path, work, "--report")
     assert code == 1
     assert "Ranked on the test split" in out
+
+
+@pytest.mark.parametrize("executor", ["vmap", "local"])
+def test_trials_go_on_to_other_bits_only_if_allowed(tmp_path, executor):
+    path = write(tmp_path, "def sweep():\n  return [{'seed': s} for s in range(2)]")
+    work, flags = tmp_path / "w", [f"--executor={executor}", "--jobs=1"]
+    code, _, err = finish(path, work, *flags)
+    assert code == 0, err
+    for folder in (work / "trials").iterdir():  # As if they had been stopped, and begun otherwise.
+        (folder / "summary.json").unlink()
+        content = json.loads((folder / "run.json").read_text())
+        content["switches"]["jax_enable_x64"] = True
+        (folder / "run.json").write_text(json.dumps(content))
+    code, _, err = finish(path, work, *flags)
+    assert code == 1
+    assert err.count("jax_enable_x64 True -> False") >= 2
+    assert not ended(work)
+    code, _, err = finish(path, work, *flags, "--retry-failed", "--allow-other-bits")
+    assert code == 0, err
+    assert len(ended(work)) == 2
 
 
 @pytest.mark.slow

@@ -272,6 +272,8 @@ def _checksums(path: Path) -> dict[str, str]:
         sums = load_json(path)
         if not sums or any(Path(name).name != name for name in sums):
             raise ValueError("no checksums of the files beside it")
+        if not all(isinstance(checksum, str) for checksum in sums.values()):
+            raise ValueError("a checksum is no text")
         return dict(sums.items())
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error}): prepare again") from error
