@@ -230,7 +230,7 @@ def test_ckpt_list_show_and_verify(folder, capsys):
     assert call(capsys, "ckpt", "verify", folder.parent)[0] == 0
     damage.flip(damage.largest(folder / "20"))
     code, out, err = call(capsys, "ckpt", "verify", folder.parent)
-    assert (code, err) == (1, "")
+    assert (code, err) == (1, "error: 1 of 3 checkpoints are damaged\n")
     assert out.count("whole") == 2
     assert "damaged" in out.splitlines()[1]
     problems = json.loads(call(capsys, "ckpt", "verify", folder.parent, "--json")[1])

@@ -161,9 +161,9 @@ def open_builder(folder: Path) -> Any:
     import tensorflow_datasets as tfds
 
     check_features(folder)
-    for entry in os.scandir(folder):
-        if not entry.is_file() and not entry.is_dir():  # Reading it may wait for ever.
-            raise DataError(f"cannot read '{entry.path}': it is no regular file")
+    for path in folder.iterdir():
+        if not path.is_file() and not path.is_dir():  # Reading it may wait for ever.
+            raise DataError(f"cannot read '{path}': it is no regular file")
     logging.getLogger("absl").setLevel(logging.ERROR)  # It recommends OpenCV at every start.
     try:
         return tfds.builder_from_directory(folder)
