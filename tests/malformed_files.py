@@ -254,12 +254,25 @@ run_file("a line without its loss", 1, "broken in line 1", "train",
          unfinished(put("metrics.jsonl", '{"step": 40, "split": "test"}\n')))  # fmt: skip
 run_file("a link to itself", 2, "is a link", "train", unfinished(linked))
 run_file("another config", 2, "seed: 0 -> 5", "train", lambda run: None, "--config.seed=5")
-run_file("a text where a number was", 2, "data.pad = 'two' is no int", "eval",
-         edit_section("config.json", "data", pad="two"))  # fmt: skip
-run_file("an error that is no number", 1, "broken in line 1", "train", unfinished(put(
-    "metrics.jsonl",
-    '{"step": 40, "split": "test", "epoch": 1, "loss": null, "top1_error": "0"}\n',
-)))  # fmt: skip
+run_file(
+    "a text where a number was",
+    2,
+    "data.pad = 'two' is no int",
+    "eval",
+    edit_section("config.json", "data", pad="two"),
+)
+run_file(
+    "an error that is no number",
+    1,
+    "broken in line 1",
+    "train",
+    unfinished(
+        put(
+            "metrics.jsonl",
+            '{"step": 40, "split": "test", "epoch": 1, "loss": null, "top1_error": "0"}\n',
+        )
+    ),
+)
 
 # Opening a pipe waits for ever; brackets in brackets exhaust the stack.
 DEEP = "[" * 100_000
@@ -273,15 +286,27 @@ for file, verb, code, words in (
     ("checkpoints/*/rest/manifest.ocdbt", "eval", 1, "manifest.ocdbt is missing"),
 ):
     run_file(f"a pipe for {file}", code, words, verb, pipe(file))
-run_file("a pipe for metrics.jsonl", 1, "no ordinary file", "train",
-         unfinished(pipe("metrics.jsonl")))  # fmt: skip
+run_file(
+    "a pipe for metrics.jsonl", 1, "no ordinary file", "train", unfinished(pipe("metrics.jsonl"))
+)
 for file, verb, code, words in (
     ("config.json", "eval", 2, "nested too deeply"),
     ("run.json", "eval", 2, "nested too deeply"),
     ("summary.json", "train", 2, "nested too deeply"),
 ):
     run_file(f"{file} of brackets", code, words, verb, put(file, DEEP))
-run_file("metrics.jsonl of brackets", 1, "broken in line 1", "train",
-         unfinished(put("metrics.jsonl", DEEP + "\n")))  # fmt: skip
-run_file("a pipe for an image", 1, "no regular file", "predict",
-         lambda run: os.mkfifo(run / "x.png"), "{run}/x.png")  # fmt: skip
+run_file(
+    "metrics.jsonl of brackets",
+    1,
+    "broken in line 1",
+    "train",
+    unfinished(put("metrics.jsonl", DEEP + "\n")),
+)
+run_file(
+    "a pipe for an image",
+    1,
+    "no regular file",
+    "predict",
+    lambda run: os.mkfifo(run / "x.png"),
+    "{run}/x.png",
+)

@@ -189,17 +189,19 @@ BROKEN_ARRAYS = {
     "half a zip": b"PK",
     "text": b"x" * 99,
     "no archive but an array": b"\x93NUMPY\1\0v\0{'descr': '|u1', 'fortran_order': False, "
-    b"'shape': (1,)}".ljust(128) + b"\0",
+    b"'shape': (1,)}".ljust(128)
+    + b"\0",
     "encrypted": zipped("images.npy", b"x" * 99, flags=1),
     "an unknown compression": zipped("images.npy", b"x" * 99, method=97),
     "deflated noise": zipped("images.npy", b"x" * 99, method=8),
     "a header that is no Python": zipped("images.npy", b"\x93NUMPY\1\0\6\0{'a':("),
     "pickled objects": zipped(
         "images.npy",
-        b"\x93NUMPY\1\0v\0" + b"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}".ljust(118)
+        b"\x93NUMPY\1\0v\0"
+        + b"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}".ljust(118)
         + b"cos\nsystem\n(S'touch ran'\ntR.",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", BROKEN_ARRAYS)
