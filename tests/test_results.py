@@ -58,6 +58,11 @@ def test_gather_and_table(tmp_path):
     assert text.endswith("after\n")
 
 
+@pytest.mark.attack(
+    "one line",
+    "run files without their entries where results are gathered",
+    "one line names the run",
+)
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -76,6 +81,9 @@ def test_damaged_files_of_a_run_are_one_error(tmp_path, name, content, message):
         records.gather({"net": tmp_path / "net"})
 
 
+@pytest.mark.attack(
+    "silent", "runs that diverged, or of changed code, where results are gathered", "one line"
+)
 @pytest.mark.parametrize("changes", [{"status": "diverged"}, {"git_dirty": True}])
 def test_runs_that_prove_nothing_are_refused(tmp_path, changes):
     run_directory(tmp_path / "net" / "seed_0", 0, 0.01, **changes)

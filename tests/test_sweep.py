@@ -140,6 +140,9 @@ def test_momentum_zero_has_no_velocity_and_its_own_program():
     assert signature(config) != signature(other)
 
 
+@pytest.mark.attack(
+    "one line", "sweep() fails, yields nothing or unknown entries", "one line, exit code 2"
+)
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -172,6 +175,9 @@ def test_streamed_photos_have_no_lanes(capsys, tmp_path):
     assert "as a process each: 2 trials" in out
 
 
+@pytest.mark.attack(
+    "silent", "search() exits, never ends, or returns no overrides", "one line, exit code 2"
+)
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -192,6 +198,11 @@ def test_mistakes_in_a_search_are_one_line(capsys, tmp_path, body, message):
     assert message in err
 
 
+@pytest.mark.attack(
+    "foreign",
+    "optuna.log is damaged, a FIFO, or a link to a file of the user",
+    "one line; the file is as it was",
+)
 @pytest.mark.parametrize("kind", ["garbage", "half a line", "link", "pipe"])
 def test_a_damaged_log_of_a_search_is_one_line(capsys, tmp_path, kind):
     path = write(tmp_path, "def search(trial):\n  return {'seed': 1}")
@@ -248,6 +259,7 @@ def test_the_sweeps_of_the_configs(name, count, groups):
     assert len(group(trials, most=64, steps=lambda _: set())) == groups
 
 
+@pytest.mark.attack("silent", "two launchers of one sweep", "one line for the second")
 def test_a_second_launcher_is_refused(capsys, tmp_path):
     path = write(tmp_path, "def sweep():\n  return [{'seed': 1}]")
     with contextlib.closing(Sweep(tmp_path / "w")) as first:
@@ -414,6 +426,11 @@ GARBAGE = {
 }
 
 
+@pytest.mark.attack(
+    "one line",
+    "sweep.json, trial.json, end.json or a trial's files without their entries",
+    "one line",
+)
 @pytest.mark.parametrize("kind", GARBAGE)
 def test_damaged_files_of_a_sweep_are_one_error(tmp_path, kind):
     sweep, (trial,) = Sweep(tmp_path), trials_of([{"seed": 1}])
@@ -433,6 +450,9 @@ def test_damaged_files_of_a_sweep_are_one_error(tmp_path, kind):
         read_all()
 
 
+@pytest.mark.attack(
+    "foreign", "trials or logs of a sweep is a link", "one line; nothing is written through it"
+)
 @pytest.mark.parametrize("name", ["trials", "logs"])
 def test_a_sweep_folder_with_links_is_refused(tmp_path, name):
     (tmp_path / "mine").mkdir()
