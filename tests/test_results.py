@@ -30,7 +30,7 @@ def run_directory(folder, seed, error, **changes):
         "train_seconds": 30.0, "compile_seconds": 1.0, "config_hash": "x",
     }  # fmt: skip
     run = {
-        "git_commit": "0123456789abcdef", "git_dirty": False, "cpu_count": 2,
+        "git_commit": "0123456789abcdef", "git_dirty": False, "cpu_count": 2, "devices": ["cpu"],
         "versions": {"jax": "1", "python": "3"},
     }  # fmt: skip
     rows = [
