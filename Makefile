@@ -5,7 +5,7 @@ PIP      = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKDIR ?= runs/lenet5_quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock train test test-all test-slurm sweep bench reproduce results check format clean
+.PHONY: help install lock train test test-all attack test-slurm sweep bench reproduce results check format clean
 
 help:        ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
@@ -37,6 +37,9 @@ test: install  ## the fast tests
 
 test-all: install  ## every test
 	@$(BIN)/python -m pytest -n 2
+
+attack: install  ## the tests that answer faults and attacks, see docs/attacks.md
+	@$(BIN)/python -m pytest -n 2 -m attack
 
 test-slurm: install  ## a sweep on a one-node Slurm cluster (root on Debian)
 	@$(PIP) -c constraints.txt -e '.[slurm]'

@@ -69,7 +69,7 @@ def run_file(name: str, code: int, fragment: str, verb: str, spoil: Callable, *m
         spoil(run)
         if verb == "train":
             return [*faults.command("lenet", run), *more]
-        return [verb, f"--workdir={run}", *more]
+        return [verb, f"--workdir={run}", *(text.format(run=run) for text in more)]
 
 
 # Command lines.
@@ -136,6 +136,22 @@ override("batch larger than the data", 2, "is not within", "train.batch_size=999
 override("nothing kept", 2, "checkpoint.keep", "checkpoint.keep=0")
 override("negative minutes", 2, "checkpoint.minutes", "checkpoint.minutes=-1")
 override("learning rate no number", 2, "learning_rate", "optimizer.learning_rate=nan")
+override(
+    "more classes than any machine can hold",
+    2,
+    "is more than",
+    "model.num_classes=99999999999999999999",
+)
+override(
+    "more steps than can be counted",
+    2,
+    "is more than",
+    "train.steps_per_dispatch=99999999999999999999",
+)
+override("more distortions than fit", 2, "are too many", "data.variants=1000000000")
+override(
+    "more distortions than can be counted", 2, "is more than", "data.variants=99999999999999999999"
+)
 override("negative padding", 2, "data.pad", "data.pad=-1")
 override("no spread", 2, "data.std", "data.std=0.0")
 override("an empty split", 1, "train[5:5]", "data.train=train[5:5]")

@@ -1,6 +1,7 @@
 """Files that are broken: data sets and what a run has left, as further cases of malformed.py."""
 
 import json
+import os
 import shutil
 import struct
 import zlib
@@ -177,6 +178,17 @@ def no_checkpoints(run: Path) -> None:
     shutil.rmtree(run / "checkpoints")
 
 
+def pipe(name: str) -> Callable[[Path], None]:
+    """A named pipe in place of a file: whoever opens it to read waits for ever."""
+
+    def spoil(run: Path) -> None:
+        for path in list(run.glob(name)) or [run / name]:
+            path.unlink(missing_ok=True)
+            os.mkfifo(path)
+
+    return spoil
+
+
 def checkpoints_file(run: Path) -> None:
     no_checkpoints(run)
     (run / "checkpoints").write_text("")
@@ -224,7 +236,7 @@ run_file("summary.json cut off", 2, "cannot read", "train", put("summary.json", 
 run_file("summary.json of nonsense", 2, "has no 'status'", "train", put("summary.json", "{}"))
 run_file("a broken line in the log", 1, "broken in line 2", "train", unfinished(broken_line))
 run_file("all damaged", 1, "remove that folder", "train", unfinished(all_damaged))
-run_file("no entry of data", 2, "has no 'data.validation'", "predict",
+run_file("no entry of data", 2, "has no entry 'data.validation'", "predict",
          edit_section("config.json", "data", validation=None), "x.png")  # fmt: skip
 run_file("a batch of nothing", 2, "eval.batch_size 0", "eval",
          edit_section("config.json", "eval", batch_size=0))  # fmt: skip
@@ -242,3 +254,59 @@ run_file("a line without its loss", 1, "broken in line 1", "train",
          unfinished(put("metrics.jsonl", '{"step": 40, "split": "test"}\n')))  # fmt: skip
 run_file("a link to itself", 2, "is a link", "train", unfinished(linked))
 run_file("another config", 2, "seed: 0 -> 5", "train", lambda run: None, "--config.seed=5")
+run_file(
+    "a text where a number was",
+    2,
+    "data.pad = 'two' is no int",
+    "eval",
+    edit_section("config.json", "data", pad="two"),
+)
+run_file(
+    "an error that is no number",
+    1,
+    "broken in line 1",
+    "train",
+    unfinished(
+        put(
+            "metrics.jsonl",
+            '{"step": 40, "split": "test", "epoch": 1, "loss": null, "top1_error": "0"}\n',
+        )
+    ),
+)
+
+# Opening a pipe waits for ever; brackets in brackets exhaust the stack.
+DEEP = "[" * 100_000
+for file, verb, code, words in (
+    ("config.json", "eval", 2, "no regular file"),
+    ("run.json", "eval", 2, "no regular file"),
+    ("summary.json", "train", 2, "no regular file"),
+    ("statistics.npz", "eval", 1, "it is damaged"),
+    ("checkpoints/*/SHA256SUMS", "eval", 1, "it has no SHA256SUMS"),
+    ("checkpoints/*/_CHECKPOINT_METADATA", "eval", 1, "cannot be read"),
+    ("checkpoints/*/rest/manifest.ocdbt", "eval", 1, "manifest.ocdbt is missing"),
+):
+    run_file(f"a pipe for {file}", code, words, verb, pipe(file))
+run_file(
+    "a pipe for metrics.jsonl", 1, "no ordinary file", "train", unfinished(pipe("metrics.jsonl"))
+)
+for file, verb, code, words in (
+    ("config.json", "eval", 2, "nested too deeply"),
+    ("run.json", "eval", 2, "nested too deeply"),
+    ("summary.json", "train", 2, "nested too deeply"),
+):
+    run_file(f"{file} of brackets", code, words, verb, put(file, DEEP))
+run_file(
+    "metrics.jsonl of brackets",
+    1,
+    "broken in line 1",
+    "train",
+    unfinished(put("metrics.jsonl", DEEP + "\n")),
+)
+run_file(
+    "a pipe for an image",
+    1,
+    "no regular file",
+    "predict",
+    lambda run: os.mkfifo(run / "x.png"),
+    "{run}/x.png",
+)

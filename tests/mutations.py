@@ -22,9 +22,8 @@ VALUES = (
 def leaves(value, path=()):
     """The paths of everything inside a JSON value, itself included."""
     yield path
-    items = value.items() if isinstance(value, dict) else enumerate(value)
     if isinstance(value, dict | list):
-        for key, part in items:
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
             yield from leaves(part, (*path, key))
 
 

@@ -71,6 +71,9 @@ def disk_full(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
+@pytest.mark.attack(
+    "silent", "ten kinds of damage to a checkpoint", "it is reported, and the one before is used"
+)
 @pytest.mark.parametrize("kind", damage.KINDS)
 def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(folder, template, kind, capsys):
     damage.KINDS[kind](folder / "30")
@@ -96,6 +99,9 @@ def test_what_is_whole_is_not_called_damaged(folder, capsys):
     assert sorted(path.name for path in folder.iterdir()) == ["10", "20", "30"]
 
 
+@pytest.mark.attack(
+    "silent", "all checkpoints are damaged", "one line; nothing starts from the beginning"
+)
 def test_when_none_is_whole_nothing_is_renamed_and_nothing_starts_anew(folder):
     for step in (10, 20, 30):
         damage.flip(damage.largest(folder / str(step)))
@@ -130,6 +136,7 @@ def test_of_equal_errors_the_later_is_the_best(folder):
         assert checkpoints.first_whole("best") == 40
 
 
+@pytest.mark.attack("silent", "a save that was killed", "it is never taken for a checkpoint")
 def test_a_save_that_died_is_never_taken_for_a_checkpoint(folder, template):
     unfinished = folder / "40.orbax-checkpoint-tmp"
     (folder / "30").rename(unfinished)
@@ -173,6 +180,7 @@ def test_a_save_that_failed_behind_is_made_good_by_the_next(folder, template, ca
         assert same(checkpoints.restore(before, template), make_state(before))
 
 
+@pytest.mark.attack("one line", "the folder of a run becomes read-only", "one line")
 def test_a_folder_that_became_read_only_is_one_clear_error(folder, monkeypatch):
     def refuse(*_, **__):
         raise OSError(30, "Read-only file system")
@@ -212,6 +220,9 @@ def call(capsys, *arguments):
     return code, captured.out, captured.err
 
 
+@pytest.mark.attack(
+    "one line", "ckpt verify of a damaged checkpoint", "a table, then one line, exit code 1"
+)
 def test_ckpt_list_show_and_verify(folder, capsys):
     code, out, _ = call(capsys, "ckpt", "list", folder.parent)
     lines = out.splitlines()
@@ -229,7 +240,7 @@ def test_ckpt_list_show_and_verify(folder, capsys):
     assert call(capsys, "ckpt", "verify", folder.parent)[0] == 0
     damage.flip(damage.largest(folder / "20"))
     code, out, err = call(capsys, "ckpt", "verify", folder.parent)
-    assert (code, err) == (1, "")
+    assert (code, err) == (1, "error: 1 of 3 checkpoints are damaged\n")
     assert out.count("whole") == 2
     assert "damaged" in out.splitlines()[1]
     problems = json.loads(call(capsys, "ckpt", "verify", folder.parent, "--json")[1])

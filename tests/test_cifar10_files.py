@@ -99,6 +99,9 @@ def test_records_are_read_in_their_order_from_every_place(official, batches, tmp
         assert found["train"].class_names[6] == "frog"
 
 
+@pytest.mark.attack(
+    "silent", "CIFAR-10's files with other sizes, labels or names", "one line names the file"
+)
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
@@ -139,6 +142,7 @@ def test_what_is_not_there(official, tmp_path):
         cifar10.read(other)
 
 
+@pytest.mark.attack("hangs", "CIFAR-10's tar with a negative or huge size", "one line")
 @pytest.mark.parametrize("size", [b"-1\0", b"77777777777\0", b"\xff" * 12])
 @pytest.mark.parametrize("form", ["w", "w:gz"])
 def test_tar_headers_that_lie_about_a_size_are_refused(size, form, tmp_path):
@@ -157,6 +161,9 @@ class Runs:
         return os.mkdir, ("it-ran",)
 
 
+@pytest.mark.attack(
+    "foreign", "CIFAR-10's batches with a pickle that runs code", "it is refused and not run"
+)
 def test_no_pickle_is_run(batches, tmp_path, monkeypatch):
     import pickle
 

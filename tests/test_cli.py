@@ -123,6 +123,11 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.attack(
+    "one line",
+    "unknown flags and entries, values of a wrong type, an empty workdir",
+    "one line, exit code 2",
+)
 @pytest.mark.parametrize(("arguments", "message"), MISTAKES)
 def test_mistakes_in_train_are_one_line_and_exit_code_2(capsys, tmp_path, arguments, message):
     code, _, err = call(capsys, "train", f"--workdir={tmp_path / 'w'}", *arguments)
@@ -132,6 +137,7 @@ def test_mistakes_in_train_are_one_line_and_exit_code_2(capsys, tmp_path, argume
     assert err.count("\n") == 1
 
 
+@pytest.mark.attack("one line", "config files that raise or exit", "one line, exit code 2")
 def test_config_files_that_fail(capsys, tmp_path):
     for content, message in [
         ("x = 1", "has no get_config()"),
@@ -150,6 +156,7 @@ def test_config_files_that_fail(capsys, tmp_path):
         assert message in err
 
 
+@pytest.mark.attack("one line", "wrong flags of the other commands", "one line, exit code 2")
 def test_mistakes_elsewhere(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     for arguments, expected, message in [

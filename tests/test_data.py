@@ -59,6 +59,7 @@ def test_split_expressions():
     assert len(load("embedded", "train[:10]+test")) == 1010
 
 
+@pytest.mark.attack("one line", "texts that are no split expression", "one line")
 @pytest.mark.parametrize(
     "split", ["train[", "train[1:2:3]", "", "train[a:]", "valid", "train[5:5]"]
 )
@@ -98,6 +99,11 @@ def damage(folder, kind):
         images.write_bytes(b"\x1f\x8b" + b"garbage" * 50)
 
 
+@pytest.mark.attack(
+    "one line",
+    "idx files that are cut off, swapped or of another format",
+    "one line names the file",
+)
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -119,6 +125,9 @@ def test_broken_idx_files_are_named(idx_folder, kind, message):
         load("idx", data_dir=idx_folder)
 
 
+@pytest.mark.attack(
+    "hangs", "a gzip bomb as an idx file", "no more is unpacked than its header promises; one line"
+)
 @pytest.mark.parametrize("shape", [(10, 28, 28), (60_000, 28, 28), (2**32 - 1,) * 3])
 def test_no_more_is_unpacked_than_the_header_promises(tmp_path, shape):
     header = struct.pack(">I3I", 2051, *shape)
@@ -132,6 +141,7 @@ def test_no_more_is_unpacked_than_the_header_promises(tmp_path, shape):
     assert peak < 3 * min(math.prod(shape), 60_000 * 28 * 28) + (1 << 20)
 
 
+@pytest.mark.attack("hangs", "a gzip file of members without end", "one line")
 def test_idx_files_of_several_members_are_read_and_endless_ones_refused(tmp_path):
     content = struct.pack(">II", 2049, 3) + b"abc"
     parts = [gzip.compress(content[:5]), gzip.compress(content[5:]), bytes(9)]
@@ -142,6 +152,7 @@ def test_idx_files_of_several_members_are_read_and_endless_ones_refused(tmp_path
         read_file(tmp_path / "x", 1)
 
 
+@pytest.mark.attack("one line", "an idx file that does not fit the memory", "one line")
 def test_an_idx_file_that_does_not_fit_the_memory_is_one_error(tmp_path, monkeypatch):
     (tmp_path / "x").write_bytes(gzip.compress(struct.pack(">II", 2049, 3) + b"abc"))
 
@@ -182,6 +193,11 @@ def test_folder_reads_classes_by_name(image_folder):
     assert len(load("folder", "all[:50%]", image_folder / "train", size=16)) == 3
 
 
+@pytest.mark.attack(
+    "silent",
+    "the test folder lacks a class of the training folder",
+    "the classes keep the numbers of training",
+)
 def test_folder_numbers_each_split_as_training(image_folder):
     shutil.rmtree(image_folder / "test" / "cat")
     test = load("folder", "test", image_folder, size=16)
@@ -192,6 +208,7 @@ def test_folder_numbers_each_split_as_training(image_folder):
         load("folder", "test", image_folder, size=16)
 
 
+@pytest.mark.attack("silent", "two folders of one split with other classes", "one line")
 def test_parts_of_a_split_have_the_same_classes(image_folder):
     for name in ("train", "test"):
         (image_folder / name).rename(image_folder / f"{name}1")
@@ -200,6 +217,9 @@ def test_parts_of_a_split_have_the_same_classes(image_folder):
         load("folder", "train1+test1", image_folder, size=16)
 
 
+@pytest.mark.attack(
+    "silent", "folders of git, macOS and notebooks beside the classes", "they are no classes"
+)
 @pytest.mark.parametrize("name", [".git", "__MACOSX", ".ipynb_checkpoints", "@eaDir", "lost+found"])
 def test_folders_of_tools_are_no_classes(image_folder, name):
     for split in ("train", "test"):
@@ -210,6 +230,11 @@ def test_folders_of_tools_are_no_classes(image_folder, name):
     assert len(load("folder", "test", image_folder, size=16)) == 4
 
 
+@pytest.mark.attack(
+    "silent",
+    "class folders with a newline, a blank at an end or an escape",
+    "one line that is printable",
+)
 @pytest.mark.parametrize(
     "name", ["a\nb", " a", "a ", "\N{NO-BREAK SPACE}a", "a\x1b[31m", "a\udcff"]
 )
@@ -220,6 +245,7 @@ def test_odd_class_names_are_refused_in_one_line(image_folder, name):
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.attack("silent", "an empty class folder", "one line")
 def test_a_class_of_training_without_images_is_refused(image_folder):
     (image_folder / "train" / "ant").mkdir()
     with pytest.raises(DataError, match="no images in the folder of class 'ant'"):
@@ -268,6 +294,7 @@ def folder_config(config, image_folder, **data):
     return config
 
 
+@pytest.mark.attack("silent", "a run is evaluated on a split with other classes", "one line")
 def test_a_run_and_its_splits_have_the_same_classes(image_folder, tiny_config):
     (image_folder / "train").rename(image_folder / "fit")  # Nothing says which split is training.
     config = folder_config(tiny_config, image_folder, train="fit", test="test")

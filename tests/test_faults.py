@@ -73,6 +73,9 @@ MOMENTS = [
 ]
 
 
+@pytest.mark.attack(
+    "silent", "a run or sweep is killed at random moments", "it resumes to the same bits"
+)
 @pytest.mark.counted("kill -9, {kind}, ending in the same bits")
 @pytest.mark.parametrize(("kind", "number"), MOMENTS)
 def test_a_killed_run_ends_in_the_same_bits(undisturbed, tmp_path, kind, number):
@@ -135,6 +138,7 @@ PHASES = {"lenet": LENET, "photos": PHOTOS}
 FAST_PHASES = ("compilation", "evaluation", "reading ahead, SIGUSR1")
 
 
+@pytest.mark.attack("silent", "SIGTERM or SIGINT in any phase", "everything is saved, exit code 75")
 @pytest.mark.counted("signals, {kind}, stopping and ending in the same bits")
 @pytest.mark.parametrize(
     ("kind", "phase"),
@@ -180,6 +184,9 @@ def start_script(script, *arguments):
             process.kill()
 
 
+@pytest.mark.attack(
+    "hangs", "a second signal while a long call is under way", "the process ends at once"
+)
 def test_the_first_signal_is_answered_and_the_second_exits_amid_a_long_call():
     """A long call outside of Python, as a compilation is one."""
     script = (
@@ -206,6 +213,9 @@ CATCH = (
 )
 
 
+@pytest.mark.attack(
+    "silent", "the session ends: SIGHUP, twice", "everything is saved, exit code 75"
+)
 def test_a_session_that_ends_sends_sighup_twice_and_what_is_saved_is_saved():
     with start_script(CATCH) as process:
         assert process.stdout.readline() == "ready\n"
@@ -216,6 +226,7 @@ def test_a_session_that_ends_sends_sighup_twice_and_what_is_saved_is_saved():
         assert process.wait(20) == 0
 
 
+@pytest.mark.attack("hangs", "SIGHUP under nohup", "the run trains to its end")
 def test_under_nohup_sighup_is_nothing(monkeypatch):
     before = signal.signal(HUP, signal.SIG_IGN)
     try:
@@ -238,6 +249,7 @@ HOLD = (
 )
 
 
+@pytest.mark.attack("silent", "a second run in the same folder", "one line names the owner")
 def test_a_second_run_is_refused_with_the_owner(tmp_path, capsys):
     with start_script(HOLD.format(""), tmp_path) as owner:
         owner.stdout.readline()
@@ -273,6 +285,7 @@ KINDS_OF_DAMAGE = [
 ]
 
 
+@pytest.mark.attack("silent", "a damaged checkpoint", "the one before it is used, to the same bits")
 @pytest.mark.counted("damaged checkpoints, recovering to the same bits")
 @pytest.mark.parametrize("harm", KINDS_OF_DAMAGE)
 def test_a_run_goes_on_from_before_a_damaged_checkpoint(
@@ -293,6 +306,9 @@ def test_a_run_goes_on_from_before_a_damaged_checkpoint(
     assert faults.outcome(tmp_path) == faults.outcome(reference)
 
 
+@pytest.mark.attack(
+    "one line", "the disk is full while a run trains", "one line; the run resumes later"
+)
 def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_later(
     undisturbed, tmp_path, monkeypatch, capsys
 ):

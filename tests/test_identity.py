@@ -23,6 +23,9 @@ def split(rng, side):
     return InMemory(images, np.arange(40, dtype=np.int32) % 3, ("a", "b", "c"))
 
 
+@pytest.mark.attack(
+    "silent", "one pixel, label or class name differs", "the fingerprint of the data differs"
+)
 @pytest.mark.parametrize("side", [8, 5])  # whose bytes divide by 8, and do not
 def test_each_pixel_label_and_class_counts(rng, side, monkeypatch):
     monkeypatch.setattr(dataset, "HASHED_IMAGES", 4)
@@ -52,6 +55,9 @@ def test_large_splits_are_looked_at_in_part(rng, monkeypatch):
     assert data.fingerprint() == data.fingerprint()
 
 
+@pytest.mark.attack(
+    "silent", "other photos under the same names", "the fingerprint of the data differs"
+)
 def test_photos_on_disk_are_known_by_their_checksums(tmp_path):
     folder = faults.photos()
     first = Streamed("mine", str(folder), "train")
@@ -89,6 +95,7 @@ def resume(workdir, *more):
     return main(["lenet-alexnet", *faults.command("lenet", workdir), *more])
 
 
+@pytest.mark.attack("silent", "a run resumes with other data", "one line, whatever is allowed")
 def test_a_run_goes_on_with_its_own_data_alone(stopped, capsys, monkeypatch):
     data = read_json(stopped / "run.json")["data"]
     assert data["train"]["examples"] == 300
@@ -113,6 +120,11 @@ def test_a_run_that_began_before_the_fingerprint_goes_on(stopped):
     assert "hash" in read_json(stopped / "run.json")["data"]["train"]
 
 
+@pytest.mark.attack(
+    "silent",
+    "a run resumes with another precision of JAX",
+    "one line, unless other bits are allowed",
+)
 def test_other_precision_is_refused_unless_allowed(stopped, capsys):
     with jax.default_matmul_precision("bfloat16"):
         assert resume(stopped) == 2
@@ -124,6 +136,9 @@ def test_other_precision_is_refused_unless_allowed(stopped, capsys):
     assert read_json(stopped / "run.json")["switches"]["jax_default_matmul_precision"] == "bfloat16"
 
 
+@pytest.mark.attack(
+    "silent", "a run resumes where there is no compiler", "one line, unless other bits are allowed"
+)
 @needs_compiler
 def test_a_run_with_loops_goes_on_without_them_only_if_allowed(stopped, capsys, monkeypatch):
     assert read_json(stopped / "run.json")["loops"] is True
@@ -134,6 +149,11 @@ def test_a_run_with_loops_goes_on_without_them_only_if_allowed(stopped, capsys, 
     assert read_json(stopped / "run.json")["loops"] is False
 
 
+@pytest.mark.attack(
+    "silent",
+    "a run that began without a compiler resumes where there is one",
+    "the bits of one without",
+)
 @needs_compiler
 def test_a_run_that_began_without_loops_ends_in_the_bits_of_one_without(tmp_path, monkeypatch):
     a, b = tmp_path / "a", tmp_path / "b"

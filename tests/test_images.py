@@ -14,6 +14,7 @@ GREY = np.array([[0, 60, 230], [20, 255, 128]], np.uint8)
 DEEP = Image.fromarray(GREY.astype(np.uint16) * 257)
 
 
+@pytest.mark.attack("silent", "16-bit images", "the same answer as with 8 bits")
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_16_bits_are_scaled_to_8(tmp_path, kind, channels):
@@ -24,12 +25,14 @@ def test_16_bits_are_scaled_to_8(tmp_path, kind, channels):
     assert np.array_equal(prepared[..., 1], GREY[:, :2])
 
 
+@pytest.mark.attack("silent", "16-bit images with transparency", "laid on white, then scaled")
 def test_transparency_of_16_bits_is_laid_on_white(tmp_path):
     (tmp_path / "x.png").write_bytes(encoded(DEEP, "PNG", transparency=60 * 257))
     expected = np.where(GREY == 60, 255, GREY)
     assert np.array_equal(np.asarray(image_files.read(tmp_path / "x.png", 1)), expected)
 
 
+@pytest.mark.attack("silent", "images of floats or 32-bit numbers", "one line")
 @pytest.mark.parametrize("samples", [GREY.astype(np.float32), GREY.astype(np.int32) * 1000])
 def test_samples_without_a_range_are_refused(tmp_path, samples):
     (tmp_path / "x.tif").write_bytes(encoded(Image.fromarray(samples), "TIFF"))
@@ -37,6 +40,11 @@ def test_samples_without_a_range_are_refused(tmp_path, samples):
         image_files.read(tmp_path / "x.tif", 1)
 
 
+@pytest.mark.attack(
+    "foreign",
+    "an EPS file, which starts Ghostscript, named .png",
+    "one line; its decoder is not started",
+)
 @pytest.mark.parametrize("kind", ["EPS", "ICO", "PCX", "SGI"])
 def test_other_formats_are_never_decoded(tmp_path, monkeypatch, kind):
     started = []
@@ -57,6 +65,9 @@ def test_each_known_format_is_read(tmp_path, kind):
     assert np.abs(found - np.asarray(image)).mean() < 12
 
 
+@pytest.mark.attack(
+    "hangs", "a FIFO, socket or folder in place of an image", "one line; it is not opened"
+)
 @pytest.mark.parametrize("kind", ["fifo", "socket", "folder"])
 def test_what_is_no_file_is_refused_unopened(tmp_path, monkeypatch, kind):
     path = tmp_path / "train" / "a" / "x.png"

@@ -3,6 +3,8 @@
 import re
 import tomllib
 
+import pytest
+
 from tests.conftest import ROOT
 
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
@@ -25,6 +27,9 @@ def pins(name):
     return found
 
 
+@pytest.mark.attack(
+    "foreign", "a package of another content under the same version", "each is locked by its hash"
+)
 def test_requirements_are_the_constraints_with_hashes():
     versions, locked = pins("constraints.txt"), pins("requirements.txt")
     assert all(hashes for _, hashes in locked.values())
@@ -48,6 +53,9 @@ def test_everything_that_the_package_and_its_tests_need_is_locked():
     assert names <= pins("requirements.txt").keys()
 
 
+@pytest.mark.attack(
+    "foreign", "make install without hashes", "it requires them, and begins with pip"
+)
 def test_make_install_requires_the_hashes():
     rule = (ROOT / "Makefile").read_text().split("\n.venv/.installed:")[1].split("\n\n")[0]
     installs = [line for line in rule.splitlines() if "$(PIP)" in line]

@@ -37,6 +37,11 @@ def test_there_are_sixty():
 
 
 # What orbax had in hand when a restore failed complains as it is collected.
+@pytest.mark.attack(
+    "one line",
+    "command lines, config files, data sets and run files that are wrong: see the list below",
+    "one line, exit code 1 or 2",
+)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.counted("malformed inputs, each in one line with its exit code")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -68,6 +73,7 @@ headers = st.builds(
 )
 
 
+@pytest.mark.attack("silent", "random bytes as an idx file", "its exact content, or one line")
 @bounded
 @given(content=st.binary(max_size=60) | headers, compress=st.booleans(), cut=st.integers(0, 30))
 def test_an_idx_file_is_read_exactly_or_refused(content, compress, cut, tmp_path):
@@ -95,6 +101,11 @@ KEYS = sorted(flatten(make_tiny_config()))
 values = st.text(max_size=12) | st.integers().map(str) | st.floats().map(str)
 
 
+@pytest.mark.attack(
+    "silent",
+    "random texts as values of random entries",
+    "the value with the entry's type, or one line",
+)
 @bounded
 @given(key=st.sampled_from(KEYS) | st.text("abc._", min_size=1, max_size=12), value=values)
 def test_an_override_is_taken_with_its_type_or_refused(key, value):

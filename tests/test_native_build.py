@@ -27,6 +27,11 @@ def why():
     return native.compile_loops.__wrapped__()
 
 
+@pytest.mark.attack(
+    "one line",
+    "CXX that is no command, fails or is missing",
+    "another form is used, and the reason is reported",
+)
 def test_why_the_loops_cannot_be_had(monkeypatch, cache, capfd):
     monkeypatch.setenv("CXX", "false")
     assert why() == "false failed: exit status 1"
@@ -59,6 +64,9 @@ def compiler_script(folder, body):
     return path
 
 
+@pytest.mark.attack(
+    "hangs", "a compiler that never returns", "it is reported, then ended with its children"
+)
 def test_a_compiler_that_hangs_is_ended_with_its_children_and_said(
     monkeypatch, cache, tmp_path_factory, capfd
 ):
@@ -89,6 +97,7 @@ AT_WORK = (
 )
 
 
+@pytest.mark.attack("hangs", "a second signal while the compiler runs", "the compiler ends too")
 def test_the_second_signal_ends_a_compiler_too():
     command, environment = [sys.executable, "-c", AT_WORK], os.environ | {"PYTHONPATH": str(ROOT)}
     run = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
@@ -111,6 +120,9 @@ def wait_until(ready, seconds=60):
         time.sleep(0.05)
 
 
+@pytest.mark.attack(
+    "silent", "many processes compile the library at once", "each loads a whole one"
+)
 @needs_compiler
 def test_compiled_once_for_many_processes(cache):
     """And not again; another compiler has a library of its own."""
@@ -162,6 +174,11 @@ def relink(library):
     library.symlink_to(other)
 
 
+@pytest.mark.attack(
+    "foreign",
+    "a compiled library that is cut short, empty or replaced",
+    "it is compiled again and the other is never loaded",
+)
 @pytest.mark.parametrize("kind", SPOILT)
 def test_a_library_that_is_not_as_it_was_compiled_is_compiled_again(fake, kind):
     library = fake()
@@ -175,6 +192,9 @@ def test_a_library_that_is_not_as_it_was_compiled_is_compiled_again(fake, kind):
     assert library.stat().st_mode & 0o022 == 0
 
 
+@pytest.mark.attack(
+    "foreign", "a cache folder that others can write to", "nothing is loaded from it"
+)
 def test_a_folder_that_others_can_write_to_is_not_used(fake, cache, monkeypatch):
     cache.chmod(0o777)
     with pytest.raises(build.BuildError, match="others can write to"):

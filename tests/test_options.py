@@ -132,6 +132,11 @@ def sweep(): {body}
 """
 
 
+@pytest.mark.attack(
+    "one line",
+    "sweep() yields NaN, arrays, other types, or trials without end",
+    "one line, exit code 2, before anything starts",
+)
 @pytest.mark.parametrize(
     ("body", "message"),
     [

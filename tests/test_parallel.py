@@ -105,6 +105,11 @@ def test_two_processes_give_the_run_of_one(tmp_path):
     assert main.main(["", "eval", f"--workdir={tmp_path / 'two'}"]) == 0
 
 
+@pytest.mark.attack(
+    "hangs",
+    "processes of one run with other learning rates or schedules",
+    "one line each, without waiting",
+)
 @pytest.mark.parametrize(
     ("more", "differs"),
     [
@@ -142,6 +147,9 @@ class Store:
         pass
 
 
+@pytest.mark.attack(
+    "silent", "processes of one run with other data or programs", "one line names what differs"
+)
 def test_what_processes_do_not_agree_on_is_named(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     monkeypatch.setattr(jax, "process_index", lambda: 1)
@@ -207,6 +215,7 @@ def test_two_processes_share_the_records_of_a_streamed_run(tmp_path):
     assert_same_curve(tmp_path / "one", tmp_path / "two")
 
 
+@pytest.mark.attack("hangs", "a process of several dies", "the others end within a minute")
 @pytest.mark.slow
 def test_a_process_that_dies_ends_the_others_within_a_minute(tmp_path):
     processes = start_two(tmp_path, "--config.train.duration=1000000 steps")
@@ -221,6 +230,7 @@ def test_a_process_that_dies_ends_the_others_within_a_minute(tmp_path):
     assert re.search(r"task:1|stopped sending heartbeats\):\n1\n", err), err  # JAX's own words
 
 
+@pytest.mark.attack("hangs", "a process of several fails", "the others end within a minute")
 @pytest.mark.slow
 def test_a_process_that_fails_ends_the_others_within_a_minute(tmp_path):
     many = [f"--coordinator=127.0.0.1:{portpicker.pick_unused_port()}", "--num_processes=2"]

@@ -29,6 +29,9 @@ def official(tmp_path, monkeypatch):
     return make_official(tmp_path, monkeypatch)
 
 
+@pytest.mark.attack(
+    "silent", "other tars under the names of ImageNet's", "one line names what differs"
+)
 @pytest.mark.parametrize(
     ("train", "validation", "message"),
     [
@@ -49,6 +52,7 @@ def test_tars_that_are_not_the_official_ones(official, tmp_path, train, validati
     assert not (tmp_path / "D").exists()
 
 
+@pytest.mark.attack("one line", "a tar of ImageNet with a damaged header, or cut off", "one line")
 @pytest.mark.parametrize("where", ["header", "cut"])
 def test_damaged_outer_tar(official, tmp_path, where):
     path = official / photo_sources.TRAIN_TAR
@@ -74,6 +78,7 @@ def test_missing_tars(tmp_path):
         prepare_imagenet(tmp_path, tmp_path / "D")
 
 
+@pytest.mark.attack("one line", "folders without images, or with one class alone", "one line")
 @pytest.mark.parametrize(
     ("split", "message"),
     [
@@ -131,6 +136,7 @@ def test_imagenette_carries_its_class_names(tmp_path, form):
         class_folders.imagenette(write_folder(tmp_path / "y"))
 
 
+@pytest.mark.attack("one line", "a tar of class folders that is damaged or compressed", "one line")
 def test_damaged_and_packed_tars_of_folders(tmp_path):
     content = tar_bytes({f"train/{c}/1.jpg": encoded(picture(1)) for c in ("cat", "dog")})
     (tmp_path / "cut.tar").write_bytes(content[: content.index(b"train/dog")])
@@ -143,6 +149,9 @@ def test_damaged_and_packed_tars_of_folders(tmp_path):
         prepare_folder(tmp_path / "a.tgz", tmp_path / "D")
 
 
+@pytest.mark.attack(
+    "silent", "a photo vanishes between listing and reading", "one line; no set without it"
+)
 def test_photos_that_vanish_stop_the_run(tmp_path, monkeypatch):
     root = write_folder(tmp_path / "a")
     found = class_folders.read(root)
@@ -152,6 +161,11 @@ def test_photos_that_vanish_stop_the_run(tmp_path, monkeypatch):
         prepare_folder(root, tmp_path / "D")
 
 
+@pytest.mark.attack(
+    "silent",
+    "class names with a newline, blanks at an end, or bytes that are not UTF-8",
+    "one line asks to rename the folder",
+)
 @pytest.mark.parametrize("name", ["a\nb", " ", "cat ", "a\udcff"])
 @pytest.mark.parametrize("form", ["folder", "tar"])
 def test_odd_class_names_are_refused(tmp_path, name, form):
@@ -165,6 +179,11 @@ def test_odd_class_names_are_refused(tmp_path, name, form):
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.attack(
+    "hangs",
+    "FIFOs, broken links, hidden folders and those of tools among class folders",
+    "they are listed as left out and never opened",
+)
 def test_hidden_tool_and_special_files_are_listed_never_opened(tmp_path):
     root = write_folder(tmp_path / "a" / "set")
     shutil.copytree(root / "train" / "dog", tmp_path / "a" / "__MACOSX")
@@ -232,6 +251,9 @@ LIES = {
 }  # fmt: skip
 
 
+@pytest.mark.attack(
+    "hangs", "tar headers with negative or huge sizes, or names that never end", "one line"
+)
 @pytest.mark.parametrize("lie", sorted(LIES))
 def test_tar_headers_that_lie_are_refused(tmp_path, lie):
     (tmp_path / "x.tar").write_bytes(tar_of(*LIES[lie]))
@@ -239,6 +261,9 @@ def test_tar_headers_that_lie_are_refused(tmp_path, lie):
         prepare_folder(tmp_path / "x.tar", tmp_path / "D")
 
 
+@pytest.mark.attack(
+    "silent", "links, devices and sparse files in a tar", "they are listed as left out"
+)
 def test_dropped_members_of_a_tar_are_listed(tmp_path):
     special = [
         header("cat/hard.jpg", 900, b"1", p157=b"cat/0.jpg"),  # The size is its file's.
@@ -286,6 +311,7 @@ def test_tars_are_read_as_tarfile_reads_them(tmp_path, form, rng):
     assert [(m.name, m.kind == tar.FOLDER, m.offset, m.size) for m in found] == expected
 
 
+@pytest.mark.attack("silent", "a link in ImageNet's tar", "one line")
 def test_the_official_tars_hold_files_alone(official, tmp_path):
     path = official / photo_sources.VALIDATION_TAR
     link = header("ILSVRC2012_val_00000005.JPEG", 0, b"2")

@@ -120,6 +120,9 @@ def test_resuming_gives_the_same_bytes(official, tmp_path, monkeypatch):
         assert (whole / file).read_bytes() == (resumed / file).read_bytes(), file
 
 
+@pytest.mark.attack(
+    "one line", "the disk is full while photos are prepared", "one line; finished shards stay"
+)
 def test_a_full_disk_is_one_error_and_leaves_no_scraps(official, tmp_path, monkeypatch):
     from array_record.python import array_record_module
 
@@ -134,6 +137,9 @@ def test_a_full_disk_is_one_error_and_leaves_no_scraps(official, tmp_path, monke
     assert [path.name for path in partial.iterdir()] == ["parts"]
 
 
+@pytest.mark.attack(
+    "one line", "photos that do not fit the disk", "one line before anything is written"
+)
 def test_too_little_space_is_refused_before_anything_is_written(official, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
@@ -160,6 +166,7 @@ def test_processes_write_the_same(official, tmp_path):
         assert (one / file).read_bytes() == (two / file).read_bytes(), file
 
 
+@pytest.mark.attack("silent", "a split without one readable photo", "one line")
 def test_nothing_readable_in_a_split(tmp_path):
     root = write_folder(tmp_path / "a", ("train", "val"), count=1)
     for path in root.glob("val/*/*"):
@@ -179,6 +186,7 @@ def test_a_shard_of_bad_files_alone(tmp_path, monkeypatch):
     assert sorted(data.labels.tolist()) == [0, 1, 1]
 
 
+@pytest.mark.attack("silent", "a byte of prepared photos changes", "data check names the file")
 def test_check_streams_and_names_damage(tmp_path):
     folder = prepare_folder(write_folder(tmp_path / "a"), tmp_path / "D", store="jpeg")
     (folder / checksums.FILE).unlink()
@@ -228,6 +236,7 @@ def test_command_line_mistakes(tmp_path, capsys, arguments, code, message):
     assert message in err
 
 
+@pytest.mark.attack("one line", "a file where the data folder should be", "one line")
 def test_unwritable_target(tmp_path):
     root = write_folder(tmp_path / "a")
     (tmp_path / "D").write_text("a file")
@@ -275,6 +284,11 @@ def resumed(official, data_dir, monkeypatch):
     return prepare_imagenet(official, data_dir), written
 
 
+@pytest.mark.attack(
+    "silent",
+    "a power loss empties plan.json of a half prepared set",
+    "finished shards are kept, those of another plan are not",
+)
 def test_finished_shards_survive_the_loss_of_the_plan(official, tmp_path, monkeypatch):
     whole = prepare_imagenet(official, tmp_path / "A")
     partial, before = interrupted(official, tmp_path / "B", monkeypatch)
@@ -288,6 +302,11 @@ def test_finished_shards_survive_the_loss_of_the_plan(official, tmp_path, monkey
     assert len(list(folder.iterdir())) == len(list(whole.iterdir()))
 
 
+@pytest.mark.attack(
+    "silent",
+    "shards or their reports that are cut, changed or gone",
+    "just these are written again",
+)
 @pytest.mark.parametrize("damage", ["empty report", "cut report", "cut", "flipped", "gone"])
 def test_shards_that_are_not_as_written_are_written_again(official, tmp_path, monkeypatch, damage):
     whole = prepare_imagenet(official, tmp_path / "A")
@@ -306,7 +325,10 @@ def test_shards_that_are_not_as_written_are_written_again(official, tmp_path, mo
     assert (folder / before[1]).read_bytes() == (whole / before[1]).read_bytes()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"[]", b"{}"])
+@pytest.mark.attack(
+    "one line", "manifest.json that is missing, empty or nested too deeply", "one line"
+)
+@pytest.mark.parametrize("content", [None, b"", b"[]", b"{}", b"[" * 100_000])
 def test_a_prepared_folder_without_a_whole_manifest_is_refused(official, tmp_path, content):
     folder = tmp_path / "imagenet2012" / "5.1.0"
     folder.mkdir(parents=True)
@@ -316,6 +338,11 @@ def test_a_prepared_folder_without_a_whole_manifest_is_refused(official, tmp_pat
         prepare_imagenet(official, tmp_path)
 
 
+@pytest.mark.attack(
+    "silent",
+    "a power loss while photos are prepared",
+    "each file is on the disk before the folder has its name",
+)
 def test_all_is_on_the_disk_before_it_is_renamed(official, tmp_path, synced):
     folder = prepare_imagenet(official, tmp_path / "D")
     assert synced(folder)

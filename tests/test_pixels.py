@@ -44,6 +44,9 @@ def test_statistics_against_numpy(rng):
         statistics.compute(images[:0])
 
 
+@pytest.mark.attack(
+    "silent", "photos in CMYK, turned, cut off or empty", "converted or left out, and listed"
+)
 def test_odd_photos_are_converted_and_bad_ones_listed(tmp_path):
     root = write_folder(tmp_path / "photos")
     for file, (content, _) in (ODD | BAD).items():
@@ -98,6 +101,7 @@ def test_the_centre_of_the_short_side(rng):
     assert np.abs(found - np.asarray(whole.resize((64, 64), Image.Resampling.BOX))).mean() < 1
 
 
+@pytest.mark.attack("hangs", "an image of gigapixels in a few bytes", "refused by its header")
 def test_decompression_bombs_are_refused_by_their_header(monkeypatch):
     content = encoded(Image.new("1", (3000, 3000)), "PNG")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 8_000_000)

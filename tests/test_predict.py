@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -6,8 +7,9 @@ from PIL import Image
 
 from lenet_alexnet.cli import main
 from lenet_alexnet.data import load_split
-from lenet_alexnet.errors import UsageError
+from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.inference import glyph
+from lenet_alexnet.inference import predict as predictions
 from lenet_alexnet.inference.predict import predict
 from lenet_alexnet.training.loop import train_and_evaluate
 from tests.conftest import make_tiny_config
@@ -68,6 +70,9 @@ def test_a_photograph_is_centred_by_its_mass_in_mnists_box(digits):
         assert np.abs(np.array(centre) - 13.5).max() <= 0.75
 
 
+@pytest.mark.attack(
+    "silent", "an image for a network of other classes", "it is not treated as a digit"
+)
 def test_an_image_of_another_data_sets_classes_is_no_digit(tmp_path):
     config = make_tiny_config()
     with config.unlocked():
@@ -93,10 +98,18 @@ def test_an_image_of_another_data_sets_classes_is_no_digit(tmp_path):
     assert seen[0, 0] == 5
 
 
+@pytest.mark.attack("one line", "a blank page as a digit", "probabilities that sum to 1")
 def test_a_blank_page_is_no_crash(run, tmp_path):
     Image.new("L", (50, 40), 255).save(tmp_path / "blank.png")
     (result,) = predict(run, [str(tmp_path / "blank.png")], top=10)
     assert sum(p["probability"] for p in result["predictions"]) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.attack("hangs", "predict of a FIFO", "one line; it is not opened")
+def test_a_pipe_where_a_photo_should_be_is_refused_unopened(tmp_path):
+    os.mkfifo(tmp_path / "x.jpg")
+    with pytest.raises(DataError, match="no regular file"):
+        predictions._photo(str(tmp_path / "x.jpg"), 64)
 
 
 def test_the_command(run, digits, tmp_path, capsys):

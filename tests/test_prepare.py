@@ -1,13 +1,18 @@
+import io
 import json
+import os
 import shutil
 import socket
+import struct
+import zipfile
 
 import numpy as np
 import pytest
 
 from lenet_alexnet.cli import main
-from lenet_alexnet.data import checksums, load_split
-from lenet_alexnet.data.prepare import builder, datasets, known
+from lenet_alexnet.data import checksums, foreign_files, load_split
+from lenet_alexnet.data.prepare import builder, datasets, durable, known
+from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.sources import features
 from lenet_alexnet.data.sources import prepared as records
 from lenet_alexnet.errors import DataError, UsageError
@@ -59,6 +64,9 @@ def test_prepared_records_hold_the_files_contents(official, tmp_path):
     assert multiset(read("tfds", tmp_path / "D")) == multiset(read("idx", official))
 
 
+@pytest.mark.attack(
+    "silent", "decoded arrays of records that were replaced since", "they are decoded again"
+)
 def test_kept_arrays_of_older_records_are_not_used(official, tmp_path):
     folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
     read("tfds", tmp_path)
@@ -73,6 +81,7 @@ def test_kept_arrays_of_older_records_are_not_used(official, tmp_path):
     assert read("tfds", tmp_path).labels.max() > 0  # ... until the records change.
 
 
+@pytest.mark.attack("silent", "a byte of a prepared set changes", "data check names the file")
 def test_check_reads_everything_and_names_damage(official, tmp_path):
     folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
     assert "train 30" in datasets.check(folder)
@@ -95,6 +104,11 @@ def spoil_features(folder, spoil):
     path.write_text(json.dumps(content))
 
 
+@pytest.mark.attack(
+    "foreign",
+    "features.json names a module of a stranger",
+    "it is compared with a list of ours and not imported",
+)
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -117,6 +131,11 @@ def test_no_module_that_a_data_set_names_is_imported(official, tmp_path, monkeyp
             use(folder)
 
 
+@pytest.mark.attack(
+    "foreign",
+    "features.json of the older form names a module of a stranger",
+    "it is refused and not imported",
+)
 def test_nor_where_the_file_is_of_the_older_form(official, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "stranger.py").write_text("raise SystemExit('the code of a stranger')")
@@ -126,6 +145,7 @@ def test_nor_where_the_file_is_of_the_older_form(official, tmp_path, monkeypatch
         records.class_names(folder)
 
 
+@pytest.mark.attack("one line", "features.json without image or label", "one line")
 @pytest.mark.parametrize("name", ["image", "label"])
 def test_a_set_without_image_or_label_is_one_error(official, tmp_path, name):
     folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
@@ -134,7 +154,15 @@ def test_a_set_without_image_or_label_is_one_error(official, tmp_path, name):
         datasets.check(folder)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"x": 1', '{"../files/x": "0"}', "[1]"])
+@pytest.mark.attack(
+    "one line",
+    "checksums.json that is empty, cut, nested too deeply, or names files elsewhere",
+    "one line",
+)
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"x": 1', '{"../files/x": "0"}', "[1]", '{"x": null}', "[" * 100_000],
+)
 def test_damaged_checksums_are_one_error(official, tmp_path, content):
     folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
     (folder / checksums.FILE).write_text(content)
@@ -142,6 +170,9 @@ def test_damaged_checksums_are_one_error(official, tmp_path, content):
         datasets.check(folder)
 
 
+@pytest.mark.attack(
+    "one line", "features.json or dataset_info.json that is empty, cut or no UTF-8", "one line"
+)
 @pytest.mark.parametrize("name", ["features.json", "dataset_info.json"])
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"{", b"\xff\xfe"])
 def test_damaged_descriptions_are_one_error(official, tmp_path, name, content):
@@ -153,6 +184,11 @@ def test_damaged_descriptions_are_one_error(official, tmp_path, name, content):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.attack(
+    "one line",
+    "a broken set among those that data list shows",
+    "it is shown as broken; the list continues",
+)
 def test_the_list_goes_on_after_a_set_that_is_not_ours(official, tmp_path, capsys):
     folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
     shutil.copytree(folder, tmp_path / "a_set" / "1.0.0")
@@ -165,7 +201,88 @@ def test_the_list_goes_on_after_a_set_that_is_not_ours(official, tmp_path, capsy
     assert "train 30" in lines[1]
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", b"x" * 99])
+def zipped(name, content, *, flags=0, method=0):
+    """A zip file of one member with these flags and this method in its headers."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, content)
+    whole = bytearray(file.getvalue())
+    for start, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        struct.pack_into("<HH", whole, whole.index(start) + offset, flags, method)
+    return bytes(whole)
+
+
+BROKEN_ARRAYS = {
+    "nothing": b"",
+    "half a zip": b"PK",
+    "text": b"x" * 99,
+    "no archive but an array": b"\x93NUMPY\1\0v\0{'descr': '|u1', 'fortran_order': False, "
+    b"'shape': (1,)}".ljust(128)
+    + b"\0",
+    "encrypted": zipped("images.npy", b"x" * 99, flags=1),
+    "an unknown compression": zipped("images.npy", b"x" * 99, method=97),
+    "deflated noise": zipped("images.npy", b"x" * 99, method=8),
+    "a header that is no Python": zipped("images.npy", b"\x93NUMPY\1\0\6\0{'a':("),
+    "pickled objects": zipped(
+        "images.npy",
+        b"\x93NUMPY\1\0v\0"
+        + b"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}".ljust(118)
+        + b"cos\nsystem\n(S'touch ran'\ntR.",
+    ),
+}
+
+
+@pytest.mark.attack(
+    "foreign",
+    "an .npz file that is encrypted, packed in an unknown way, or holds a pickle",
+    "one line; nothing is unpickled",
+)
+@pytest.mark.parametrize("kind", BROKEN_ARRAYS)
+def test_arrays_that_are_damaged_are_one_error(tmp_path, kind, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.npz").write_bytes(BROKEN_ARRAYS[kind])
+    with pytest.raises(DataError, match=r"x\.npz': it is damaged"):
+        foreign_files.load_arrays(tmp_path / "x.npz")
+    with pytest.raises(DataError, match=r"x\.npz': it is damaged"):
+        statistics.load(tmp_path / "x.npz")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.attack(
+    "hangs", "a FIFO in place of a file of a prepared set", "one line; it is not opened"
+)
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json", "checksums.json", "train"])
+def test_a_pipe_in_a_prepared_set_is_refused_unopened(official, tmp_path, name):
+    folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
+    (path,) = folder.glob(f"*-{name}.array_record-*" if name == "train" else name)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match=rf"{path.name}.*(no regular file|is damaged)"):
+        datasets.check(folder)
+    if name != "checksums.json":
+        with pytest.raises(DataError, match=rf"{path.name}.* no regular file"):
+            read("tfds", tmp_path)
+
+
+@pytest.mark.attack(
+    "foreign",
+    "the lock of a half prepared set is a link to a file of the user",
+    "one line; the file is as it was",
+)
+def test_preparing_writes_to_nothing_through_a_link(official, tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    parts = tmp_path / "D" / "kmnist" / "3.0.1.partial" / durable.PARTS
+    parts.mkdir(parents=True)
+    (parts / "lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(DataError, match="it is a link"):
+        datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+@pytest.mark.attack(
+    "one line", "broken decoded arrays beside the records", "they are decoded again"
+)
+@pytest.mark.parametrize("content", [b"", b"PK", b"x" * 99, BROKEN_ARRAYS["encrypted"]])
 def test_kept_arrays_that_are_broken_are_made_again(official, tmp_path, content):
     folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
     whole = multiset(read("tfds", tmp_path))
@@ -174,6 +291,11 @@ def test_kept_arrays_that_are_broken_are_made_again(official, tmp_path, content)
     assert multiset(read("tfds", tmp_path)) == whole
 
 
+@pytest.mark.attack(
+    "silent",
+    "a description with another number of examples, and no checksums",
+    "data check counts and refuses",
+)
 def test_counts_are_checked_without_checksums(official, tmp_path):
     folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))
     (folder / checksums.FILE).unlink()
@@ -184,6 +306,11 @@ def test_counts_are_checked_without_checksums(official, tmp_path):
         datasets.check(folder)
 
 
+@pytest.mark.attack(
+    "silent",
+    "files with another number of images than the official ones",
+    "one line; nothing is written",
+)
 def test_wrong_files_are_refused_before_anything_is_written(official, tmp_path):
     write_idx(official / "train-labels-idx1-ubyte.gz", np.zeros(29, np.uint8), compress=True)
     with pytest.raises(DataError, match="29 labels"):
@@ -191,6 +318,7 @@ def test_wrong_files_are_refused_before_anything_is_written(official, tmp_path):
     assert not (tmp_path / "D" / "kmnist").exists()
 
 
+@pytest.mark.attack("hangs", "a download without a network", "one line within seconds")
 def test_offline_is_one_quick_error_that_says_what_to_do(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError("Network is unreachable")
@@ -229,12 +357,20 @@ def test_checksums_of_the_official_files_are_known():
     assert len(set(sums)) == 4
 
 
+@pytest.mark.attack(
+    "silent",
+    "a power loss while MNIST is prepared",
+    "each file is on the disk before the folder has its name",
+)
 def test_all_is_on_the_disk_before_it_is_renamed(official, tmp_path, synced):
     folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
     assert synced(folder)
     assert (folder / checksums.FILE).is_file()
 
 
+@pytest.mark.attack(
+    "one line", "the disk is full while MNIST is prepared", "one line; nothing is left behind"
+)
 @pytest.mark.parametrize(
     "error", [RuntimeError("No space left on device"), OSError(28, "No space")]
 )
@@ -252,6 +388,7 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(official, tmp_path, monkeyp
     assert not list((tmp_path / "D" / "kmnist").iterdir())
 
 
+@pytest.mark.attack("silent", "a preparation was killed", "what it left is prepared again")
 def test_what_a_killed_run_left_is_not_taken_for_prepared(official, tmp_path):
     folder = tmp_path / "kmnist" / "3.0.1"
     left = folder.with_name("3.0.1.partial") / "parts" / "kmnist" / "3.0.1"

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from lenet_alexnet.errors import DataError
+from lenet_alexnet.errors import DataError, LenetAlexnetError
 from lenet_alexnet.reproduce import records
 from tests.conftest import ROOT
 
@@ -30,11 +30,11 @@ def run_directory(folder, seed, error, **changes):
         "train_seconds": 30.0, "compile_seconds": 1.0, "config_hash": "x",
     }  # fmt: skip
     run = {
-        "git_commit": "0123456789abcdef", "git_dirty": False, "cpu_count": 2,
+        "git_commit": "0123456789abcdef", "git_dirty": False, "cpu_count": 2, "devices": ["cpu"],
         "versions": {"jax": "1", "python": "3"},
     }  # fmt: skip
     rows = [
-        {"epoch": e, "split": s, "top1_error": error, "loss": 1.0}
+        {"step": round(2 * e), "epoch": e, "split": s, "top1_error": error, "loss": 1.0}
         for e, s in ((1.0, "train"), (1.5, "train"), (2.0, "train"), (2.0, "test"))
     ]
     (folder / "summary.json").write_text(json.dumps(summary | changes))
@@ -58,6 +58,32 @@ def test_gather_and_table(tmp_path):
     assert text.endswith("after\n")
 
 
+@pytest.mark.attack(
+    "one line",
+    "run files without their entries where results are gathered",
+    "one line names the run",
+)
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("summary.json", "{}", "has no 'status'"),
+        ("run.json", "[]", "no JSON object"),
+        ("run.json", '{"git_dirty": "no"}', "'git_dirty' is 'no'"),
+        ("run.json", '{"git_dirty": false}', r"seed_0: its files are incomplete .*git_commit"),
+        ("metrics.jsonl", "garbage\n", "broken in line 1"),
+        ("metrics.jsonl", "", "seed_0: its files are incomplete"),
+    ],
+)
+def test_damaged_files_of_a_run_are_one_error(tmp_path, name, content, message):
+    run_directory(tmp_path / "net" / "seed_0", 0, 0.01)
+    (tmp_path / "net" / "seed_0" / name).write_text(content)
+    with pytest.raises(LenetAlexnetError, match=message):
+        records.gather({"net": tmp_path / "net"})
+
+
+@pytest.mark.attack(
+    "silent", "runs that diverged, or of changed code, where results are gathered", "one line"
+)
 @pytest.mark.parametrize("changes", [{"status": "diverged"}, {"git_dirty": True}])
 def test_runs_that_prove_nothing_are_refused(tmp_path, changes):
     run_directory(tmp_path / "net" / "seed_0", 0, 0.01, **changes)

@@ -24,6 +24,7 @@ def mine(tmp_path):
     assert path.read_text() == "precious\n"
 
 
+@pytest.mark.attack("silent", "an error while a file is written", "the file is as it was")
 def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path):
     path = tmp_path / "f.json"
     write_json(path, {"a": 1})
@@ -36,6 +37,9 @@ def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path):
     assert json.loads(path.read_text()) == {"a": 2}
 
 
+@pytest.mark.attack(
+    "silent", "a power loss while a file is replaced", "it is there whole, the old or the new"
+)
 def test_content_and_name_are_on_disk_before_the_file_counts(tmp_path, monkeypatch):
     calls = []
     fsync, replace = os.fsync, os.replace
@@ -46,6 +50,7 @@ def test_content_and_name_are_on_disk_before_the_file_counts(tmp_path, monkeypat
     assert calls == [str(tmp_path / ".f.json.new"), "renamed", str(tmp_path)]
 
 
+@pytest.mark.attack("hangs", "a link or FIFO in place of a run's file", "one line")
 @pytest.mark.parametrize("link", [os.symlink, None], ids=["link", "pipe"])
 def test_neither_links_nor_pipes_are_opened(tmp_path, mine, link):
     path = tmp_path / "x"
@@ -58,6 +63,11 @@ def test_neither_links_nor_pipes_are_opened(tmp_path, mine, link):
             storage.open_here(path, mode)
 
 
+@pytest.mark.attack(
+    "foreign",
+    "the file that a write prepares is a link",
+    "the link is replaced, what it leads to is as it was",
+)
 def test_a_link_is_replaced_and_not_followed(tmp_path, mine):
     for name in ("f.json", ".f.json.new"):
         (tmp_path / name).symlink_to(mine)
@@ -66,6 +76,11 @@ def test_a_link_is_replaced_and_not_followed(tmp_path, mine):
     assert (tmp_path / "f.json").read_text() == "{}\n"
 
 
+@pytest.mark.attack(
+    "foreign",
+    ".lock, metrics.jsonl or checkpoints is a link",
+    "one line; nothing is written through it",
+)
 @pytest.mark.parametrize("name", [".lock", "metrics.jsonl", "checkpoints"])
 def test_a_run_folder_with_links_is_refused(tmp_path, mine, name, capsys):
     workdir = tmp_path / "w"
@@ -77,6 +92,7 @@ def test_a_run_folder_with_links_is_refused(tmp_path, mine, name, capsys):
     assert "Traceback" not in err
 
 
+@pytest.mark.attack("silent", "the lock file of a run is deleted", "a second run is still refused")
 def test_a_lock_file_that_is_deleted_lets_no_second_run_in(tmp_path):
     with lock.hold(tmp_path) as held:
         (tmp_path / lock.NAME).unlink()
@@ -87,6 +103,9 @@ def test_a_lock_file_that_is_deleted_lets_no_second_run_in(tmp_path):
         pass
 
 
+@pytest.mark.attack(
+    "silent", "the lock file is deleted where folders cannot be locked", "the run ends in one line"
+)
 def test_where_folders_cannot_be_locked_the_loss_of_the_lock_file_is_noticed(tmp_path, monkeypatch):
     """As on NFS."""
     flock = storage.fcntl.flock
@@ -107,6 +126,11 @@ def test_where_folders_cannot_be_locked_the_loss_of_the_lock_file_is_noticed(tmp
 
 
 # What orbax had in hand when its folder went complains as it is collected.
+@pytest.mark.attack(
+    "silent",
+    "the folder of a run is moved, removed or replaced",
+    "the run ends in one line and makes no other folder",
+)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("how", ["moved", "removed", "replaced"])
 def test_a_run_whose_folder_goes_ends_in_one_line_and_makes_no_other(
@@ -136,6 +160,7 @@ def test_a_run_whose_folder_goes_ends_in_one_line_and_makes_no_other(
         assert list(workdir.iterdir()) == [workdir / "other"]
 
 
+@pytest.mark.attack("silent", "another run takes over the folder", "nothing more is written to it")
 def test_the_folder_of_another_is_no_longer_written(tmp_path, tiny_config):
     workdir = tmp_path / "w"
     with lock.hold(workdir) as held:

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import os
 import time
 
 import pytest
@@ -139,6 +140,9 @@ def test_momentum_zero_has_no_velocity_and_its_own_program():
     assert signature(config) != signature(other)
 
 
+@pytest.mark.attack(
+    "one line", "sweep() fails, yields nothing or unknown entries", "one line, exit code 2"
+)
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -169,6 +173,53 @@ def test_streamed_photos_have_no_lanes(capsys, tmp_path):
     code, out, _ = call(capsys, path, tmp_path / "v", "--dry-run")
     assert code == 0
     assert "as a process each: 2 trials" in out
+
+
+@pytest.mark.attack(
+    "silent", "search() exits, never ends, or returns no overrides", "one line, exit code 2"
+)
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("raise SystemExit(0)", "SystemExit"),
+        ("return 1 / 0", "ZeroDivisionError"),
+        ("return 3", "must yield dicts"),
+        ("return {'learning_rate': float('nan')}", "no finite number"),
+        ("return {'learning_rate': print}", "no number, text or list"),
+        ("return {1: 2}", "which is no text"),
+        ("return itertools.count()", "more than 100,000"),
+    ],
+)
+def test_mistakes_in_a_search_are_one_line(capsys, tmp_path, body, message):
+    path = write(tmp_path, f"import itertools\ndef search(trial):\n  {body}")
+    held_out = "--config.data.validation=train[:9]"
+    code, _, err = call(capsys, path, tmp_path / "w", "--search=1", held_out)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert message in err
+
+
+@pytest.mark.attack(
+    "foreign",
+    "optuna.log is damaged, a FIFO, or a link to a file of the user",
+    "one line; the file is as it was",
+)
+@pytest.mark.parametrize("kind", ["garbage", "half a line", "link", "pipe"])
+def test_a_damaged_log_of_a_search_is_one_line(capsys, tmp_path, kind):
+    path = write(tmp_path, "def search(trial):\n  return {'seed': 1}")
+    log, mine = tmp_path / "w" / "optuna.log", tmp_path / "mine"
+    log.parent.mkdir()
+    mine.write_text("precious")
+    if kind == "link":
+        log.symlink_to(mine)
+    elif kind == "pipe":
+        os.mkfifo(log)
+    else:
+        log.write_text("garbage\n{}\n" if kind == "garbage" else '{"op_code": 0}\n')
+    held_out = "--config.data.validation=train[:9]"
+    code, _, err = call(capsys, path, tmp_path / "w", "--search=1", held_out)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert f"cannot read '{log}'" in err
+    assert mine.read_text() == "precious"
 
 
 def test_other_mistakes(capsys, tmp_path, monkeypatch):
@@ -208,6 +259,7 @@ def test_the_sweeps_of_the_configs(name, count, groups):
     assert len(group(trials, most=64, steps=lambda _: set())) == groups
 
 
+@pytest.mark.attack("silent", "two launchers of one sweep", "one line for the second")
 def test_a_second_launcher_is_refused(capsys, tmp_path):
     path = write(tmp_path, "def sweep():\n  return [{'seed': 1}]")
     with contextlib.closing(Sweep(tmp_path / "w")) as first:
@@ -374,6 +426,11 @@ GARBAGE = {
 }
 
 
+@pytest.mark.attack(
+    "one line",
+    "sweep.json, trial.json, end.json or a trial's files without their entries",
+    "one line",
+)
 @pytest.mark.parametrize("kind", GARBAGE)
 def test_damaged_files_of_a_sweep_are_one_error(tmp_path, kind):
     sweep, (trial,) = Sweep(tmp_path), trials_of([{"seed": 1}])
@@ -393,6 +450,9 @@ def test_damaged_files_of_a_sweep_are_one_error(tmp_path, kind):
         read_all()
 
 
+@pytest.mark.attack(
+    "foreign", "trials or logs of a sweep is a link", "one line; nothing is written through it"
+)
 @pytest.mark.parametrize("name", ["trials", "logs"])
 def test_a_sweep_folder_with_links_is_refused(tmp_path, name):
     (tmp_path / "mine").mkdir()

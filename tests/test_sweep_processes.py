@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import json
 import os
 import signal
 import subprocess
@@ -59,6 +60,9 @@ def saved(workdir):
     return [path for path in workdir.glob("trials/*/checkpoints/*") if path.name.isdigit()]
 
 
+@pytest.mark.attack(
+    "silent", "the launcher of a sweep is killed", "the same command ends in the same table"
+)
 @pytest.mark.slow
 @pytest.mark.parametrize("executor", ["vmap", "local"])
 def test_a_launcher_that_was_killed_goes_on_to_the_same_table(tmp_path, executor):
@@ -86,6 +90,11 @@ def test_a_launcher_that_was_killed_goes_on_to_the_same_table(tmp_path, executor
         assert len(rows) == len(set(rows))
 
 
+@pytest.mark.attack(
+    "foreign",
+    "optax.py or statistics.py in the current folder",
+    "neither workers nor python -m import it",
+)
 @pytest.mark.parametrize("module", ["optax", "statistics", "absl"])
 def test_nothing_is_imported_from_the_current_folder(tmp_path, module):
     """By a worker, and by `python -m`, which is the console script."""
@@ -101,6 +110,9 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path, module):
         assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.attack(
+    "silent", "trials that fail or diverge", "they are reported; the others train to their ends"
+)
 def test_trials_that_break_are_kept_apart_and_the_rest_goes_on(tmp_path):
     body = (
         "def sweep():\n  return [{'seed': 1}, {'train.batch_size': 301},"
@@ -122,6 +134,31 @@ def test_trials_that_break_are_kept_apart_and_the_rest_goes_on(tmp_path):
     code, out, _ = finish(path, work, "--report")
     assert code == 1
     assert "Ranked on the test split" in out
+
+
+@pytest.mark.attack(
+    "silent",
+    "trials resume with another precision of JAX",
+    "one line, unless other bits are allowed",
+)
+@pytest.mark.parametrize("executor", ["vmap", "local"])
+def test_trials_go_on_to_other_bits_only_if_allowed(tmp_path, executor):
+    path = write(tmp_path, "def sweep():\n  return [{'seed': s} for s in range(2)]")
+    work, flags = tmp_path / "w", [f"--executor={executor}", "--jobs=1"]
+    code, _, err = finish(path, work, *flags)
+    assert code == 0, err
+    for folder in (work / "trials").iterdir():  # As if they had been stopped, and begun otherwise.
+        (folder / "summary.json").unlink()
+        content = json.loads((folder / "run.json").read_text())
+        content["switches"]["jax_enable_x64"] = True
+        (folder / "run.json").write_text(json.dumps(content))
+    code, _, err = finish(path, work, *flags)
+    assert code == 1
+    assert err.count("jax_enable_x64 True -> False") >= 2
+    assert not ended(work)
+    code, _, err = finish(path, work, *flags, "--retry-failed", "--allow-other-bits")
+    assert code == 0, err
+    assert len(ended(work)) == 2
 
 
 @pytest.mark.slow

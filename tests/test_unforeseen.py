@@ -49,6 +49,9 @@ def last_line(capsys):
     return line
 
 
+@pytest.mark.attack(
+    "one line", "an error that nobody foresaw", "one line; the traceback is in a file of the run"
+)
 def test_any_exception_is_one_line_and_a_file_in_the_run(tmp_path, monkeypatch, capsys):
     fail_with(monkeypatch, IndexError("deep inside\nand more"))
     assert main(["x", *faults.command("lenet", tmp_path)]) == 1
@@ -60,6 +63,11 @@ def test_any_exception_is_one_line_and_a_file_in_the_run(tmp_path, monkeypatch, 
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.attack(
+    "one line",
+    "an error that nobody foresaw, before there is a run",
+    "one line; the traceback is in a temporary file",
+)
 def test_without_a_run_the_file_is_a_temporary_one(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(unexpected.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(backend, "set_up", lambda: 1 / 0)
@@ -69,6 +77,11 @@ def test_without_a_run_the_file_is_a_temporary_one(tmp_path, monkeypatch, capsys
     assert "ZeroDivisionError" in file.read_text()
 
 
+@pytest.mark.attack(
+    "one line",
+    "memory of the host or a device, disk space or file descriptors run out",
+    "one line names what to lower or free",
+)
 @pytest.mark.parametrize(
     ("error", "code", "fragment"),
     [
@@ -88,6 +101,9 @@ def test_what_the_machine_lacks_is_named(monkeypatch, capsys, error, code, fragm
     assert fragment in last_line(capsys)
 
 
+@pytest.mark.attack(
+    "one line", "JAX_PLATFORMS names a platform that is not there", "one line, exit code 2"
+)
 def test_a_missing_platform_is_one_line(tmp_path):
     for name in ("cuda", "nonsense"):
         flags = ["train", QUICK, f"--workdir={tmp_path / name}"]
@@ -96,6 +112,7 @@ def test_a_missing_platform_is_one_line(tmp_path):
         assert err.startswith(f"error: JAX_PLATFORMS={name}: ")
 
 
+@pytest.mark.attack("one line", "Ctrl-C before the run has begun", "one line, exit code 130")
 def test_ctrl_c_is_no_error(monkeypatch, capsys):
     def stop(error):
         def raise_it(*_, **__):
@@ -111,6 +128,9 @@ def test_ctrl_c_is_no_error(monkeypatch, capsys):
         assert "error" not in err
 
 
+@pytest.mark.attack(
+    "one line", "output to a terminal that is ASCII", "other characters are shown as escapes"
+)
 def test_an_ascii_terminal_shows_escapes():
     code, out, err = finish("reproduce", PYTHONIOENCODING="ascii")
     assert (code, err) == (0, "")
@@ -118,6 +138,11 @@ def test_an_ascii_terminal_shows_escapes():
     assert "\\x" in out or "\\u" in out
 
 
+@pytest.mark.attack(
+    "silent",
+    "stderr is closed: the next file that is opened takes its number",
+    "nothing is written to that file",
+)
 def test_a_closed_stream_is_not_taken_by_a_file(tmp_path):
     """And one that a shell has left open for reading alone: its script."""
     script = (
@@ -131,6 +156,9 @@ def test_a_closed_stream_is_not_taken_by_a_file(tmp_path):
         assert (tmp_path / "f").read_text() == ""
 
 
+@pytest.mark.attack(
+    "hangs", "the reader of stdout and stderr goes away", "the run trains to its end"
+)
 def test_a_reader_that_goes_away_ends_nothing(tmp_path):
     running = process(*faults.command("lenet", tmp_path / "w"))
     running.stderr.close()
@@ -139,6 +167,7 @@ def test_a_reader_that_goes_away_ends_nothing(tmp_path):
     assert '"status": "completed"' in (tmp_path / "w" / "summary.json").read_text()
 
 
+@pytest.mark.attack("silent", "stdout is a full disk", "one line, exit code 1")
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_a_result_that_cannot_be_written_is_an_error():
     with open("/dev/full", "w") as full:
@@ -151,6 +180,11 @@ def test_a_result_that_cannot_be_written_is_an_error():
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.attack(
+    "one line",
+    "writes of a failed save call back into a closed event loop",
+    "they are not shown; other errors are",
+)
 def test_callbacks_that_come_too_late_are_quiet(monkeypatch, capsys):
     shown = []
     monkeypatch.setattr(sys, "unraisablehook", lambda given: shown.append(given.exc_value))
@@ -161,6 +195,11 @@ def test_callbacks_that_come_too_late_are_quiet(monkeypatch, capsys):
     assert shown == [other]
 
 
+@pytest.mark.attack(
+    "one line",
+    "the disk is full while many files are written at once",
+    "one error line, no traceback",
+)
 def test_a_save_that_fails_is_one_error_line(tmp_path):
     """A file size limit, as a full disk, is met by many writes at once."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20480, 20480))\n"
@@ -173,6 +212,9 @@ def test_a_save_that_fails_is_one_error_line(tmp_path):
     ]
 
 
+@pytest.mark.attack(
+    "one line", "no home directory and no user name", "one line, or a cache elsewhere"
+)
 def test_no_home_and_no_name(tmp_path, monkeypatch, capsys):
     def unknown(*_):
         raise KeyError("getpwuid(): uid not found: 12345")
@@ -192,6 +234,7 @@ def test_no_home_and_no_name(tmp_path, monkeypatch, capsys):
     assert main(["x", "data", "list"]) == 0
 
 
+@pytest.mark.attack("silent", "~ in the value of a flag", "the home directory; no folder called ~")
 def test_paths_and_flags_as_people_write_them(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "c.py").write_text(
@@ -227,6 +270,11 @@ def test_help_aligns_its_flags(capsys):
         assert len({len(row) - len(row[2:].partition(" ")[2].lstrip()) for row in rows}) == 1
 
 
+@pytest.mark.attack(
+    "silent",
+    "get_config() exits or returns another config at its second call",
+    "one line, exit code 2",
+)
 def test_a_config_file_is_called_alike_each_time(tmp_path, capsys):
     body = (ROOT / "configs" / "lenet5_quickstart.py").read_text()
     for end, message in (
@@ -242,6 +290,11 @@ def test_a_config_file_is_called_alike_each_time(tmp_path, capsys):
         assert message in last_line(capsys)
 
 
+@pytest.mark.attack(
+    "foreign",
+    "optax.py in the folder above a config file",
+    "the installed package is imported; a folder that everyone may write to is not searched",
+)
 def test_the_folder_above_a_config_stands_in_for_no_package(tmp_path):
     (tmp_path / "up" / "me").mkdir(parents=True)
     body = (ROOT / "configs" / "lenet5_quickstart.py").read_text()
@@ -269,6 +322,11 @@ INCOMPLETE = [
 ]
 
 
+@pytest.mark.attack(
+    "one line",
+    "a config file lacks an entry, or has None or a function in it",
+    "one line names the entry, exit code 2",
+)
 @pytest.mark.parametrize(("line", "message"), INCOMPLETE)
 def test_a_config_that_is_not_whole_is_refused(tmp_path, capsys, line, message):
     (tmp_path / "c.py").write_text(

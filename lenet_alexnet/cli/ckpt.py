@@ -64,14 +64,16 @@ def show(checkpoints: list[integrity.Saved], as_json: bool) -> int:
 
 
 def verify(checkpoints: list[integrity.Saved], as_json: bool) -> int:
-    """Compares every file of every checkpoint with its checksum; 1 if one differs."""
+    """Compares every file of every checkpoint with its checksum; DataError if one differs."""
     problems = {one.step: integrity.problem(one.folder) for one in checkpoints}
     if as_json:
         print(json.dumps([{"step": step, "problem": why} for step, why in problems.items()]))
     else:
         for step, why in problems.items():
             print(f"step {step:>9,}  {'whole' if why is None else f'damaged: {why}'}")
-    return int(any(problems.values()))
+    if damaged := sum(why is not None for why in problems.values()):
+        raise DataError(f"{damaged} of {len(problems)} checkpoints are damaged")
+    return 0
 
 
 ACTIONS: dict[str, Callable[..., int]] = {"list": list_all, "show": show, "verify": verify}

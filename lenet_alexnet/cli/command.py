@@ -38,6 +38,12 @@ def define_json(values: flags.FlagValues) -> None:
     flags.DEFINE_bool("json", False, "print JSON instead of a table", flag_values=values)
 
 
+def define_other_bits(values: flags.FlagValues) -> None:
+    """--allow-other-bits."""
+    help = "a run resumes where its numbers are not computed to the same bits"
+    flags.DEFINE_bool("allow-other-bits", False, help, flag_values=values)
+
+
 def define_checkpoint(values: flags.FlagValues) -> None:
     """--checkpoint."""
     choice = "best, last, or auto: best if chosen on a validation split, else last"

@@ -6,7 +6,14 @@ from typing import Any
 
 from absl import flags
 
-from lenet_alexnet.cli.command import Command, define_json, define_workdir, no_more, require
+from lenet_alexnet.cli.command import (
+    Command,
+    define_json,
+    define_other_bits,
+    define_workdir,
+    no_more,
+    require,
+)
 from lenet_alexnet.runtime import backend
 
 
@@ -20,8 +27,7 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("num_processes", None, f"{many} how many", 1, flag_values=values)
     help = "the same bits on every run on a GPU, some operations slower"
     flags.DEFINE_bool("deterministic", False, help, flag_values=values)
-    help = "a run goes on where its numbers are not computed to the same bits"
-    flags.DEFINE_bool("allow-other-bits", False, help, flag_values=values)
+    define_other_bits(values)
 
 
 def run(values: Any, rest: list[str]) -> int:

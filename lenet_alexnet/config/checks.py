@@ -1,6 +1,7 @@
 """What a config must be before anything is built from it: its sections, its ranges."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from lenet_alexnet.config import sections
@@ -38,26 +39,11 @@ def check_sections(config: Any, path: str) -> None:
 
 
 def check_entries(config: Any, path: str) -> None:
-    """Raises UsageError if a config lacks an entry, has one too many, or one of a wrong type.
-
-    What `base` or `photos` of config.py have must be there; the networks, optimizers and losses
-    check their own options.
-    """
-
-    flat = flatten(config)
-    photos = "photo" in config.data if hasattr(config.data, "items") else False
-    made = flatten(sections.photos() if photos else sections.base())
-    needed = {key: value for key, value in made.items() if not key.startswith("train.loss.")}
-    needed |= {"model.name": "", "optimizer.name": "", "optimizer.learning_rate": 0.0}
-    needed |= {"optimizer.schedule.name": "", "train.loss.name": ""}
+    """Raises UsageError if a config lacks an entry, has one too many, or one of a wrong type."""
     where = f"config file '{path}'"
-    for key, value in needed.items():
-        if key not in flat:
-            raise UsageError(f"{where}: its config has no entry '{key}'")
-        if not _fits(flat[key], value):
-            wanted, found = type(value).__name__, flat[key]
-            raise UsageError(f"{where}: {key} = {found!r} is no {wanted}")
+    needed = check_needed(config, where)
     known = needed | flatten(sections.base()) | flatten(sections.photos())
+    flat = flatten(config)
     for key, value in flat.items():
         if not plain(value):
             raise UsageError(f"{where}: {key} = {value!r} is no number, text or list of these")
@@ -65,6 +51,36 @@ def check_entries(config: Any, path: str) -> None:
             raise UsageError(
                 f"{where}: its config has the unknown entry '{key}': {nearest(key, known)}"
             )
+
+
+def check_needed(config: Mapping[str, Any], where: str, *parts: str) -> dict[str, Any]:
+    """Raises UsageError if a config lacks an entry, or has one of a wrong type.
+
+    What `base` or `photos` have must be there; the networks, optimizers and losses check their own
+    options.
+
+    Args:
+      config: a ConfigDict, or what its JSON holds.
+      where: names the file in the message.
+      parts: the sections that are needed; all if none is named.
+
+    Returns the needed entries with a value of the right type each.
+    """
+    photos = "photo" in config["data"] if hasattr(config["data"], "items") else False
+    made = flatten(sections.photos() if photos else sections.base())
+    needed = {key: value for key, value in made.items() if not key.startswith("train.loss.")}
+    needed |= {"model.name": "", "optimizer.name": "", "optimizer.learning_rate": 0.0}
+    needed |= {"optimizer.schedule.name": "", "train.loss.name": ""}
+    if parts:
+        needed = {key: value for key, value in needed.items() if key.split(".")[0] in parts}
+    flat = flatten(config)
+    for key, value in needed.items():
+        if key not in flat:
+            raise UsageError(f"{where} has no entry '{key}'")
+        if not _fits(flat[key], value):
+            wanted, found = type(value).__name__, flat[key]
+            raise UsageError(f"{where}: {key} = {found!r:.40} is no {wanted}")
+    return needed
 
 
 def _fits(value: Any, default: Any) -> bool:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from lenet_alexnet.data.foreign_files import load_json
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
 
@@ -24,9 +25,11 @@ def read(folder: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        sums = json.loads(path.read_text())
+        sums = load_json(path)
         if not sums or any(Path(name).name != name for name in sums):
             raise ValueError("no checksums of the files beside it")
+        if not all(isinstance(checksum, str) for checksum in sums.values()):
+            raise ValueError("a checksum is no text")
         return dict(sums.items())
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error}): prepare again") from error

@@ -1,10 +1,15 @@
 """Files of others: opened only where opening them ends."""
 
 import errno
+import json
 import os
 import stat
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import numpy as np
+
+from lenet_alexnet.errors import DataError
 
 TOOL_FOLDERS = {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
 
@@ -23,6 +28,28 @@ def open_regular(path: str | Path) -> IO[bytes]:
         raise OSError(errno.EINVAL, "it is no regular file but a FIFO, socket or device", str(path))
     # Not blocking: another process may have put a FIFO there meanwhile.
     return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+
+
+def load_json(path: str | Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+      OSError: see `open_regular`. ValueError: it is no JSON, or nested too deeply.
+    """
+    with open_regular(path) as file:
+        try:
+            return json.load(file)
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
+
+
+def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by name; DataError if it is damaged or cannot be read."""
+    try:
+        with open_regular(path) as file, np.load(file) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except Exception as error:  # NumPy, zipfile and zlib raise many kinds.
+        raise DataError(f"cannot read '{path}': it is damaged") from error
 
 
 def is_hidden(name: str) -> bool:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from lenet_alexnet import config as configs
-from lenet_alexnet.config.checks import check_ranges, check_validation
+from lenet_alexnet.config.checks import check_needed, check_ranges, check_validation
 from lenet_alexnet.data import Dataset
 from lenet_alexnet.data.class_names import check_same
 from lenet_alexnet.data.preprocess import statistics
@@ -103,19 +103,8 @@ def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> Tra
 def _read_config(path: Path) -> ConfigDict:
     """A run's config.json, with every entry that using the run needs."""
     content = read_json(path, "model", "data", "train", model=dict, data=dict, train=dict)
-    base = (configs.photos() if "photo" in content["data"] else configs.base()).to_dict()
-    needed = configs.flatten({section: base[section] for section in ("data", "train", "eval")})
-    found = configs.flatten(content)
-    for key, default in needed.items():
-        # Which options a loss has depends on its name; its factory checks them.
-        if key.startswith("train.loss.") and key != "train.loss.name":
-            continue
-        if key not in found:
-            raise UsageError(f"cannot read '{path}': it has no '{key}'")
-        kind = (int, float) if isinstance(default, float) else type(default)
-        if not isinstance(found[key], kind) or isinstance(found[key], bool) != (kind is bool):
-            raise UsageError(f"cannot read '{path}': {key} is {found[key]!r:.40}")
-    check_ranges({"seed": 0, **found})
+    check_needed(content, f"'{path}'", "data", "train", "eval")
+    check_ranges(configs.flatten(content))
     return ConfigDict(content)
 
 

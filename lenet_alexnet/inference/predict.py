@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from lenet_alexnet.data import image_files
+from lenet_alexnet.data.foreign_files import open_regular
 from lenet_alexnet.data.sources import embedded, folder
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.inference import glyph, open_run
@@ -89,7 +90,8 @@ def _prepare(
 
 def _photo(file: str, size: int) -> np.ndarray:
     try:
-        return image_files.standardise(Path(file).read_bytes(), size, file)[0]
+        with open_regular(file) as content:
+            return image_files.standardise(content.read(), size, file)[0]
     except (OSError, image_files.UnusableError) as error:
         raise DataError(f"cannot read '{file}' as an image: {error}") from error
 

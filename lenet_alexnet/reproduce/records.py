@@ -1,7 +1,6 @@
 """Run records as the files of experiments/: results.csv (a row a run), curves.csv, tables."""
 
 import csv
-import json
 import re
 import statistics
 from collections import Counter
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lenet_alexnet.errors import DataError
+from lenet_alexnet.runs.directory import read_json, read_summary
+from lenet_alexnet.runs.metrics import read_rows
 from lenet_alexnet.runtime import storage
 
 FIELDS = (
@@ -44,34 +45,41 @@ def gather(folders: Mapping[str, Path], *, clean: bool = True) -> tuple[Records,
       clean: refuse runs of a checkout that had been changed.
 
     Raises:
-      DataError: a run that did not complete, or came from a changed checkout.
+      DataError: a run that did not complete, came from a changed checkout, or has a damaged log.
+      UsageError: a run whose files are damaged.
     """
     results: Records = []
     curves: Records = []
     for label, folder in folders.items():
         for path in sorted(folder.glob("**/summary.json")):
-            summary = json.loads(path.read_text())
-            run = json.loads((path.parent / "run.json").read_text())
-            lines = (path.parent / "metrics.jsonl").read_text().splitlines()
-            rows = [json.loads(line) for line in lines]
+            summary = read_summary(path)
             if summary["status"] != "completed":
                 raise DataError(f"{path.parent}: {summary['status']}, so it proves nothing")
+            run = read_json(path.parent / "run.json", "git_dirty", git_dirty=bool, versions=dict)
+            rows = read_rows(path.parent / "metrics.jsonl")
             if clean and run["git_dirty"]:
                 raise DataError(f"{path.parent}: run from a changed checkout, so it proves nothing")
-            results.append(_result(label, summary, run, rows))
-            curves += [
-                {
-                    "set": label,
-                    "seed": summary["seed"],
-                    "epoch": row["epoch"],
-                    "split": row["split"],
-                    "error": row["top1_error"],
-                    "loss": row["loss"],
-                }
-                for row in rows
-                if row["split"] != "train" or abs(row["epoch"] - round(row["epoch"])) < 0.05
-            ]
+            try:
+                results.append(_result(label, summary, run, rows))
+                curves += _curve(label, summary["seed"], rows)
+            except (KeyError, TypeError, IndexError) as error:
+                raise DataError(f"{path.parent}: its files are incomplete ({error!r})") from error
     return results, curves
+
+
+def _curve(label: str, seed: int, rows: Records) -> Records:
+    return [
+        {
+            "set": label,
+            "seed": seed,
+            "epoch": row["epoch"],
+            "split": row["split"],
+            "error": row["top1_error"],
+            "loss": row["loss"],
+        }
+        for row in rows
+        if row["split"] != "train" or abs(row["epoch"] - round(row["epoch"])) < 0.05
+    ]
 
 
 def _result(label: str, summary: Any, run: Any, rows: Records) -> dict[str, Any]:

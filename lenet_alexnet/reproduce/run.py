@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from lenet_alexnet import config as configs
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.reproduce.claims import ROOT, Scale, Set
-from lenet_alexnet.runs.directory import checkout, read_json
+from lenet_alexnet.runs.directory import checkout, read_summary
 from lenet_alexnet.runtime.console import say
 
 
@@ -96,4 +96,4 @@ def compute(scale: Scale, data_dir: str) -> list[dict[str, Any]]:
 
 def _completed(folder: Path) -> bool:
     path = folder / "summary.json"
-    return path.exists() and read_json(path)["status"] == "completed"
+    return path.exists() and read_summary(path)["status"] == "completed"

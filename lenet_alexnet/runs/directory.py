@@ -15,6 +15,7 @@ from typing import Any
 
 from lenet_alexnet import __version__
 from lenet_alexnet import config as configs
+from lenet_alexnet.data.foreign_files import load_json
 from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.preprocess.statistics import Statistics, load
 from lenet_alexnet.errors import DataError, UsageError
@@ -101,7 +102,7 @@ class RunDirectory:
 
         if not self._writes:
             return
-        self._same_data(class_names, photos)
+        self._same_statistics(photos)
         if photos is not None:
             statistics.save(self.folder, photos)
         write_json(self.folder / "config.json", self.config.to_dict())
@@ -131,18 +132,13 @@ class RunDirectory:
             self._run["loops"] = used
             write_json(self.folder / "run.json", self._run)
 
-    def _same_data(self, class_names: Sequence[str], photos: Statistics | None) -> None:
-        """Refuses data that are not those of the run so far."""
-        hint = "name the data that it began with, or another workdir"
-        with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-            before = json.loads((self.folder / "run.json").read_text())["class_names"]
-            if before != list(class_names):
-                raise UsageError(f"workdir '{self.folder}' holds a run on other classes: {hint}")
+    def _same_statistics(self, photos: Statistics | None) -> None:
+        """Refuses photos whose mean image and colours are not those that the run has kept."""
         path = self.folder / statistics.FILE
         if photos is not None and path.exists() and not statistics.same(load(path), photos):
             raise UsageError(
                 f"workdir '{self.folder}' holds a run on other photos ({statistics.FILE} is not "
-                f"that of the data): {hint}"
+                "that of the data): name the data that it began with, or another workdir"
             )
 
     @contextlib.contextmanager
@@ -211,7 +207,7 @@ def read_json(path: Path, *keys: str, **kinds: type) -> Any:
       UsageError: missing or broken.
     """
     try:
-        content = json.loads(path.read_text())
+        content = load_json(path)
     except FileNotFoundError as error:
         raise UsageError(f"'{path.parent}' is no run directory: it has no {path.name}") from error
     except (OSError, ValueError) as error:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lenet_alexnet.data.foreign_files import load_json
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
 
@@ -44,7 +45,7 @@ def saved(folder: Path) -> list[Saved]:
 
 def _top1_error(folder: Path) -> float | None:
     try:
-        return float(json.loads((folder / "metrics" / "metrics").read_text())["top1_error"])
+        return float(load_json(folder / "metrics" / "metrics")["top1_error"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -79,7 +80,7 @@ def problem(folder: Path) -> str | None:
                 return f"{name} is not as it was written"
         if not (folder / COMMITTED).is_file():
             return f"{COMMITTED} is missing"
-        json.loads((folder / METADATA).read_text())
+        load_json(folder / METADATA)
     except OSError as error:
         return f"{Path(error.filename or folder).name} cannot be read: {error.strerror}"
     except ValueError:

@@ -12,7 +12,7 @@ from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
 
 MEASURED = ("train", "validation", "test")
-REQUIRED = {"epoch", "loss", "top1_error"}  # of their lines
+REQUIRED = {"epoch": (int, float), "loss": (int, float, type(None)), "top1_error": (int, float)}
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -36,9 +36,11 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
             row = json.loads(line)
             if not isinstance(row["step"], int) or not isinstance(row["split"], str):
                 raise TypeError
-            if row["split"] in MEASURED and REQUIRED - row.keys():
-                raise KeyError
-        except (ValueError, KeyError, TypeError) as error:
+            if row["split"] in MEASURED and not all(
+                isinstance(row[key], kind) for key, kind in REQUIRED.items()
+            ):
+                raise TypeError
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(f"'{path}' is broken in line {number}") from error
         rows.append(row)
     return rows, len(whole)

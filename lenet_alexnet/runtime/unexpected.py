@@ -13,6 +13,7 @@ from typing import Any
 MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory", "bad_alloc")
 PLATFORM = "Unable to initialize backend"
 FILE = "traceback.txt"
+HINT = "this is a fault of lenet_alexnet: please report it"
 
 
 def tell(error: Exception, workdir: str | None, *, debug: bool = False) -> tuple[str, int]:
@@ -25,8 +26,7 @@ def tell(error: Exception, workdir: str | None, *, debug: bool = False) -> tuple
         traceback.print_exception(error)
     if known := explain(error):
         return known
-    line = f"{type(error).__name__}: {_first_line(error)}"
-    line += "; this is a fault of lenet_alexnet: please report it"
+    line = f"{type(error).__name__}: {_first_line(error)}; {HINT}"
     if not debug:
         path = _keep(error, workdir)
         line += f" with {path}" if path else " with the output of --debug"

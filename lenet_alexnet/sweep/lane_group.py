@@ -38,13 +38,14 @@ class Lane:
         experiment: Experiment,
         data: Any,
         stack: contextlib.ExitStack,
+        allow_other_bits: bool,
     ) -> None:
         self.config = config
         held = stack.enter_context(lock.hold(folder))
         self.out = RunDirectory(folder, config, held=held)
         self.begun = self.out.begun()
         facts = fingerprint.facts(data, self.begun)
-        fingerprint.check(folder, self.begun, facts, allow=False)
+        fingerprint.check(folder, self.begun, facts, allow=allow_other_bits)
         self.out.begin(experiment.train_data.class_names, experiment.statistics, facts)
         metrics = stack.enter_context(MetricsLog(folder / "metrics.jsonl"))
         # A kill may come between the saves of two lanes: the step before must still be there.

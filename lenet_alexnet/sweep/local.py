@@ -55,8 +55,8 @@ def visible_gpus() -> list[str]:
 class LocalExecutor:
     """A queue of workers, as many at once as there are places."""
 
-    def __init__(self, sweep: Sweep, *, jobs: int, fail_fast: bool) -> None:
-        self.sweep, self.fail_fast = sweep, fail_fast
+    def __init__(self, sweep: Sweep, *, jobs: int, fail_fast: bool, allow_other_bits: bool) -> None:
+        self.sweep, self.fail_fast, self.allow = sweep, fail_fast, allow_other_bits
         self.places, self.jobs = places(jobs), jobs
         self.running: dict[int, tuple[Job, subprocess.Popen]] = {}
 
@@ -120,7 +120,7 @@ class LocalExecutor:
         mine = place.environment | {"LENET_ALEXNET_LAUNCHER": str(os.getpid())}
         with storage.open_here(self.sweep.log_file(job[0]), "a") as log:
             process = subprocess.Popen(
-                worker.command(self.sweep.root, until, job),
+                worker.command(self.sweep.root, until, job, allow_other_bits=self.allow),
                 stdin=subprocess.PIPE,  # its end tells the worker that we are gone
                 stdout=log,
                 stderr=log,

@@ -36,6 +36,7 @@ class SweepOptions:
     metric: str = "top1_error"
     jobs: int = 0
     search: int = 0
+    allow_other_bits: bool = False
 
 
 class Executor(Protocol):
@@ -164,10 +165,11 @@ Runner = Callable[[Sequence[Trial], float, Callable[[], bool]], None]
 def make_runner(sweep: Sweep, base: ConfigDict, options: SweepOptions) -> Runner:
     """The function that runs trials up to a share of their length with the chosen executor."""
     executor: Executor
+    how = {"fail_fast": options.fail_fast, "allow_other_bits": options.allow_other_bits}
     if options.executor == "slurm":
-        executor = SlurmExecutor(sweep, base.launch, fail_fast=options.fail_fast)
+        executor = SlurmExecutor(sweep, base.launch, **how)
     else:
-        executor = LocalExecutor(sweep, jobs=options.jobs, fail_fast=options.fail_fast)
+        executor = LocalExecutor(sweep, jobs=options.jobs, **how)
 
     def run(trials: Sequence[Trial], until: float, stop_requested: Callable[[], bool]) -> None:
         jobs = make_jobs(sweep, trials, base, options)

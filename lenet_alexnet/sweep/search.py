@@ -6,6 +6,7 @@ from typing import Any
 from lenet_alexnet import config as configs
 from lenet_alexnet.config.checks import check_validation
 from lenet_alexnet.errors import UsageError
+from lenet_alexnet.runtime import storage
 from lenet_alexnet.sweep import results
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.expand import Bases, Trial
@@ -33,13 +34,18 @@ def run_search(
         raise UsageError("--search needs Optuna: pip install 'lenet-alexnet[search]'") from error
     sweep.open(base, path)  # Only now: what is refused leaves nothing behind.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    file = JournalFileBackend(str(sweep.root / "optuna.log"))
-    study = optuna.create_study(
-        study_name="sweep",
-        storage=optuna.storages.JournalStorage(file),
-        sampler=optuna.samplers.TPESampler(seed=base.seed, constant_liar=True),
-        load_if_exists=True,
-    )
+    log = sweep.root / "optuna.log"
+    try:
+        storage.open_here(log, "a").close()  # Optuna would write through a link.
+        study = optuna.create_study(
+            study_name="sweep",
+            storage=optuna.storages.JournalStorage(JournalFileBackend(str(log))),
+            sampler=optuna.samplers.TPESampler(seed=base.seed, constant_liar=True),
+            load_if_exists=True,
+        )
+    except Exception as error:  # Optuna has a kind for each way in which a line is damaged.
+        line = " ".join(str(error).split())[:200]
+        raise UsageError(f"cannot read '{log}': {type(error).__name__}: {line}") from error
     known: dict[str, Trial] = {}
 
     def make(overrides: dict[str, Any]) -> Trial:
@@ -57,9 +63,9 @@ def run_search(
     while True:
         while len(asked) < AT_ONCE and len(study.trials) < options.search:
             new = study.ask()
-            overrides = module.search(new)
-            new.set_user_attr("overrides", overrides)
-            asked.append((new.number, make(overrides)))
+            trial = make(module.search(new))
+            new.set_user_attr("overrides", trial.overrides)
+            asked.append((new.number, trial))
         if not asked:
             return list(known.values())
         run([trial for _, trial in asked], 1.0, stop_requested)

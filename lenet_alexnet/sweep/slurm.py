@@ -48,7 +48,9 @@ class Task:
 class SlurmExecutor:
     """Submits what is not in the queue yet, and waits until it has left it."""
 
-    def __init__(self, sweep: Sweep, launch: Any, *, fail_fast: bool) -> None:
+    def __init__(
+        self, sweep: Sweep, launch: Any, *, fail_fast: bool, allow_other_bits: bool
+    ) -> None:
         """Raises UsageError if submitit or Slurm's commands are missing."""
         if importlib.util.find_spec("submitit") is None:
             raise UsageError("--executor=slurm needs submitit: pip install 'lenet-alexnet[slurm]'")
@@ -56,7 +58,7 @@ class SlurmExecutor:
             raise UsageError("--executor=slurm needs Slurm's sbatch and squeue: none on the PATH")
         import submitit
 
-        self.sweep, self.fail_fast = sweep, fail_fast
+        self.sweep, self.fail_fast, self.allow = sweep, fail_fast, allow_other_bits
         self.submitit = submitit.AutoExecutor(
             folder=sweep.root / "slurm", cluster="slurm", slurm_max_num_timeout=launch.requeue
         )
@@ -110,7 +112,8 @@ class SlurmExecutor:
         tasks = []
         for job in jobs:
             self.sweep.folder(job[0]).joinpath("end.json").unlink(missing_ok=True)
-            command = worker.command(self.sweep.root.resolve(), until, job)
+            root = self.sweep.root.resolve()
+            command = worker.command(root, until, job, allow_other_bits=self.allow)
             tasks.append(Task(command, str(self.sweep.log_file(job[0]).resolve())))
         try:
             with self.submitit.batch():  # one array

@@ -23,6 +23,7 @@ def train_lanes(
     until: float = 1.0,
     stop_requested: Callable[[], bool] = lambda: False,
     at_once: bool | None = None,
+    allow_other_bits: bool = False,
 ) -> list[dict[str, Any]]:
     """Trains one run for each config, side by side, each in its folder as if it had been alone.
 
@@ -32,6 +33,7 @@ def train_lanes(
       until: stop after the first evaluation at or after this share of the run.
       stop_requested: asked before every dispatch.
       at_once: vmap over the lanes of a device, or one after another; None: as suits the device.
+      allow_other_bits: see `loop.train_and_evaluate`.
 
     Returns the summaries that it also writes; a lane that diverged is among them, and does not
     disturb the others.
@@ -43,7 +45,7 @@ def train_lanes(
     data = fingerprint.of_data(experiment)
     with contextlib.ExitStack() as stack:
         lanes = [
-            Lane(config, folder, experiment, data, stack)
+            Lane(config, folder, experiment, data, stack, allow_other_bits)
             for config, folder in zip(lane_configs, folders, strict=True)
         ]
         loops_used = stack.enter_context(fingerprint.as_begun(*(lane.begun for lane in lanes)))

@@ -1,10 +1,11 @@
 """The process that trains one trial, or several as one program:
 
-python -m lenet_alexnet.sweep.worker ROOT UNTIL ID...
+python -m lenet_alexnet.sweep.worker ROOT UNTIL [--allow-other-bits] ID...
 
 It ends with the exit codes of `train`; 0 also if it stopped at UNTIL, a share of the run.
 """
 
+import functools
 import os
 import signal
 import site
@@ -20,10 +21,15 @@ from lenet_alexnet.runtime import backend, unexpected
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.trials import Sweep
 
+ALLOW_OTHER_BITS = "--allow-other-bits"
 
-def command(root: Path, until: float, ids: Sequence[str]) -> list[str]:
+
+def command(
+    root: Path, until: float, ids: Sequence[str], *, allow_other_bits: bool = False
+) -> list[str]:
     """What starts a worker. It imports nothing from the current folder (-P)."""
-    arguments = [str(root), str(until), *ids]
+    flags = [ALLOW_OTHER_BITS] if allow_other_bits else []
+    arguments = [str(root), str(until), *flags, *ids]
     return [sys.executable, "-P", "-m", "lenet_alexnet.sweep.worker", *arguments]
 
 
@@ -40,7 +46,9 @@ def main(arguments: list[str]) -> int:
     """Trains; whatever goes wrong with a single trial is recorded with it."""
     from lenet_alexnet.runtime import signals
 
-    root, until, ids = Path(arguments[0]), float(arguments[1]), arguments[2:]
+    root, until = Path(arguments[0]), float(arguments[1])
+    ids = [argument for argument in arguments[2:] if argument != ALLOW_OTHER_BITS]
+    allow = ALLOW_OTHER_BITS in arguments
     sweep = Sweep(root)
     # A worker of a launcher that was killed may still be saving: wait for it.
     locks = [states.lock(sweep.folder(name) / ".worker", wait=True) for name in ids]
@@ -50,9 +58,9 @@ def main(arguments: list[str]) -> int:
             threading.Thread(target=_end_with_launcher, daemon=True).start()
         try:
             if len(ids) == 1:
-                _one(sweep, ids[0], until, stop_requested)
+                _one(sweep, ids[0], until, stop_requested, allow)
             else:
-                _several(sweep, ids, until, stop_requested)
+                _several(sweep, ids, until, stop_requested, allow)
         except Diverged:
             return 0  # Its summary says so.
         except Interrupted as stop:
@@ -81,13 +89,16 @@ def _end_with_launcher() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _one(sweep: Sweep, name: str, until: float, stop_requested: Callable[[], bool]) -> None:
+def _one(
+    sweep: Sweep, name: str, until: float, stop_requested: Callable[[], bool], allow: bool
+) -> None:
     from lenet_alexnet.training.loop import train_and_evaluate
 
+    train = functools.partial(train_and_evaluate, allow_other_bits=allow)
     _, config = sweep.read(name)
     folder, split = sweep.folder(name), states.selecting_split(config)
     if until >= 1:
-        train_and_evaluate(config, folder, stop_requested=stop_requested)
+        train(config, folder, stop_requested=stop_requested)
         return
     from lenet_alexnet.training.experiment import build
 
@@ -98,21 +109,23 @@ def _one(sweep: Sweep, name: str, until: float, stop_requested: Callable[[], boo
         return any(row["split"] == split and row["step"] >= rung for row in rows)
 
     try:
-        train_and_evaluate(config, folder, stop_requested=lambda: stop_requested() or reached())
+        train(config, folder, stop_requested=lambda: stop_requested() or reached())
     except Interrupted:
         if stop_requested():
             raise
 
 
 def _several(
-    sweep: Sweep, ids: list[str], until: float, stop_requested: Callable[[], bool]
+    sweep: Sweep, ids: list[str], until: float, stop_requested: Callable[[], bool], allow: bool
 ) -> None:
     backend.each_core_a_device()
     from lenet_alexnet.sweep.vmap import train_lanes
 
     lane_configs = [sweep.read(name)[1] for name in ids]
     folders = [sweep.folder(name) for name in ids]
-    train_lanes(lane_configs, folders, until=until, stop_requested=stop_requested)
+    train_lanes(
+        lane_configs, folders, until=until, stop_requested=stop_requested, allow_other_bits=allow
+    )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lenet_alexnet.data.dataset import InMemory
+from lenet_alexnet.data.foreign_files import open_regular
 from lenet_alexnet.data.prepare import tar
 from lenet_alexnet.errors import DataError
 
@@ -108,13 +109,13 @@ def _folder(folder: Path, wanted: set[str]) -> Iterator[tuple[str, IO[bytes], in
     """Name, file and length in bytes of those that are wanted."""
     for path in sorted(folder.iterdir()):
         if path.name in wanted and path.is_file():
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 yield path.name, file, path.stat().st_size
 
 
 def _tar(path: Path, wanted: set[str]) -> Iterator[tuple[str, IO[bytes], int]]:
     """The same of a tar, packed or not; each file is at the place where it is to be read."""
-    with path.open("rb") as packed, tempfile.TemporaryFile() as unpacked:
+    with open_regular(path) as packed, tempfile.TemporaryFile() as unpacked:
         file: IO[bytes] = packed
         if packed.read(len(GZIP)) == GZIP:
             packed.seek(0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
-from lenet_alexnet.runtime.storage import sync
+from lenet_alexnet.runtime.storage import open_here, sync
 
 PARTS = "parts"  # in it: what only preparing needs
 
@@ -22,7 +22,7 @@ def alone(partial: Path) -> Iterator[None]:
     parts = partial / PARTS
     try:
         parts.mkdir(parents=True, exist_ok=True)
-        with parts.joinpath("lock").open("w") as lock:
+        with open_here(parts / "lock", "a") as lock:
             try:
                 storage.lock(lock)
             except BlockingIOError as error:

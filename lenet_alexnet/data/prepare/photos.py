@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from lenet_alexnet.data.foreign_files import load_json
 from lenet_alexnet.data.prepare import class_folders, durable, metadata, photo_sources, shards
 from lenet_alexnet.data.prepare.known import KNOWN
 from lenet_alexnet.data.prepare.photo_sources import Source
@@ -112,7 +113,7 @@ def _same(path: Path, wanted: dict[str, Any], folder: Path) -> None:
     A plan that is lost refuses nothing: each shard's report tells what it is of.
     """
     try:
-        there = json.loads(path.read_text())
+        there = load_json(path)
         there = {key: there[key] for key in wanted}
     except (OSError, ValueError, KeyError, TypeError) as error:
         if path.name != metadata.MANIFEST:

@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import sys
-import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lenet_alexnet.data import image_files, stored_images
+from lenet_alexnet.data.foreign_files import load_arrays
 from lenet_alexnet.data.prepare import durable, workers
 from lenet_alexnet.data.prepare.photo_sources import Photo
 from lenet_alexnet.data.preprocess.statistics import Sums
@@ -96,11 +96,11 @@ def write_all(shards: Sequence[Shard], jobs: int) -> None:
 def finished(shard: Shard) -> Report | None:
     """The report of a shard that was finished, but for its sums; None if there is none."""
     try:
-        with shard.report.open("rb") as file, np.load(file) as arrays:
-            key, stored, size, checksum, left_out, converted = json.loads(str(arrays["text"]))
+        text = str(load_arrays(shard.report)["text"])
+        key, stored, size, checksum, left_out, converted = json.loads(text)
         report = Report(key, stored, size, checksum, left_out, converted, sums=None)
         there = report.key == shard.key and shard.path.stat().st_size == report.size
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, DataError):
         return None  # Cut off, or as another version wrote it: the shard is written again.
     return report if there else None
 

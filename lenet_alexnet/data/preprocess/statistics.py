@@ -6,13 +6,13 @@ training images, 0..255:
 `colour_mean` [3], `eigenvalues` [3] (largest first) and `eigenvectors` [3,3] (columns; sec. 4.1).
 """
 
-import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
+from lenet_alexnet.data.foreign_files import load_arrays
 from lenet_alexnet.data.sources import prepared
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
@@ -98,10 +98,10 @@ def save(folder: Path, statistics: Statistics) -> None:
 def load(path: Path) -> Statistics:
     """What `save` wrote; DataError if it is damaged."""
     try:
-        with np.load(path) as arrays:
-            values = {key: arrays[key] for key in Statistics._fields}
+        arrays = load_arrays(path)
+        values: dict[str, Any] = {key: arrays[key] for key in Statistics._fields}
         return Statistics(**(values | {"images": int(values["images"])}))
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"cannot read '{path}': it is damaged") from error
 
 

@@ -5,7 +5,6 @@ import hashlib
 import itertools
 import logging
 import os
-import zipfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ import numpy as np
 
 from lenet_alexnet.data import stored_images
 from lenet_alexnet.data.dataset import InMemory
+from lenet_alexnet.data.foreign_files import load_arrays
 from lenet_alexnet.data.sources.features import check_features
 from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.runtime import storage
@@ -161,6 +161,9 @@ def open_builder(folder: Path) -> Any:
     import tensorflow_datasets as tfds
 
     check_features(folder)
+    for path in folder.iterdir():
+        if not path.is_file() and not path.is_dir():  # Reading it may wait for ever.
+            raise DataError(f"cannot read '{path}': it is no regular file")
     logging.getLogger("absl").setLevel(logging.ERROR)  # It recommends OpenCV at every start.
     try:
         return tfds.builder_from_directory(folder)
@@ -198,8 +201,8 @@ def _cached(folder: Path, split: str) -> InMemory:
     key = hashlib.sha256(repr([s for s in stamps if f"-{split}." in s[0]]).encode())
     path = folder / ".decoded" / f"{split}-{key.hexdigest()[:12]}.npz"
     # One that is broken is made again.
-    broken = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-    with contextlib.suppress(*broken), path.open("rb") as file, np.load(file) as arrays:
+    with contextlib.suppress(DataError, KeyError):
+        arrays = load_arrays(path)
         return InMemory(arrays["images"], arrays["labels"], class_names(folder))
     data = decode(folder, split)
     if data.images.nbytes > CACHE_BYTES:

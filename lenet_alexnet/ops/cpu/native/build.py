@@ -25,7 +25,7 @@ from lenet_alexnet.runtime import signals, storage
 SOURCE = Path(__file__).with_name("conv.cc")
 # Without lines of ours to debug, JAX's headers warn of themselves.
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-w")
-PATIENCE_SECONDS = (15, 105)  # until a word is said, and from then on until the compiler is ended
+PATIENCE_SECONDS = (10, 110)  # until a word is said, and from then on until the compiler is ended
 
 
 class BuildError(Exception):
