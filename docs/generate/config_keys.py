@@ -161,7 +161,9 @@ def _optimizers() -> Iterator[str]:
 
 
 def _of_section(section: str, values: dict[str, Any], described: dict[str, str]) -> str:
-    return table((f"{section}.{key}", value, _words(key, described)) for key, value in values.items())
+    return table(
+        (f"{section}.{key}", value, _words(key, described)) for key, value in values.items()
+    )
 
 
 def _losses() -> Iterator[str]:

@@ -58,7 +58,9 @@ def _config_files() -> list[Any]:
 
 
 def _config_paths() -> list[str]:
-    return [str(path.relative_to(ROOT / "configs")) for path in sorted(ROOT.glob("configs/**/*.py"))]
+    return [
+        str(path.relative_to(ROOT / "configs")) for path in sorted(ROOT.glob("configs/**/*.py"))
+    ]
 
 
 def _api() -> list[Any]:
@@ -91,7 +93,8 @@ def on_files(files: Files, *, config: Any) -> Files:
 def on_page_markdown(text: str, *, page: Any, files: Files, **_: Any) -> str:
     """Fills in the generated parts, and turns links into the repository into links of the site."""
     source = page.file.src_uri
-    text = text.replace("<!-- rooms -->", overview.room_tables())
+    if "<!-- rooms -->" in text:
+        text = text.replace("<!-- rooms -->", overview.room_tables())
     here = source if (ROOT / source).is_file() else f"docs/{source}"
 
     def replaced(match: re.Match[str]) -> str:

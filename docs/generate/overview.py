@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import functools
 import io
 from pathlib import Path
 
@@ -15,6 +16,7 @@ def rooms() -> list[str]:
     return [*order, "lenet_alexnet"]
 
 
+@functools.cache
 def _by_imports() -> list[str]:
     """The folders so that each imports only from those after it, by name where that is free."""
     names = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
@@ -27,6 +29,7 @@ def _by_imports() -> list[str]:
     return found
 
 
+@functools.cache
 def _imported(room: str) -> set[str]:
     """The folders that the modules of a folder import from."""
     found = set()
@@ -76,7 +79,7 @@ def room_tables() -> str:
         own, *inside = modules(room)
         title = "root of the package" if room == "lenet_alexnet" else f"{room}/"
         head = f"### {title}\n\n{first_line(own)}"
-        if room not in ("lenet_alexnet",):
+        if room != "lenet_alexnet":
             below = sorted(_imported(room) & set(rooms()) - {room})
             head += f" Imports from: {', '.join(below) or 'no other room'}."
         rows = [f"| [`{_short(name)}`][{name}] | {_cell(first_line(name))} |" for name in inside]
