@@ -75,7 +75,7 @@ def base() -> ConfigDict:
 
 
 def photos() -> ConfigDict:
-    """`base` for prepared photos: cropped, reflected, coloured on the device (preprocess/photos.py)."""
+    """`base` for prepared photos: cropped, reflected and coloured on the device."""
     config = base()
     with config.unlocked():
         for name in ("pad", "mean", "std", "interpolation", "distort"):
