@@ -5,7 +5,7 @@ PIP      = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKDIR ?= runs/lenet5_quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock train test test-all attack test-slurm sweep bench reproduce results check format clean
+.PHONY: help install lock train test test-all attack test-slurm sweep bench reproduce results docs check format clean
 
 help:        ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
@@ -57,6 +57,15 @@ reproduce: install  ## every number of both papers, beside ours
 results: install  ## write the tables of the READMEs from the run records
 	@$(BIN)/python tools/collect_results.py tables
 
+# Material tells of other generators at each build; that is no warning about these pages.
+docs: .venv/.docs  ## the pages of docs/ as a site in site/, to be read offline
+	@NO_MKDOCS_2_WARNING=1 JAX_PLATFORMS=cpu $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
+.venv/.docs: .venv/.installed constraints.txt
+	@$(PIP) -c constraints.txt -e '.[docs]'
+	@touch $@
+
 check: install  ## format, lint and types
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
@@ -66,4 +75,4 @@ format: install  ## rewrite the code in the house format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 clean:       ## remove the virtual environment, runs and caches
-	rm -rf .venv runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv runs build site *.egg-info .pytest_cache .mypy_cache .ruff_cache

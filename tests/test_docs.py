@@ -1,0 +1,394 @@
+"""The documents: their commands and code run, their paths exist, their numbers are the records'."""
+
+import dataclasses
+import functools
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lenet_alexnet import config as configs
+from lenet_alexnet.bench.options import Options as BenchOptions
+from lenet_alexnet.cli import bench, ckpt, entry
+from lenet_alexnet.config import options
+from lenet_alexnet.config.checks import check_entries, check_sections
+from lenet_alexnet.data import load_split
+from lenet_alexnet.models import create_model
+from lenet_alexnet.reproduce import records
+from lenet_alexnet.reproduce.catalogue import CLAIMS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+EXPERIMENTS = sorted(ROOT.glob("experiments/**/*.md"))
+GENERATED = {"config_keys.md", "commands.md", "api/index.md"}  # by docs/generate/
+
+# Commands that no test runs, each with its reason; they are parsed with the real flags.
+NOT_RUN = {
+    "bench": "measures for minutes; tests/test_bench.py runs each subject",
+    "data prepare": "needs the internet or the official files; tests/test_prepare.py has stand-ins",
+    "data check": "needs a prepared data set; tests/test_prepare.py checks one",
+    "reproduce NAME": "takes minutes and more; tests/test_reproduce.py runs a claim in small",
+    "--devices": "compiles AlexNet for minutes; tests/test_cost.py does",
+    "--coordinator": "is one of two processes; tests/test_parallel.py starts two",
+    "--executor=slurm": "needs Slurm; make test-slurm starts one",
+    "--search": "takes minutes; tests/test_sweep.py searches in small",
+    "train": "needs MNIST, CIFAR-10 or photos; tests/test_configs.py trains each config in small",
+}
+OTHER_PROGRAMS = {
+    "make": "see test_make_targets_exist",
+    "python": "see test_scripts_exist",
+    "sbatch": "needs Slurm; see test_sbatch_file",
+    "docker": "needs a container engine; see test_container_recipe",
+    "apptainer": "needs Apptainer",
+    ".venv/bin/pip": "needs the internet; see test_extras_exist",
+}
+TINY = [
+    "--config.data.train=train[:240]", "--config.data.test=test[:100]",
+    "--config.train.batch_size=24", "--config.train.duration=10 steps",
+    "--config.train.log_every=5 steps", "--config.train.steps_per_dispatch=5",
+    "--config.eval.every=10 steps", "--config.checkpoint.every=10 steps",
+]  # fmt: skip
+QUICK = "configs/lenet5_quickstart.py"
+RUN = "runs/lenet5_quickstart"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shell:
+    """A command in a document: its words, the variables set before it, and where it is."""
+
+    words: tuple[str, ...]
+    variables: dict[str, str]
+    place: str
+
+    @property
+    def arguments(self) -> list[str]:
+        """What follows lenet-alexnet."""
+        return list(self.words[1:])
+
+
+def commands(path: Path) -> Iterator[Shell]:
+    """The commands of the shell blocks, fenced or indented; an unknown program is an error."""
+    fence, pending, indented = "", "", False
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        place = f"{path.relative_to(ROOT)}:{number}"
+        if line.startswith("```"):
+            fence = "" if fence else line[3:] or "text"
+            continue
+        indented = not fence and line.startswith("    ") and not line.lstrip().startswith("|")
+        if not pending and not (fence == "sh" or indented):
+            continue
+        text = f"{pending} {line.strip()}".strip()
+        if text.endswith("\\"):
+            pending = text[:-1].strip()
+            continue
+        pending = ""
+        words = shlex.split(text, comments=True)
+        variables = {}
+        while words and re.match(r"\w+=", words[0]):
+            name, _, variables[name] = words.pop(0).partition("=")
+        if not words:
+            continue
+        if words[0] == "lenet-alexnet" or words[0] in OTHER_PROGRAMS:
+            yield Shell(tuple(words), variables, place)
+        elif fence == "sh":
+            raise AssertionError(f"{place}: add '{words[0]}' to the programs of this test")
+
+
+PAGE_COMMANDS = [found for path in PAGES for found in commands(path)]
+ALL_COMMANDS = PAGE_COMMANDS + [found for path in EXPERIMENTS for found in commands(path)]
+OURS = [found for found in ALL_COMMANDS if found.words[0] == "lenet-alexnet"]
+
+
+def by_place(found):
+    return found.place
+
+
+def not_run(arguments: list[str]) -> str:
+    """Why a command is only parsed, "" if it is run."""
+    name = arguments[0]
+    for flag in ("--devices", "--coordinator", "--executor=slurm", "--search"):
+        if any(argument.startswith(flag) for argument in arguments):
+            return NOT_RUN[flag]
+    if name == "data" and arguments[1] != "list":
+        return NOT_RUN[f"data {arguments[1]}"]
+    if name == "reproduce" and len(arguments) > 1:
+        return NOT_RUN["reproduce NAME"]
+    if name in ("eval", "predict", "report", "ckpt"):
+        return "" if any(RUN in argument for argument in arguments) else NOT_RUN["train"]
+    if name == "train" and f"--config={QUICK}" not in arguments:
+        return NOT_RUN["train"]
+    return NOT_RUN[name] if name == "bench" else ""
+
+
+SECONDS = {"train", "sweep", "report"}  # they compile
+TO_RUN = [
+    pytest.param(found, id=found.place, marks=[pytest.mark.slow] * (found.arguments[0] in SECONDS))
+    for found in PAGE_COMMANDS
+    if found.words[0] == "lenet-alexnet" and not not_run(found.arguments)
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder as a user has it: configs/, a short quickstart run, and images."""
+    path = tmp_path_factory.mktemp("docs")
+    for name in ("configs", "experiments", "docs"):
+        (path / name).symlink_to(ROOT / name)
+    digit = load_split(
+        source="embedded", name="", data_dir="", split="test[:1]", image_size=28, channels=1
+    ).images[0, ..., 0]
+    Image.fromarray(np.pad(255 - digit, 20, constant_values=255)).save(path / "my_digit.png")
+    before = Path.cwd()
+    os.chdir(path)
+    try:
+        arguments = ["train", f"--config={QUICK}", f"--workdir={RUN}", *TINY]
+        assert entry.main(["lenet-alexnet", *arguments]) == 0
+    finally:
+        os.chdir(before)
+    return path
+
+
+@pytest.mark.parametrize("found", OURS, ids=by_place)
+def test_command_is_parsed(found, monkeypatch):
+    """Flags, config overrides and names are those that the command has."""
+    arguments, parsed = found.arguments, []
+    if "VARIANT" in " ".join(arguments):
+        arguments = [argument.replace("VARIANT", "paper") for argument in arguments]
+    if any(argument.endswith("...") for argument in arguments):
+        pytest.skip("not one command but a pattern")
+
+    def run(values, rest):
+        parsed.append(rest)
+        if "config" in values:
+            create_model(**values.config.model)
+        return 0
+
+    name = arguments[0]
+    command = dataclasses.replace(entry.COMMANDS[name], run=run)
+    monkeypatch.setitem(entry.COMMANDS, name, command)
+    monkeypatch.chdir(ROOT)
+    assert entry.main(["lenet-alexnet", *arguments]) == 0
+    rest = parsed[0]
+    known = {"bench": bench.SUBJECTS, "reproduce": CLAIMS, "ckpt": ckpt.ACTIONS,
+             "data": ("prepare", "list", "check")}  # fmt: skip
+    if name in known and rest:
+        assert rest[0] in known[name]
+    elif name not in ("predict",):
+        assert not rest
+    assert name != "bench" or BenchOptions
+
+
+@pytest.mark.parametrize("found", TO_RUN)
+def test_command_runs(found, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    arguments = found.arguments
+    if arguments[0] in ("train", "sweep"):
+        arguments = [*arguments, *TINY]
+    if arguments[0] == "sweep":
+        arguments += ["--config.data.validation=train[3900:]"]
+    if found.variables or arguments[0] in ("sweep", "train"):
+        command = [sys.executable, "-m", "lenet_alexnet", *arguments]
+        environment = os.environ | found.variables | {"PYTHONPATH": str(ROOT)}
+        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=900)
+        return
+    assert entry.main(["lenet-alexnet", *arguments]) == 0
+    assert capsys.readouterr().out or arguments[0] == "data"  # There may be none prepared.
+
+
+def python_blocks() -> Iterator:
+    for path in PAGES:
+        for i, code in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)):
+            slow = [pytest.mark.slow] * ("train_and_evaluate" in code)
+            yield pytest.param(code, id=f"{path.stem}-{i}", marks=slow)
+
+
+@pytest.mark.parametrize("code", python_blocks())
+def test_python_code_runs(code, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    names: dict = {}
+    exec(compile(code, "docs", "exec"), names)
+    if "get_config" in names:
+        config = names["get_config"]()
+        check_sections(config, "docs")
+        check_entries(config, "docs")
+    if "sweep" in names:
+        assert len(names["sweep"]()) == 12
+
+
+def words_of(program: str) -> list[list[str]]:
+    return [list(found.words) for found in ALL_COMMANDS if found.words[0] == program]
+
+
+def test_make_targets_exist():
+    text = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([\w-]+):", text, re.MULTILINE))
+    wanted = {word for words in words_of("make") for word in words[1:] if "=" not in word}
+    assert {"train", "test", "docs"} <= wanted <= targets
+    prose = {name for path in PAGES for name in re.findall(r"`make ([\w-]+)", path.read_text())}
+    assert prose <= targets
+
+
+def test_scripts_exist():
+    for words in words_of("python"):
+        assert words[1] == "-m" or (ROOT / words[1]).is_file(), words
+
+
+@functools.cache
+def extras() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return set(project["optional-dependencies"])
+
+
+def test_extras_exist():
+    named = {name for path in PAGES for name in re.findall(r"-e '\.\[(\w+)\]'", path.read_text())}
+    assert {"torch", "slurm", "plots"} <= named <= extras()
+    listed = (ROOT / "docs" / "index.md").read_text().split("| extra |")[1].split("##")[0]
+    assert set(re.findall(r"`(\w+)`[,| ]", listed)) | {"dev"} == extras()
+
+
+def test_sbatch_file(tmp_path):
+    """With programs in Slurm's place: what srun is told is a valid command; 75 is queued again."""
+    for name, code in (("srun", 75), ("scontrol", 0)):
+        script = tmp_path / name
+        script.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/{name}.txt\nexit {code}\n')
+        script.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
+    file = ROOT / "docs" / "files" / "train.sbatch"
+    command = ["bash", str(file), "--config.parallel.mode=tower"]
+    assert subprocess.run(command, env=environment).returncode == 75
+    assert (tmp_path / "scontrol.txt").read_text().split() == ["requeue", "7"]
+    program, *arguments = (tmp_path / "srun.txt").read_text().split()
+    assert program == ".venv/bin/lenet-alexnet"
+    assert arguments[0] == "train"
+    assert (ROOT / arguments[1].removeprefix("--config=")).is_file()
+    assert arguments[-1] == "--config.parallel.mode=tower"
+    for line in file.read_text().splitlines():
+        assert not line.startswith("#SBATCH") or re.fullmatch(r"#SBATCH --[\w-]+(=\S+)?", line)
+    used = {words[-1] for words in words_of("sbatch") if not words[-1].startswith("--config")}
+    assert used == {"docs/files/train.sbatch"}
+
+
+def test_container_recipe():
+    text = (ROOT / "docs" / "files" / "Dockerfile").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert {line.split()[0] for line in lines} <= {
+        "FROM", "RUN", "WORKDIR", "COPY", "ARG", "ENV", "ENTRYPOINT",
+    }  # fmt: skip
+    for line in lines:
+        if line.startswith("COPY"):
+            assert all((ROOT / name).exists() for name in line.split()[1:-1])
+        if line.startswith("RUN"):
+            subprocess.run(["bash", "-n", "-c", line.removeprefix("RUN")], check=True)
+    assert re.search(r"ARG EXTRA=(\w+)", text)[1] in extras()
+    assert 'ENTRYPOINT ["lenet-alexnet"]' in text
+
+
+# What runs and sweeps leave, and files of others.
+LEFT = {
+    "config.json", "run.json", "metrics.jsonl", "step_sizes.jsonl", "back_off.jsonl", "report.html",
+    "summary.json", "statistics.npz", "manifest.json", "results.csv", "seen.png", "my_digit.png",
+    "layers-19pct.cfg", "layers-145.cfg", "layer-params-145.cfg",
+}  # fmt: skip
+FOLDERS = r"(?:lenet_alexnet|configs|experiments|tests|docs|tools)"
+SUFFIX = r"\.(?:py|cc|md|sh|sbatch|csv|png|json|txt|npz|toml|cff)"
+ALL_PAGES = [*PAGES, ROOT / "CHANGELOG.md", *EXPERIMENTS]
+
+
+def exists(path: Path, name: str) -> bool:
+    """Whether a name in a document is that of a file or folder, in one of the usual places."""
+    if re.fullmatch(r"experiments/\d{3}", name):
+        name += "_*"
+    places = (ROOT, path.parent, ROOT / "lenet_alexnet", ROOT / "docs", ROOT / "configs")
+    return any(list(place.glob(name)) if "*" in name else (place / name).exists()
+               for place in places)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ALL_PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_named_paths_exist(path):
+    text = path.read_text()
+    names = set(re.findall(rf"(?<![\w/.<-]){FOLDERS}/[\w./*-]*[\w*/]", text))
+    names |= set(re.findall(rf"`([\w./*-]+{SUFFIX})`", text))
+    missing = {
+        name
+        for name in names
+        if name not in LEFT and "NNN" not in name and "NAME" not in name
+        and not exists(path, name) and not exists(path, f"*/{name}")
+    }  # fmt: skip
+    assert not missing
+
+
+@pytest.mark.parametrize("path", ALL_PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path):
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", text):
+        generated = path.parent == ROOT / "docs" and target in GENERATED
+        assert generated or "://" in target or (path.parent / target).exists(), target
+
+
+def test_readme_is_short():
+    assert (ROOT / "README.md").stat().st_size <= 10 * 1024
+
+
+def test_readme_results_are_those_of_the_records():
+    rows = re.findall(
+        r"^\| \[\w+\]\(configs/(\w+\.py)\) \| `(\w+)` \| (\S.*?) \| (\d+) \|.*\(experiments/(\w+)/",
+        (ROOT / "README.md").read_text(),
+        re.MULTILINE,
+    )
+    assert len(rows) == 8
+    for config, name, error, n, experiment in rows:
+        table = records.table(records.read(ROOT / "experiments" / experiment / "results.csv"))
+        (cells,) = [
+            [cell.strip() for cell in line.split("|")[1:-1]]
+            for line in table.splitlines()
+            if line.startswith(f"| {name} |")
+        ]
+        assert (cells[2], cells[3]) == (error, n)
+        assert (ROOT / "configs" / config).is_file()
+
+
+def reference():
+    """docs/generate/config_keys.py as a module."""
+    file = ROOT / "docs" / "generate" / "config_keys.py"
+    spec = importlib.util.spec_from_file_location("config_keys", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_config_reference_has_every_key_with_a_description():
+    rows = re.findall(r"^\| `([\w.]+)` \| `(.*?)` \| (.*) \|$", reference().page(), re.MULTILINE)
+    described = {key: text for key, _, text in rows}
+    assert all(described.values()), [key for key, text in described.items() if not text]
+    files = [path for path in ROOT.glob("configs/**/*.py") if path.name != "__init__.py"]
+    for path in files:
+        for key in options.every(configs.load(str(path)).get_config()):
+            chosen = key in ("model.name", "optimizer.name", "optimizer.learning_rate")
+            nested = re.match(r"optimizer\.(layers|bias_schedule|layer_decay|plateau)\b", key)
+            assert chosen or nested or key in described, (path.name, key)
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_warnings(tmp_path):
+    pytest.importorskip("mkdocs", reason="make docs installs it")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "JAX_PLATFORMS": "cpu"}
+    result = subprocess.run(
+        [*command, f"--site-dir={tmp_path}"], cwd=ROOT, env=environment, capture_output=True,
+        text=True, timeout=900,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert not result.stderr
+    page = (tmp_path / "architecture.html").read_text()
+    assert "lenet_alexnet.training.step" in page
+    outside = re.findall(r'(?:src|<link[^>]*href)="(https?://[^"]+)"', page)
+    assert not outside  # readable offline
