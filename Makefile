@@ -40,7 +40,7 @@ test-all: install  ## every test
 
 test-slurm: install  ## a sweep on a one-node Slurm cluster (root on Debian)
 	@$(PIP) -c constraints.txt -e '.[slurm]'
-	@$(BIN)/python tools/test_slurm.py
+	@$(BIN)/python tests/helpers/slurm_cluster.py
 
 sweep: install  ## 8 learning rates x 4 seeds as one program
 	@$(BIN)/lenet-alexnet sweep --config=configs/sweeps/lenet5_lr_seeds.py --workdir=runs/lr_seeds

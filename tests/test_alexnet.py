@@ -11,7 +11,7 @@ from lenet_alexnet.errors import UsageError
 from lenet_alexnet.info.network import describe
 from lenet_alexnet.models import create_model, features
 from lenet_alexnet.models.alexnet.variants import TWO_TOWERS
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 TOTALS = {
     "paper": (60_965_224, 724_406_816),

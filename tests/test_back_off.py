@@ -17,9 +17,9 @@ from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.sweep.groups import signature
 from lenet_alexnet.training import back_off, loop
 from lenet_alexnet.training.experiment import build_optimizer
-from tests import damage, faults
-from tests.conftest import make_tiny_config
-from tests.test_train import comparable, stop_after
+from tests.helpers import damage, faults
+from tests.helpers.runs import comparable, stop_after
+from tests.helpers.tiny_configs import make_tiny_config
 
 slow = pytest.mark.slow
 RATE, FACTOR = 0.01, 1e-4

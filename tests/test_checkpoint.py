@@ -19,7 +19,7 @@ from lenet_alexnet.runs import checkpoints as checkpoint
 from lenet_alexnet.runs import integrity
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.training.state import Metrics, TrainState
-from tests import damage
+from tests.helpers import damage
 
 
 def make_state(step):

@@ -9,7 +9,7 @@ import pytest
 
 from lenet_alexnet.info.collectives import sent
 from lenet_alexnet.info.step_cost import Sizes, formula, formula_sent
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 CASES = [
     ("dp", 1, "float32"), ("dp", 2, "float32"), ("dp", 8, "float32"),
@@ -20,7 +20,8 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def results():
-    command = [sys.executable, "-m", "tests.cost_program", *(str(x) for c in CASES for x in c)]
+    cases = [str(x) for c in CASES for x in c]
+    command = [sys.executable, "-m", "tests.helpers.cost_program", *cases]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return dict(zip(CASES, json.loads(done.stdout), strict=True))

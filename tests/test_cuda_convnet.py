@@ -8,7 +8,7 @@ from lenet_alexnet.errors import UsageError
 from lenet_alexnet.info import network
 from lenet_alexnet.models import create_model
 from lenet_alexnet.ops import HWNC
-from tests.naive_cuda_convnet import naive_average, naive_local, naive_net
+from tests.helpers.naive_cuda_convnet import naive_average, naive_local, naive_net
 
 # Parameters, and millions of multiply-adds of convolutions, local and dense layers.
 COUNTS = {"80sec": (145_578, 12.4), "19pct": (89_578, 12.3), "18pct": (89_578, 12.3),

@@ -13,8 +13,7 @@ from lenet_alexnet.data.sources import embedded
 from lenet_alexnet.inference import glyph
 from lenet_alexnet.inference.predict import predict
 from lenet_alexnet.training.loop import train_and_evaluate
-from tests import drawn_digits
-from tests.conftest import ROOT
+from tests.helpers import ROOT, drawn_digits
 
 SEED = 2024
 

@@ -14,7 +14,7 @@ from lenet_alexnet.models import create_model
 from lenet_alexnet.optimizers.sdlm import curvature
 from lenet_alexnet.reproduce import catalogue, neighbours, records
 from lenet_alexnet.reproduce import run as runner
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 
 @pytest.mark.parametrize(

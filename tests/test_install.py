@@ -3,7 +3,7 @@
 import re
 import tomllib
 
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 

@@ -15,9 +15,9 @@ from lenet_alexnet.cli import main, parsing
 from lenet_alexnet.config import flatten
 from lenet_alexnet.data.sources import idx
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
-from tests import faults, malformed_files  # noqa: F401 (it adds its cases)
-from tests.conftest import make_tiny_config
-from tests.malformed import CASES
+from tests.helpers import faults, malformed_files  # noqa: F401 (it adds its cases)
+from tests.helpers.malformed import CASES
+from tests.helpers.tiny_configs import make_tiny_config
 
 bounded = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -11,9 +11,9 @@ import pytest
 from lenet_alexnet.cli import main
 from lenet_alexnet.data.prepare import photos
 from lenet_alexnet.runtime import backend as start_up
-from tests import processes
-from tests.photo_files import picture
-from tests.processes import assert_same, finish, start
+from tests.helpers import processes
+from tests.helpers.photo_files import picture
+from tests.helpers.processes import assert_same, finish, start
 
 LENET = {"data.train": "train[:400]", "train.batch_size": 40, "train.steps_per_dispatch": 8}
 
@@ -27,7 +27,7 @@ def _no_process_stays():
 def train(tmp_path, devices, config="lenet5_quickstart.py", steps=5, **overrides):
     """Parameters after a few steps on so many devices, and a report."""
     folder = tmp_path / f"devices_{devices}"
-    program = ["-m", "tests.parallel_program", config, folder, steps, json.dumps(overrides)]
+    program = ["-m", "tests.helpers.parallel_program", config, folder, steps, json.dumps(overrides)]
     report = json.loads(finish(start(program, devices)))
     assert report["devices"] == devices
     with np.load(folder / "params.npz") as arrays:

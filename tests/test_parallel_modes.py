@@ -9,8 +9,8 @@ from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.info.collectives import collectives
 from lenet_alexnet.models import create_model
 from lenet_alexnet.training.layout import Layout
-from tests import processes
-from tests.processes import assert_same, finish, start
+from tests.helpers import processes
+from tests.helpers.processes import assert_same, finish, start
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,8 @@ def _no_process_stays():
 
 def train_alexnet(folder, mode, devices, variant="paper", precision="float32", weights=None):
     file = folder / f"{mode}_{devices}.npz"
-    program = ["-m", "tests.alexnet_program", mode, variant, precision, file, json.dumps(weights)]
+    arguments = [mode, variant, precision, file, json.dumps(weights)]
+    program = ["-m", "tests.helpers.alexnet_program", *arguments]
     report = json.loads(finish(start(program, devices)))
     with np.load(file) as arrays:
         return dict(arrays), report

@@ -10,7 +10,7 @@ from lenet_alexnet.errors import UsageError
 from lenet_alexnet.losses import create_loss
 from lenet_alexnet.optimizers import create_optimizer
 from lenet_alexnet.training.experiment import build, build_optimizer
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 CONSTANT = {"name": "constant"}
 

@@ -12,7 +12,7 @@ from lenet_alexnet.reproduce.claims import ROOT, Claim, Comparison, Margin, Row,
 from lenet_alexnet.reproduce.measured import measure, recorded
 from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.training.layout import most_devices
-from tests import processes
+from tests.helpers import processes
 
 
 def call(capsys, *arguments):

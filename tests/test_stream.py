@@ -7,7 +7,7 @@ from lenet_alexnet.data.prepare import photos, shards
 from lenet_alexnet.data.sources import example, tfds
 from lenet_alexnet.data.split import load_split
 from lenet_alexnet.errors import DataError, UsageError
-from tests.photo_files import SIZE, write_folder
+from tests.helpers.photo_files import SIZE, write_folder
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import pytest
 
 from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.sweep import worker
-from tests.conftest import ROOT
-from tests.test_cli import wait_for
-from tests.test_sweep import write
+from tests.helpers import ROOT
+from tests.helpers.processes import wait_for
+from tests.helpers.sweep_files import write
 
 QUICK = ROOT / "configs" / "lenet5_quickstart.py"
 SEEDS = "def sweep():\n  return [{'seed': s} for s in range(3)]"

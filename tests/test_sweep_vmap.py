@@ -10,8 +10,8 @@ from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.sweep.vmap import train_lanes
 from lenet_alexnet.training import loop
 from lenet_alexnet.training.evaluation import evaluate_workdirs
-from tests.conftest import make_tiny_1998_config, make_tiny_config
-from tests.test_train import comparable, stop_after
+from tests.helpers.runs import comparable, stop_after
+from tests.helpers.tiny_configs import make_tiny_1998_config, make_tiny_config
 
 LANES = (
     {"seed": 0, "optimizer.learning_rate": 1e-3},

@@ -1,5 +1,3 @@
-import json
-
 import jax
 import numpy as np
 import pytest
@@ -12,19 +10,8 @@ from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.training import loop as train
 from lenet_alexnet.training.evaluation import evaluate_workdirs
 from lenet_alexnet.training.experiment import build
-from tests.conftest import make_tiny_config
-
-
-def rows(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
-def comparable(workdir):
-    """Every line of the log without what the clock decides."""
-    return [
-        {k: v for k, v in row.items() if k not in ("time", "images_per_second")}
-        for row in rows(workdir)
-    ]
+from tests.helpers.runs import comparable, rows, stop_after
+from tests.helpers.tiny_configs import make_tiny_config
 
 
 def final_state(config, workdir):
@@ -33,18 +20,6 @@ def final_state(config, workdir):
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
         state = checkpoints.restore(read_json(workdir / "summary.json")["step"], loop.state)
     return jax.tree.map(np.asarray, state)
-
-
-def stop_after(polls):
-    """Asks to stop at the given number of dispatches."""
-    count = 0
-
-    def stop_requested():
-        nonlocal count
-        count += 1
-        return count >= polls
-
-    return stop_requested
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from lenet_alexnet.training.experiment import build
 from lenet_alexnet.training.state import init_state
 from lenet_alexnet.training.step import make_refresh, make_train_step, make_train_steps
 from lenet_alexnet.training.update import make_update
-from tests.conftest import make_tiny_1998_config
-from tests.test_train import comparable, stop_after
+from tests.helpers.runs import comparable, stop_after
+from tests.helpers.tiny_configs import make_tiny_1998_config
 
 
 @pytest.fixture(scope="module")

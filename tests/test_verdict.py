@@ -11,7 +11,7 @@ from lenet_alexnet.reproduce.catalogue import CLAIMS
 from lenet_alexnet.reproduce.cifar import FIG1, RATES, SMALL_OUTPUT_RATES, best_rate
 from lenet_alexnet.reproduce.claims import Comparison, Margin, Row, Scale
 from lenet_alexnet.reproduce.measured import Measured, measure, recorded
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 ROW, TRAINING = Row("net", 1.0), Row("net", 1.0, "train_error")
 SCALE = Scale((), margin=Margin(0.1, "a guess"))

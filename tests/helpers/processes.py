@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 STARTED: list[subprocess.Popen] = []
 
@@ -32,6 +33,13 @@ def end_all():
         process = STARTED.pop()
         process.kill()
         process.communicate()
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def finish(process):

@@ -13,9 +13,9 @@ from lenet_alexnet.errors import UsageError
 from lenet_alexnet.ops.cpu import native
 from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.training import fingerprint
-from tests import faults
-from tests.test_faults import LENET, send
-from tests.test_ops import needs_compiler
+from tests.helpers import faults
+from tests.helpers.compiler import needs_compiler
+from tests.helpers.signals_sent import LENET, send
 
 
 def split(rng, side):

@@ -12,8 +12,7 @@ from lenet_alexnet.cli import main
 from lenet_alexnet.errors import Interrupted
 from lenet_alexnet.runtime import backend, unexpected
 from lenet_alexnet.training import experiment, loop
-from tests import faults
-from tests.conftest import ROOT
+from tests.helpers import ROOT, faults
 
 QUICK = f"--config={ROOT}/configs/lenet5_quickstart.py"
 
@@ -209,7 +208,7 @@ def test_paths_and_flags_as_people_write_them(tmp_path, monkeypatch, capsys):
     assert f"'{tmp_path}/a' is no run directory" in last_line(capsys)
     found = []
     monkeypatch.setattr(experiment, "load_split", lambda **given: found.append(given["data_dir"]))
-    from tests.conftest import make_tiny_config
+    from tests.helpers.tiny_configs import make_tiny_config
 
     config = make_tiny_config()
     config.data.data_dir = "~/digits"

@@ -15,8 +15,7 @@ from lenet_alexnet.info.collectives import collectives
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.training import loop as train
 from lenet_alexnet.training.experiment import build
-
-ROOT = Path(__file__).parents[1]
+from tests.helpers import ROOT
 
 
 def main(file: str, workdir: str, steps: str, overrides: str) -> None:

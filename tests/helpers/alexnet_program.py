@@ -1,6 +1,6 @@
 """Run by test_parallel.py in a process of its own: five steps of a narrow AlexNet in a mode.
 
-    python -m tests.alexnet_program MODE VARIANT PRECISION FILE [CLASS_WEIGHTS]
+    python -m tests.helpers.alexnet_program MODE VARIANT PRECISION FILE [CLASS_WEIGHTS]
 
 MODE turns is owt with the batch meeting in parts; each_turn updates the dense layers after each of
 them, and naive_4 does for one device what each_turn does for four, by the definition.
@@ -25,7 +25,7 @@ from lenet_alexnet.training.layout import Layout
 from lenet_alexnet.training.state import Metrics, Seen, init_state
 from lenet_alexnet.training.step import Moved
 from lenet_alexnet.training.update import make_turn_update, make_update
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 BATCH, STEPS, STORED, CROP = 16, 5, 72, 64
 
