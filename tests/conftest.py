@@ -4,6 +4,7 @@ The package is imported in fixtures only: what is imported with this file has no
 """
 
 import os
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 
@@ -12,16 +13,18 @@ import numpy as np
 import pytest
 from absl import flags
 
-from tests.helpers import ROOT
-
 # XLA complains at length of its own tuning flags in programs from the cache.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 flags.FLAGS.mark_as_parsed()
-# Programs that several tests (and later runs) compile are compiled once.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".pytest_cache" / "xla")  # for processes
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    # Programs that several tests compile are compiled once, by whichever process comes first: the
+    # workers and the processes that they start inherit the folder. It is removed at the end.
+    PROGRAMS = tempfile.TemporaryDirectory(prefix="lenet_alexnet_programs_")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = PROGRAMS.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def pytest_runtest_setup(item):

@@ -21,16 +21,12 @@ SEEDS = "def sweep():\n  return [{'seed': s} for s in range(3)]"
 
 def start(path, workdir, *more):
     command = [sys.executable, "-m", "lenet_alexnet", "sweep", f"--config={path}"]
-    environment = os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "xla"),
-        "PYTHONPATH": str(ROOT),
-    }
     return subprocess.Popen(
         [*command, f"--workdir={workdir}", *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
 
 

@@ -25,14 +25,12 @@ from lenet_alexnet.training.layout import Layout
 from lenet_alexnet.training.state import Metrics, Seen, init_state
 from lenet_alexnet.training.step import Moved
 from lenet_alexnet.training.update import make_turn_update, make_update
-from tests.helpers import ROOT
 
 BATCH, STEPS, STORED, CROP = 16, 5, 72, 64
 
 
 def main(mode: str, variant: str, precision: str, file: str, weights: str = "null") -> None:
     """Trains, and reports what the compiled program exchanges."""
-    jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "xla"))
     model = create_model(
         name="alexnet", variant=variant, image_size=CROP, num_classes=8, dense_width=64,
         stds=(None,) * 8, biases=(0.1,) * 8, precision=precision, conv_form="auto",

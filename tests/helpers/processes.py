@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 
+from lenet_alexnet.runtime.backend import SIMULATE
 from tests.helpers import ROOT
 
 STARTED: list[subprocess.Popen] = []
@@ -15,7 +16,7 @@ STARTED: list[subprocess.Popen] = []
 def start(arguments, devices, **more):
     environment = {
         **os.environ,
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {SIMULATE}={devices}".strip(),
         "PYTHONPATH": str(ROOT),
         **more,
     }
