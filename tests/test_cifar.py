@@ -11,7 +11,8 @@ from lenet_alexnet.data.preprocess.photos import create_photo_preprocess
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.models import create_model, features
 from lenet_alexnet.reproduce.catalogue import CLAIMS
-from lenet_alexnet.reproduce.cifar import DEPTHS, FIG1, epochs_to
+from lenet_alexnet.reproduce.cifar10_small import DEPTHS, FIG1
+from lenet_alexnet.reproduce.fig1 import epochs_to
 
 IMAGES = jax.random.normal(jax.random.key(1), (2, 24, 24, 3))
 
@@ -147,7 +148,7 @@ def test_the_gap_is_test_minus_training_images_at_the_end():
         {"set": "none", "seed": "1", "split": "validation", "epoch": epoch, "error": error}
         for epoch, error in (("4", "0.4"), ("8", "0.2"))
     ]
-    measure = CLAIMS["augmentation"].full.measure
+    measure = CLAIMS["alexnet_crops"].small.measure
     assert measure is not None
     found = measure(results, curves)
     assert found == {"none": [pytest.approx(50)], "gap, none": [pytest.approx(30)]}

@@ -1,12 +1,13 @@
 """Every number of the papers is listed, verdicts follow their rules, a claim can be run again."""
 
 import json
+import re
 
 import jax
 import pytest
 
 from lenet_alexnet.cli import main, reproduce
-from lenet_alexnet.reproduce import catalogue, listing, records
+from lenet_alexnet.reproduce import catalogue, listing, records, status, verdict
 from lenet_alexnet.reproduce import run as runner
 from lenet_alexnet.reproduce.claims import ROOT, Claim, Comparison, Margin, Row, Scale, Set
 from lenet_alexnet.reproduce.measured import measure, recorded
@@ -107,9 +108,50 @@ def test_the_list(capsys):
     assert [claim["name"] for claim in json.loads(out)] == list(catalogue.CLAIMS)
 
 
+def test_the_head_counts_every_number_once(tiny):
+    claims = list(catalogue.CLAIMS.values())
+    counts = status.counted(claims)
+    assert counts.keys() <= status.STATUSES.keys()
+    assert status.WORDS.keys() == verdict.WORDS.keys() | {""}
+    # Two rows of which one has the paper's number, and one comparison, that were not run.
+    assert status.statuses(tiny) == {"not run": 1}
+    measured = catalogue.CLAIMS["lenet5_fig5"]
+    assert status.statuses(measured).total() == len(measured.full.rows)
+    assert listing.heading(claims)[0].startswith(f"{counts.total()} numbers")
+
+
+@pytest.mark.parametrize("word", ["reproduced", "not-run", "exact"])
+def test_the_list_of_one_status(capsys, word):
+    code, out, _ = call(capsys, f"--status={word}", "--json")
+    assert code == 0
+    names = {claim["name"] for claim in json.loads(out)}
+    plain = word.replace("-", " ")
+    assert names == {c.name for c in catalogue.CLAIMS.values() if status.statuses(c)[plain]}
+    assert 0 < len(names) < len(catalogue.CLAIMS)
+
+
+def test_what_the_runs_took():
+    row = {"train_seconds": "3600", "side_by_side": "2", "cpu_count": "2", "device": "cpu"}
+    assert status.took([row] * 4) == "4 runs, 2.0 hours on 2 CPU cores"
+    gpu = row | {"device": "NVIDIA H100", "side_by_side": "1", "train_seconds": "120"}
+    assert status.took([gpu]) == "1 run, 2 minutes on NVIDIA H100"
+
+
+def test_the_page_needs_nothing_else(capsys, tmp_path):
+    code, out, _ = call(capsys, "--html", "--status=exact", f"--workdir={tmp_path / 'new'}")
+    assert code == 0
+    page = (tmp_path / "new" / "reproduction.html").read_text()
+    assert f"written: {tmp_path / 'new' / 'reproduction.html'}" in out
+    assert not re.search(r"(src|href)=\"(?!#|data:)", page)
+    assert "data:image/png" in page
+    for claim in catalogue.CLAIMS.values():
+        assert (f'id="{claim.name}"' in page) == bool(status.statuses(claim)["exact"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["lenet5_fig6", "--html"], "for the list"),
         (["lenet5_fig66"], "did you mean 'lenet5_fig6'"),
         (["lenet5_fig6", "lenet5_fig5"], "one claim at a time"),
         (["alexnet_table1"], "ILSVRC-2010"),
@@ -145,7 +187,9 @@ def test_a_claim_is_run_once_and_reported_again(tiny, tmp_path, capsys):
     assert code == 0
     assert "the rule: test error of high below that of low: by Welch's t test" in err
     assert "too few seeds: test error of high against low" in out
-    assert "  too few seeds    fewer than 5 runs: no verdict" in out
+    assert (
+        "  too few seeds    fewer than 5 runs (3 where one takes over an hour): no verdict" in out
+    )
     assert "2 to run" in err
     rows = records.read(tmp_path / "results.csv")
     assert [(row["set"], row["seed"]) for row in rows] == [

@@ -8,8 +8,9 @@ from scipy import stats
 
 from lenet_alexnet.reproduce import listing, records, verdict
 from lenet_alexnet.reproduce.catalogue import CLAIMS
-from lenet_alexnet.reproduce.cifar import FIG1, RATES, SMALL_OUTPUT_RATES, best_rate
+from lenet_alexnet.reproduce.cifar10_small import FIG1, RATES, SMALL_OUTPUT_RATES
 from lenet_alexnet.reproduce.claims import Comparison, Margin, Row, Scale
+from lenet_alexnet.reproduce.fig1 import best_rate
 from lenet_alexnet.reproduce.measured import Measured, measure, recorded
 from tests.helpers import ROOT
 
@@ -250,10 +251,10 @@ def test_a_small_nets_verdict_is_on_its_own_sets():
 
 def test_the_verdicts_on_the_recorded_small_nets():
     # By two standard errors the first was contradicted, and the first of the others held.
-    (depth,) = recorded(CLAIMS["depth"].full)[1]
+    (depth,) = recorded(CLAIMS["cifar10_depth"].small)[1]
     assert depth.word == "too few seeds"
     assert "+4.6, 95 % interval [-1.36, 10.6], p = 0.086" in depth.sentence
-    pooling = recorded(CLAIMS["pooling"].full)[1]
+    pooling = recorded(CLAIMS["alexnet_pooling"].small)[1]
     assert [v.word for v in pooling] == ["too few seeds"] * 2
     assert "p = 0.21 (Holm, 2 comparisons)" in pooling[0].sentence
 

@@ -5,8 +5,8 @@
 
 The sweep tries several learning rates for each activation with one seed; the one with the fewest
 epochs to 25 %, which is what is compared (experiments/009_fig1_activations/select_rates.py), goes
-into lenet_alexnet/reproduce/cifar.py, which has the seeds. No regularisation and a constant rate,
-as in the paper; 3,000 training images.
+into lenet_alexnet/reproduce/cifar10_small.py, which has the seeds. No regularisation and a
+constant rate, as in the paper; 3,000 training images.
 """
 
 import cifar10_convnet

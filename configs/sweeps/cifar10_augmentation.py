@@ -1,7 +1,7 @@
 """Augmentation: none, crops and reflections, and the colours' principal components too.
 
     lenet-alexnet sweep --config=configs/sweeps/cifar10_augmentation.py --workdir=runs/augmentation
-    lenet-alexnet reproduce augmentation
+    lenet-alexnet reproduce alexnet_crops --scale=small
 
 "validation" is a part of the training images, as they are: it chooses nothing, and says what the
 training error is without the augmentation. With a hidden layer, so that there is overfitting.
@@ -9,7 +9,7 @@ training error is without the augmentation. With a hidden layer, so that there i
 
 import cifar10_convnet
 
-from lenet_alexnet.reproduce.cifar import AUGMENTATIONS
+from lenet_alexnet.reproduce.cifar10_small import AUGMENTATIONS
 from lenet_alexnet.sweep import product, seeds
 
 

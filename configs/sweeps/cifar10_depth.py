@@ -1,12 +1,12 @@
 """Depth: 2 to 5 convolutions with as many parameters (8,922 within 2 %).
 
 lenet-alexnet sweep --config=configs/sweeps/cifar10_depth.py --workdir=runs/depth
-lenet-alexnet reproduce depth
+lenet-alexnet reproduce cifar10_depth --scale=small
 """
 
 import cifar10_convnet
 
-from lenet_alexnet.reproduce.cifar import DEPTHS
+from lenet_alexnet.reproduce.cifar10_small import DEPTHS
 from lenet_alexnet.sweep import grid, product, seeds
 
 

@@ -1,7 +1,7 @@
 """Dropout of half of a hidden layer's units, or of none: curves of overfitting.
 
     lenet-alexnet sweep --config=configs/sweeps/cifar10_dropout.py --workdir=runs/dropout
-    lenet-alexnet reproduce dropout
+    lenet-alexnet reproduce alexnet_dropout --scale=small
 
 The curves are of training images that no training here uses; the test images are looked at once.
 """

@@ -1,7 +1,7 @@
 """Local response normalisation: none, the paper's alpha of 1e-4, and 0.36.
 
     lenet-alexnet sweep --config=configs/sweeps/cifar10_lrn.py --workdir=runs/lrn
-    lenet-alexnet reproduce lrn
+    lenet-alexnet reproduce alexnet_lrn --scale=small
 
 The paper's inputs are on the scale 0..255, ours are divided by 60, and alpha multiplies squares:
 0.36 = 1e-4 * 60^2 is what 1e-4 is there, as long as the weights are the same.

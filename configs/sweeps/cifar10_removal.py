@@ -1,12 +1,12 @@
 """Removal: a sixteenth of AlexNet's convolutions, and the same without each of them.
 
 lenet-alexnet sweep --config=configs/sweeps/cifar10_removal.py --workdir=runs/removal
-lenet-alexnet reproduce removal
+lenet-alexnet reproduce alexnet_depth --scale=small
 """
 
 import cifar10_convnet
 
-from lenet_alexnet.reproduce.cifar import REMOVALS
+from lenet_alexnet.reproduce.cifar10_small import REMOVALS
 from lenet_alexnet.sweep import grid, product, seeds
 
 

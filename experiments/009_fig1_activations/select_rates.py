@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from lenet_alexnet.reproduce import records
-from lenet_alexnet.reproduce.cifar import GOAL, best_rate, epochs_to
+from lenet_alexnet.reproduce.fig1 import GOAL, best_rate, epochs_to
 from lenet_alexnet.runs.directory import read_json
 
 

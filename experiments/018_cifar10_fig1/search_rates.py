@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lenet_alexnet.reproduce.cifar import GOAL, best_rate
+from lenet_alexnet.reproduce.fig1 import GOAL, best_rate
 from lenet_alexnet.runs import directory
 
 ROOT = Path(__file__).parents[2]

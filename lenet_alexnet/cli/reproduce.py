@@ -1,18 +1,24 @@
 """The command `reproduce`."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
+from lenet_alexnet import __version__
 from lenet_alexnet.cli.command import Command, define_json
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.reproduce.catalogue import CLAIMS
 from lenet_alexnet.reproduce.claims import ROOT, Claim, Scale
 from lenet_alexnet.reproduce.measured import Measured
+from lenet_alexnet.reproduce.status import STATUSES, statuses
 from lenet_alexnet.runs import directory
+from lenet_alexnet.runtime import storage
 from lenet_alexnet.runtime.console import say
+
+PAGE = "reproduction.html"
 
 
 def define(values: flags.FlagValues) -> None:
@@ -25,26 +31,51 @@ def define(values: flags.FlagValues) -> None:
         "workdir", "", "where the runs are (runs/reproduce/NAME)", flag_values=values
     )
     flags.DEFINE_string("data_dir", "", "where prepared data sets live", flag_values=values)
+    chosen = "list the claims that have a number of this status"
+    names = [word.replace(" ", "-") for word in STATUSES]
+    flags.DEFINE_enum("status", None, names, chosen, flag_values=values)
+    page = f"write the list as a page, {PAGE}, that needs nothing else"
+    flags.DEFINE_bool("html", False, page, flag_values=values)
     text = "write the results to experiments/ too; from an unchanged checkout alone"
     flags.DEFINE_bool("record", False, text, flag_values=values)
 
 
 def run(values: Any, rest: list[str]) -> int:
     """Lists all claims, or runs one; returns the exit code."""
-    from lenet_alexnet.reproduce import listing
-
     if not rest:
-        if values.json:
-            print(json.dumps([listing.describe(claim) for claim in CLAIMS.values()]))
-        else:
-            print(listing.as_table(list(CLAIMS.values())))
-        return 0
+        return _list(values)
+    if values.status or values.html:
+        raise UsageError("--status and --html are for the list, not for one claim")
     name, *more = rest
     if more:
         raise UsageError(f"'{more[0]}' is not expected here: one claim at a time")
     if name not in CLAIMS:
         raise UsageError(f"unknown claim '{name}': {nearest(name, CLAIMS)}")
     return _run(CLAIMS[name], values)
+
+
+def _list(values: Any) -> int:
+    from lenet_alexnet.reproduce import listing
+
+    claims = list(CLAIMS.values())
+    if values.status:
+        word = values.status.replace("-", " ")
+        claims = [claim for claim in claims if statuses(claim)[word]]
+    if values.json:
+        print(json.dumps([listing.describe(claim) for claim in claims]))
+    elif values.html:
+        from lenet_alexnet.reproduce.page import as_html
+
+        commit = (directory.checkout()["git_commit"] or "a package without a checkout")[:12]
+        made = f"lenet_alexnet {__version__} at {commit}, {time.strftime('%Y-%m-%d')}"
+        path = Path(values.workdir) / PAGE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with storage.written_whole(path, encoding="utf-8") as file:
+            file.write(as_html(claims, made))
+        print(f"written: {path}")
+    else:
+        print(listing.as_table(claims))
+    return 0
 
 
 def _run(claim: Claim, values: Any) -> int:
@@ -119,7 +150,7 @@ def _draw(claim: Claim, scale: Scale, rows: list[Measured], folder: Path) -> lis
 
 COMMAND = Command(
     help="lists every number of both papers beside ours, or runs one",
-    usage="[NAME] [--seeds=3] [--scale=full|small] [--workdir=DIR] [--data_dir=DIR]",
+    usage="[--status=WORD] [--html] | NAME [--seeds=3] [--scale=full|small] [--data_dir=DIR]",
     define=define,
     run=run,
 )

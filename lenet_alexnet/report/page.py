@@ -35,12 +35,12 @@ def as_html(title: str, lead: str, facts: Sequence[tuple[str, str]], sections: S
     """The whole page; no text in it is taken for HTML, and nothing is loaded from elsewhere."""
     links = " ".join(f'<a href="#{s.key}">{html.escape(s.title)}</a>' for s in sections)
     rows = "".join(f"<tr><th>{html.escape(a)}</th><td>{html.escape(b)}</td></tr>" for a, b in facts)
-    table = _boxed(rows, "table facts")
+    numbers = _boxed(rows, "table facts")
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title)}</title><style>{STYLE}</style></head>\n<body>\n"
-        f"<h1>{html.escape(title)}</h1>\n<p>{html.escape(lead)}</p>\n{table}\n"
+        f"<h1>{html.escape(title)}</h1>\n<p>{html.escape(lead)}</p>\n{numbers}\n"
         f"<nav><p>{links}</p></nav>\n"
         + "\n".join(_section(section) for section in sections)
         + f"\n<h2>Config</h2>\n<details><summary>all of it</summary><pre>{html.escape(config)}"
@@ -59,11 +59,12 @@ def _section(section: Section) -> str:
         image = f'<img alt="{name}" src="data:image/png;base64,{data}">'
         parts.append(f"<figure>{image}</figure>")
     if section.table:
-        parts.append(_table(section.table))
+        parts.append(table(section.table))
     return "\n".join([*parts, "</section>"])
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text as a table, the first as its head, in a box that scrolls."""
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in rows[0])
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"

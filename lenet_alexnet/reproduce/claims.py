@@ -78,6 +78,7 @@ class Scale(NamedTuple):
       why: why it cannot be run here; "" if it can.
       note: how it is known without a run.
       seeds: how many are run.
+      least: with fewer there is no verdict: 5, or 3 where a run takes over an hour.
       unit: of the numbers; a fraction is multiplied by `factor`.
       margin: of each number that has none of its own.
       measure: (rows of results.csv, rows of curves.csv) -> values by label, instead of a column.
@@ -92,6 +93,7 @@ class Scale(NamedTuple):
     why: str = ""
     note: str = ""
     seeds: int = 5
+    least: int = 5
     unit: str = "%"
     factor: float = 100.0
     margin: Margin = Margin(0.0, "")

@@ -3,11 +3,12 @@
 import math
 import statistics
 import textwrap
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from lenet_alexnet.reproduce.claims import Claim, Scale, Verdict
 from lenet_alexnet.reproduce.measured import Measured, recorded
+from lenet_alexnet.reproduce.status import STATUSES, counted, effort, statuses
 from lenet_alexnet.reproduce.verdict import ROWS, WORDS, interval, margins, median, stated
 
 WIDTH = 110
@@ -15,13 +16,19 @@ WIDTH = 110
 
 def describe(claim: Claim) -> dict[str, Any]:
     """A claim with what was measured, for --json."""
-    found: dict[str, Any] = {"name": claim.name, "source": claim.source, "title": claim.title}
+    found: dict[str, Any] = {
+        "name": claim.name,
+        "source": claim.source,
+        "title": claim.title,
+        "statuses": statuses(claim),
+    }
     for name, scale in (("full", claim.full), ("small", claim.small)):
         if scale is None:
             continue
         rows, verdicts = recorded(scale)
         found[name] = {
             "needs": scale.needs, "why_not_run": scale.why, "experiment": scale.experiment,
+            "took": effort(scale),
             "rule": stated(scale), "unit": scale.unit,
             "verdicts": [verdict._asdict() for verdict in verdicts],
             "rows": [_row(m, scale) for m in rows],
@@ -40,9 +47,9 @@ def _row(measured: Measured, scale: Scale) -> dict[str, Any]:
 
 
 def as_table(claims: list[Claim]) -> str:
-    """All claims with the papers' numbers, ours and the verdicts."""
+    """Claims with the papers' numbers, ours and the verdicts; first how many of each status."""
     head = f"{'paper ± margin':>16}{'ours, mean ± std (n)':>26}{'95 % interval':>18}   verdict"
-    lines = [f"{'':36}{head}"]
+    lines = [*heading(claims), "", f"{'':36}{head}"]
     for claim in claims:
         lines += ["", *_wrap(f"{claim.name}  {claim.source}: {claim.title}")]
         lines += _scale(claim.full)
@@ -51,6 +58,16 @@ def as_table(claims: list[Claim]) -> str:
     lines += ["", *_wrap(f"Where nothing else is stated, {ROWS}."), *legend(WORDS)]
     lines += _wrap("`lenet-alexnet reproduce NAME` runs one.")
     return "\n".join(lines)
+
+
+def heading(claims: Sequence[Claim]) -> list[str]:
+    """How many numbers and differences have each status, and what it means."""
+    counts = counted(claims)
+    lines = [f"{counts.total()} numbers and differences of {len(claims)} claims:"]
+    lines += [
+        f"  {counts[word]:>3} {word:<17}{STATUSES[word]}" for word in STATUSES if counts[word]
+    ]
+    return lines
 
 
 def _scale(scale: Scale) -> list[str]:
@@ -64,6 +81,8 @@ def _scale(scale: Scale) -> list[str]:
         own = scale.comparisons or scale.compute
         text = f"the rule: {stated(scale)}" if own else margins(scale)
         lines += _wrap(text, "    ")
+        if took := effort(scale):
+            lines += _wrap(f"took {took}; experiments/{scale.experiment}", "    ")
     else:
         reason = f"not run: {scale.why}" if scale.why else f"not run yet; needs {scale.needs}"
         lines += _wrap(reason, "    ")
@@ -82,6 +101,12 @@ def legend(words: Collection[str]) -> list[str]:
 
 def line(measured: Measured, scale: Scale) -> str:
     """A row: the paper's number, ours, the word."""
+    name, paper, ours, between, word = cells(measured, scale)
+    return f"    {name:<32}{paper:>16}{ours:>26}{between:>18}   {word}".rstrip()
+
+
+def cells(measured: Measured, scale: Scale) -> tuple[str, str, str, str, str]:
+    """A row's name, the paper's number with its margin, ours, the interval, the word."""
     row, values = measured.row, measured.values
     margin = (row.margin or scale.margin).size
     about = f" ± {margin:.2g}" if margin else ""
@@ -93,9 +118,7 @@ def line(measured: Measured, scale: Scale) -> str:
         deviation = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
         ours = f"{statistics.fmean(values):.4g}{deviation} ({len(values)})"
     between = f"[{found[0]:.4g}, {found[1]:.4g}]" if found else ""
-    name = row.text or row.label
-    text = f"    {name:<32}{paper:>16}{ours:>26}{between:>18}   {measured.verdict}"
-    return text.rstrip()
+    return row.text or row.label, paper, ours, between, measured.verdict
 
 
 def _wrap(text: str, indent: str = "") -> list[str]:

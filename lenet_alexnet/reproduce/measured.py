@@ -38,7 +38,9 @@ def measure(
         )
         found.append(Measured(row, values, row_word(values, row, scale)))
     whole = by_label or {m.row.label: m.values for m in found}
-    return found, compare(scale.comparisons, whole) if any(whole.values()) else []
+    if not any(whole.values()):
+        return found, []
+    return found, compare(scale.comparisons, whole, least=scale.least)
 
 
 def _column(scale: Scale, row: Row, results: Sequence[Any], curves: Sequence[Any]) -> list[float]:

@@ -15,7 +15,7 @@ from lenet_alexnet.runtime import storage
 FIELDS = (
     "set", "seed", "step", "epoch", "train_error", "test_error", "test_loss", "examples",
     "train_seconds", "compile_seconds", "side_by_side", "commit", "dirty", "jax", "python",
-    "cpu_count", "config_hash",
+    "cpu_count", "device", "config_hash",
 )  # fmt: skip
 CURVE_FIELDS = ("set", "seed", "epoch", "split", "error", "loss")
 Records = list[dict[str, Any]]
@@ -80,6 +80,7 @@ def _result(label: str, summary: Any, run: Any, rows: Records) -> dict[str, Any]
         "jax": run["versions"]["jax"],
         "python": run["versions"]["python"],
         "cpu_count": run["cpu_count"],
+        "device": run["devices"][0],
         "config_hash": summary["config_hash"],
     }
 

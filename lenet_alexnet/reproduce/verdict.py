@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from lenet_alexnet.reproduce.claims import Comparison, Row, Scale, Values, Verdict
 
-SEEDS = 5  # fewer are no sample: their spread is known to a factor of two at best
 LEVEL = 0.05
 REPRODUCED, BETTER, NOT = "reproduced", "better", "not reproduced"
 CLOSER, LESS = "fits closer", "fits less"
@@ -27,14 +26,15 @@ WORDS = {
     LOWER: "the first set is below the second by the test: of these runs, not of the paper's",
     HIGHER: "it is above it, likewise",
     UNDECIDED: "the test does not tell the two sets apart",
-    FEW: f"fewer than {SEEDS} runs: no verdict",
+    FEW: "fewer than 5 runs (3 where one takes over an hour): no verdict",
     CERTAIN: "nothing in it is random, so there is one value",
 }
 
 
 ROWS = (
-    f"a row is reproduced if the whole 95 % t interval of our mean over at least {SEEDS} seeds is "
-    "within the margin of the paper's number; each row is judged by itself"
+    "a row is reproduced if the whole 95 % t interval of our mean over at least 5 seeds (3 where a "
+    "run takes over an hour) is within the margin of the paper's number; each row is judged by "
+    "itself"
 )
 
 
@@ -48,7 +48,7 @@ def stated(scale: Scale) -> str:
     ranks = all(c.ranks for c in scale.comparisons)
     test = "the exact rank test (Mann-Whitney)" if ranks else "Welch's t test"
     holm = ", with Holm's correction," if len(scale.comparisons) > 1 else ""
-    return f"{claims}: by {test}{holm} at p <= {LEVEL}, with at least {SEEDS} seeds each"
+    return f"{claims}: by {test}{holm} at p <= {LEVEL}, with at least {scale.least} seeds each"
 
 
 def margins(scale: Scale) -> str:
@@ -63,7 +63,7 @@ def row_word(values: Sequence[float], row: Row, scale: Scale) -> str:
         return ""
     if scale.compute:
         return CERTAIN
-    if len(values) < SEEDS:
+    if len(values) < scale.least:
         return FEW
     found = interval(values)
     if found is None:
@@ -91,7 +91,7 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
     return mean - half, mean + half
 
 
-def compare(comparisons: Sequence[Comparison], values: Values) -> list[Verdict]:
+def compare(comparisons: Sequence[Comparison], values: Values, *, least: int = 5) -> list[Verdict]:
     """The word and the figures of each comparison; p is by Holm's correction for all of them."""
     pairs = [(values.get(c.first, []), values.get(c.second, [])) for c in comparisons]
     tested = [
@@ -109,7 +109,7 @@ def compare(comparisons: Sequence[Comparison], values: Values) -> list[Verdict]:
         holms = f" (Holm, {len(comparisons)} comparisons)" if len(comparisons) > 1 else ""
         _, gap, figures = test
         word = UNDECIDED if p > LEVEL else LOWER if gap < 0 else HIGHER
-        if min(len(a), len(b)) < SEEDS:
+        if min(len(a), len(b)) < least:
             word = FEW
         found.append(Verdict(word, f"{sentence}: {figures}, p = {p:.2g}{holms}"))
     return found

@@ -1,0 +1,96 @@
+"""All claims as one HTML page that a person can send around: no network, no other file."""
+
+import base64
+import html
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from lenet_alexnet import plots
+from lenet_alexnet.report.page import STYLE, table
+from lenet_alexnet.reproduce import figure, listing
+from lenet_alexnet.reproduce.claims import Claim, Scale
+from lenet_alexnet.reproduce.measured import recorded
+from lenet_alexnet.reproduce.status import STATUSES, counted, effort, statuses
+from lenet_alexnet.reproduce.verdict import ROWS, WORDS, stated
+
+MARKS = """
+.mark { font-size: 0.8rem; padding: 0.1rem 0.5rem; border-radius: 0.6rem; background: #eee;
+  white-space: nowrap; margin-right: 0.3rem }
+.reproduced { background: #cdeccd } .better { background: #cfe3f7 }
+.not-reproduced { background: #f6cfcf } .not-significant { background: #f7eccb }
+.note { color: #555 } section { border-top: 1px solid #ddd }
+"""
+
+
+def as_html(claims: Sequence[Claim], made: str) -> str:
+    """The page: how many of each status, then every claim with its numbers, rule and figure.
+
+    Args:
+      claims: in the order in which they appear.
+      made: of what and when, in a line.
+    """
+    counts = counted(claims)
+    rows = [["", "of numbers and differences", "meaning"]]
+    rows += [[word, str(counts[word]), STATUSES[word]] for word in STATUSES if counts[word]]
+    links = " ".join(f'<a href="#{c.name}">{html.escape(c.name)}</a>' for c in claims)
+    words = table([["verdict", "meaning"], *([word, text] for word, text in WORDS.items())])
+    title = "LeNet-5 (1998) and AlexNet (2012): every number beside ours"
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{STYLE}{MARKS}</style></head>\n<body>\n"
+        f"<h1>{title}</h1>\n<p>{html.escape(made)}</p>\n{table(rows)}\n"
+        f"<p>Where nothing else is stated, {html.escape(ROWS)}.</p>\n"
+        f"<details><summary>what the verdicts mean</summary>{words}</details>\n"
+        f"<nav><p>{links}</p></nav>\n"
+        + "\n".join(_claim(claim) for claim in claims)
+        + "\n</body></html>\n"
+    )
+
+
+def _claim(claim: Claim) -> str:
+    marks = "".join(
+        f'<span class="mark {word.replace(" ", "-")}">{count} {word}</span>'
+        for word, count in statuses(claim).items()
+    )
+    parts = [
+        f'<section id="{claim.name}"><h2>{html.escape(claim.title)}</h2>',
+        f'<p class="note">{html.escape(claim.source)}; <code>{claim.name}</code></p>',
+        f"<p>{marks}</p>",
+        *_scale(claim, claim.full),
+    ]
+    if claim.small is not None:
+        parts.append("<details><summary>--scale=small, which is another claim</summary>")
+        parts += [*_scale(claim, claim.small), "</details>"]
+    return "\n".join([*parts, "</section>"])
+
+
+def _scale(claim: Claim, scale: Scale) -> list[str]:
+    rows, verdicts = recorded(scale)
+    head = ["", "paper ± margin", "ours, mean ± std (n)", "95 % interval", "verdict"]
+    parts = [table([head, *(listing.cells(m, scale) for m in rows)])]
+    parts += [f"<p>{html.escape(f'{v.word}: {v.sentence}')}</p>" for v in verdicts]
+    took = effort(scale)
+    if any(m.values for m in rows):
+        parts += _figure(claim, scale)
+        notes = [f"The rule: {stated(scale)}."]
+        notes += [f"Took {took}; experiments/{scale.experiment}."] if took else []
+    else:
+        notes = [scale.note or f"Not run: {scale.why or f'needs {scale.needs}'}."]
+    return [*parts, f'<p class="note">{html.escape(" ".join(notes))}</p>']
+
+
+def _figure(claim: Claim, scale: Scale) -> list[str]:
+    """The figure inside the page; nothing without matplotlib."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "figure.png"
+        try:
+            figure.draw(claim, scale, recorded(scale)[0], path)
+        except ModuleNotFoundError:
+            return [f"<p>{html.escape(plots.MISSING)}</p>"]
+        data = base64.b64encode(path.read_bytes()).decode()
+    return [
+        f'<figure><img alt="{html.escape(claim.title)}" src="data:image/png;base64,{data}">'
+        "</figure>"
+    ]

@@ -1,0 +1,73 @@
+"""What became of a claim as a whole, in one word, and what its runs took."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lenet_alexnet.reproduce import records, verdict
+from lenet_alexnet.reproduce.claims import ROOT, Claim, Scale
+from lenet_alexnet.reproduce.measured import recorded
+
+REPRODUCED, BETTER, NOT, OPEN = "reproduced", "better", "not reproduced", "not significant"
+EXACT, NOT_RUN = "exact", "not run"
+STATUSES = {
+    REPRODUCED: "within the margin of the paper's number, or the stated difference is there",
+    BETTER: "below that margin; of a training error: fits closer",
+    NOT: "above that margin, fits less, or the difference is the other way round",
+    OPEN: "left open by what was run: too few seeds, too wide, or not significant",
+    EXACT: "nothing in it is random: asserted by tests, or one value computed",
+    NOT_RUN: "no runs on record",
+}
+WORDS = {
+    verdict.REPRODUCED: REPRODUCED,
+    verdict.LOWER: REPRODUCED,
+    verdict.BETTER: BETTER,
+    verdict.CLOSER: BETTER,
+    verdict.NOT: NOT,
+    verdict.LESS: NOT,
+    verdict.HIGHER: NOT,
+    verdict.WIDE: OPEN,
+    verdict.FEW: OPEN,
+    verdict.UNDECIDED: OPEN,
+    verdict.CERTAIN: EXACT,
+    "": NOT_RUN,
+}
+
+
+def statuses(claim: Claim) -> Counter[str]:
+    """How many of a claim's numbers and differences have each status, at its full scale."""
+    scale = claim.full
+    rows, verdicts = recorded(scale)
+    numbers = [m for m in rows if m.row.paper is not None]
+    if scale.note:
+        return Counter({EXACT: len(rows)})
+    found = Counter(WORDS[m.verdict] for m in numbers) + Counter(WORDS[v.word] for v in verdicts)
+    if not found:
+        found[OPEN if any(m.values for m in rows) else NOT_RUN] = 1
+    return found
+
+
+def counted(claims: Iterable[Claim]) -> Counter[str]:
+    """`statuses` of all claims together."""
+    return sum((statuses(claim) for claim in claims), Counter())
+
+
+def effort(scale: Scale) -> str:
+    """What the recorded runs of a claim took: "5 runs, 1.2 hours on 2 CPU cores"; "" for none."""
+    if not scale.experiment:
+        return ""
+    labels = scale.sets.keys() | {row.label for row in scale.rows}
+    rows = records.read(ROOT / "experiments" / scale.experiment / "results.csv")
+    return took([row for row in rows if row["set"] in labels])
+
+
+def took(rows: Sequence[dict[str, Any]]) -> str:
+    """The same of rows of results.csv; runs side by side share their time."""
+    if not rows:
+        return ""
+    seconds = sum(float(row["train_seconds"]) / int(row["side_by_side"]) for row in rows)
+    cores = "/".join(sorted({row["cpu_count"] for row in rows}))
+    device = " and ".join(sorted({row.get("device") or "cpu" for row in rows} - {"cpu"}))
+    hours = f"{seconds / 3600:.1f} hours" if seconds >= 360 else f"{seconds / 60:.0f} minutes"
+    runs = f"{len(rows)} run{'s' * (len(rows) > 1)}"
+    return f"{runs}, {hours} on {device or f'{cores} CPU cores'}"
