@@ -1,3 +1,4 @@
+import functools
 import json
 
 import jax
@@ -47,9 +48,14 @@ def small(variant="paper", size=64, classes=7, **options):
     model = alexnet(
         variant=variant, image_size=size, num_classes=classes, dense_width=32, **options
     )
-    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *model.input_shape)))
     x = 50 * jax.random.normal(jax.random.key(1), (3, *model.input_shape))
-    return model, variables, x
+    return model, initial(model.clone(dropout=0.5, dropout_form="mask")), x
+
+
+@functools.cache
+def initial(model):
+    """The initial variables: to compile them takes longer than all else here."""
+    return jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *model.input_shape)))
 
 
 @pytest.mark.parametrize("variant", TOTALS)

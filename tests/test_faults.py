@@ -62,7 +62,7 @@ def kill_at(lines, later, kind, workdir):
 
 # Each stretch of a run has its turn, compiling and the last save among them.
 STRETCHES = 20
-FAST = {("lenet", 7), ("lenet", 13), ("photos", 11), ("sweep", 9)}
+FAST = {("lenet", 13), ("photos", 11)}
 MOMENTS = [
     pytest.param(kind, i, marks=[] if (kind, i) in FAST else [slow])
     for kind in faults.KINDS

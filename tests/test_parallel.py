@@ -43,7 +43,7 @@ def alone(tmp_path_factory):
     return train(tmp_path_factory.mktemp("alone"), 1, **LENET)[0]
 
 
-@pytest.mark.parametrize("devices", [2, 8])
+@pytest.mark.parametrize("devices", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_lenet_data_parallel_gives_the_parameters_of_one_device(alone, tmp_path, devices):
     params, report = train(tmp_path, devices, **LENET)
     assert_same(alone, params)
@@ -109,7 +109,11 @@ def test_two_processes_give_the_run_of_one(tmp_path):
     ("more", "differs"),
     [
         ("--config.optimizer.learning_rate=0.5", "config: optimizer.learning_rate"),
-        ("--config.train.steps_per_dispatch=4", "config: train.steps_per_dispatch"),
+        pytest.param(
+            "--config.train.steps_per_dispatch=4",
+            "config: train.steps_per_dispatch",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_processes_with_other_configs_end_with_one_line_each(tmp_path, more, differs):
