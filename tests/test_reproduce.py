@@ -217,6 +217,7 @@ run.run(Scale((), sets), Path(sys.argv[1]), seeds=1)
 """
 
 
+@pytest.mark.slow
 def test_one_seed_is_trained_whatever_the_number_of_devices(tmp_path):
     processes.finish(processes.start(["-c", PROGRAM, tmp_path], 3))
     for label in ("one", "few"):

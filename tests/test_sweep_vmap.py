@@ -72,7 +72,7 @@ def test_a_lane_that_diverges_stops_alone(together):
     assert comparable(folders[2]) == []
 
 
-@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("at_once", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_lanes_at_once_and_in_turn_agree_and_resume(together, tmp_path, at_once):
     folders, summaries = together
     mine = [tmp_path / str(i) for i in range(2)]
@@ -95,6 +95,7 @@ def test_a_rung_stops_after_its_evaluation(tmp_path):
     assert (summary["status"], summary["step"]) == ("completed", 100)
 
 
+@pytest.mark.slow
 def test_lanes_of_1998_with_their_own_initialisation(tmp_path):
     lanes = (
         {"seed": 0, "optimizer.learning_rate": 0.0005},

@@ -84,7 +84,7 @@ def test_a_complete_run_is_not_trained_again(finished, capsys):
     assert "complete already" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("polls", [1, 4])
+@pytest.mark.parametrize("polls", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_a_run_that_was_stopped_ends_in_the_same_bits(finished, tmp_path, polls, capsys):
     config, undisturbed, summary = finished
     with pytest.raises(Interrupted, match="same command"):

@@ -125,11 +125,9 @@ def test_a_run_of_before_takes_the_statistics_from_its_data(moved):
     assert call("predict", str(picture))[0] == 0
 
 
-def test_a_run_does_not_go_on_with_other_data(moved):
-    workdir, there, _, _ = moved
-    there.rename(there.with_name("data"))
-    config = make_photo_config(there.with_name("data"))
-    shutil.rmtree(workdir)
+def test_a_run_does_not_go_on_with_other_data(colour_photos, tmp_path):
+    workdir = tmp_path / "run"
+    config = make_photo_config(shutil.copytree(colour_photos, tmp_path / "data"))
     with pytest.raises(Interrupted):
         loop.train_and_evaluate(config, workdir, stop_requested=stop_after(2))
     folder, before = tfds.find("mine", config.data.data_dir), (workdir / "run.json").read_bytes()
@@ -192,11 +190,11 @@ def test_what_does_not_fit_is_one_clear_line(colour_photos, tmp_path, overrides,
         loop.train_and_evaluate(make_photo_config(colour_photos, **overrides), tmp_path)
 
 
-def test_a_checkpoint_of_other_classes_names_the_difference(finished):
+def test_a_checkpoint_of_other_classes_names_the_difference(finished, colour_photos):
     from lenet_alexnet.models import create_model
     from lenet_alexnet.runs.checkpoints import Checkpoints
 
-    model = create_model(name="alexnet", image_size=64, num_classes=4, dense_width=64)
+    model = create_model(**make_photo_config(colour_photos, **{"model.num_classes": 4}).model)
     shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
     with (
         Checkpoints(finished[0] / "checkpoints", read_only=True) as checkpoints,

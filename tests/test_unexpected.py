@@ -86,12 +86,11 @@ def test_what_the_machine_lacks_is_named(monkeypatch, capsys, error, code, fragm
     assert fragment in last_line(capsys)
 
 
-def test_a_missing_platform_is_one_line(tmp_path):
-    for name in ("cuda", "nonsense"):
-        flags = ["train", QUICK, f"--workdir={tmp_path / name}"]
-        code, _, err = finish(*flags, JAX_PLATFORMS=name)
-        assert (code, err.count("\n")) == (2, 1), err
-        assert err.startswith(f"error: JAX_PLATFORMS={name}: ")
+@pytest.mark.parametrize("name", ["cuda", pytest.param("nonsense", marks=pytest.mark.slow)])
+def test_a_missing_platform_is_one_line(tmp_path, name):
+    code, _, err = finish("train", QUICK, f"--workdir={tmp_path / name}", JAX_PLATFORMS=name)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert err.startswith(f"error: JAX_PLATFORMS={name}: ")
 
 
 def test_ctrl_c_is_no_error(monkeypatch, capsys):
