@@ -102,7 +102,7 @@ def test_two_processes_give_the_run_of_one(tmp_path):
     assert "test error" in outputs[0]
     assert "test error" not in outputs[1]  # One of them speaks.
     assert_same_curve(tmp_path / "one", tmp_path / "two")
-    assert main.main(["", "eval", f"--workdir={tmp_path / 'two'}"]) == 0
+    assert main(["", "eval", f"--workdir={tmp_path / 'two'}"]) == 0
 
 
 @pytest.mark.parametrize(
