@@ -1,6 +1,14 @@
 # Everything a person does here, one line each. PYTHON chooses the interpreter: make train PYTHON=python3.12
 PYTHON  ?= python3
-BIN     := .venv/bin
+# python3 has .venv with the versions that every result was measured with. Another PYTHON has a
+# folder named by its version and, from 3.12, the newest JAX.
+ifeq ($(PYTHON),python3)
+VENV    := .venv
+else
+VENV    := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+endif
+PINS    := $(if $(filter .venv .venv-3.11,$(VENV)),,-newest)
+BIN     := $(VENV)/bin
 PIP      = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKDIR ?= runs/lenet5_quickstart
 
@@ -10,40 +18,42 @@ WORKDIR ?= runs/lenet5_quickstart
 help:        ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
 
-install: .venv/.installed  ## a virtual environment in .venv, everything pinned and checked by hash
+install: $(VENV)/.installed  ## a virtual environment in .venv, everything pinned and checked by hash
 
 # pip first: the one that comes with Python may be years old. The rest is checked by the new one.
-.venv/.installed: pyproject.toml requirements.txt
-	@echo "setting up .venv (once, a minute or two) ..."
+$(VENV)/.installed: pyproject.toml requirements$(PINS).txt
+	@echo "setting up $(VENV) (once, a minute or two) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with PYTHON=..."; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@sed -n '/^pip==/,/[^\\]$$/p' requirements.txt > .venv/pip.txt
-	@$(PIP) --require-hashes -r .venv/pip.txt
-	@$(PIP) --require-hashes -r requirements.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@sed -n '/^pip==/,/[^\\]$$/p' requirements$(PINS).txt > $(VENV)/pip.txt
+	@$(PIP) --require-hashes -r $(VENV)/pip.txt
+	@$(PIP) --require-hashes -r requirements$(PINS).txt
 	@PYTHONWARNINGS=ignore $(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-lock:        ## requirements.txt again, after a change of pyproject.toml or constraints.txt (needs uv)
-	@{ sed -n '/^#/p' requirements.txt; printf 'pip\nsetuptools>=77\n' | \
-	  uv pip compile --quiet pyproject.toml - --extra dev --constraints constraints.txt --universal \
-	  --python-version 3.11 --generate-hashes --no-header --no-annotate; } > requirements.new
-	@mv requirements.new requirements.txt
+lock:        ## requirements*.txt again, after a change of pyproject.toml or constraints*.txt (needs uv)
+	@for version in 3.11 3.12-newest; do pins=$${version#3.1?}; \
+	  { sed -n '/^#/p' requirements$$pins.txt; printf 'pip\nsetuptools>=77\n' | \
+	  uv pip compile --quiet pyproject.toml - --extra dev --constraints constraints$$pins.txt \
+	  --universal --python-version $${version%-newest} --generate-hashes --no-header --no-annotate; \
+	  } > requirements.new && mv requirements.new requirements$$pins.txt || exit; done
 
 train: install  ## LeNet-5 on real handwritten digits, under a minute on a laptop
 	@$(BIN)/lenet-alexnet train --config=configs/lenet5_quickstart.py --workdir=$(WORKDIR)
 
+# Compiled without optimisations, the fast tests take a third of the time; test-all compiles as users do.
 test: install  ## the fast tests
-	@$(BIN)/python -m pytest -n 2 -m "not slow"
+	@XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m pytest -n 2 --dist=loadfile -m "not slow"
 
 test-all: install  ## every test
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 2 --dist=loadfile
 
 attack: install  ## the tests that answer faults and attacks, see docs/attacks.md
 	@$(BIN)/python -m pytest -n 2 -m attack
 
 test-slurm: install  ## a sweep on a one-node Slurm cluster (root on Debian)
-	@$(PIP) -c constraints.txt -e '.[slurm]'
-	@$(BIN)/python tools/test_slurm.py
+	@$(PIP) -c constraints$(PINS).txt -e '.[slurm]'
+	@$(BIN)/python tests/helpers/slurm_cluster.py
 
 sweep: install  ## 8 learning rates x 4 seeds as one program
 	@$(BIN)/lenet-alexnet sweep --config=configs/sweeps/lenet5_lr_seeds.py --workdir=runs/lr_seeds
@@ -75,4 +85,4 @@ format: install  ## rewrite the code in the house format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 clean:       ## remove the virtual environment, runs and caches
-	rm -rf .venv runs build site *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-* runs build site *.egg-info .pytest_cache .mypy_cache .ruff_cache

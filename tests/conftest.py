@@ -1,6 +1,10 @@
-"""What all tests share."""
+"""What all tests share.
+
+The package is imported in fixtures only: what is imported with this file has no shapes checked.
+"""
 
 import os
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 
@@ -11,13 +15,16 @@ from absl import flags
 
 # XLA complains at length of its own tuning flags in programs from the cache.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-ROOT = Path(__file__).parents[1]
 
 flags.FLAGS.mark_as_parsed()
-# Programs that several tests (and later runs) compile are compiled once.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".pytest_cache" / "xla")  # for processes
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    # Programs that several tests compile are compiled once, by whichever process comes first: the
+    # workers and the processes that they start inherit the folder. It is removed at the end.
+    PROGRAMS = tempfile.TemporaryDirectory(prefix="lenet_alexnet_programs_")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = PROGRAMS.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def pytest_runtest_setup(item):
@@ -47,20 +54,6 @@ def rng():
     return np.random.default_rng(0)
 
 
-def make_tiny_config():
-    """A run of a few seconds: 60 steps on 300 of the embedded digits."""
-    from lenet_alexnet import config as configs
-
-    config = configs.load(str(ROOT / "configs" / "lenet5_quickstart.py")).get_config()
-    with config.unlocked():
-        config.data.train, config.data.test = "train[:300]", "test[:110]"
-        config.train.batch_size, config.train.duration = 20, "60 steps"
-        config.train.log_every, config.train.steps_per_dispatch = "10 steps", 7
-        config.eval.every, config.eval.batch_size = "20 steps", 50
-        config.checkpoint.every = "15 steps"
-    return config
-
-
 @pytest.fixture
 def synced(monkeypatch):
     """Says whether all files of a folder, and its name, were on the disk when it was renamed."""
@@ -87,18 +80,16 @@ def synced(monkeypatch):
     return lambda folder: renamed.get(folder, False) and folder in named
 
 
+@pytest.fixture(scope="session")
+def colour_photos(tmp_path_factory):
+    """The folder of a prepared data set `mine`; a test that changes it copies it before."""
+    from tests.helpers import photo_files
+
+    return photo_files.prepare_colours(tmp_path_factory.mktemp("colours"))
+
+
 @pytest.fixture
 def tiny_config():
+    from tests.helpers.tiny_configs import make_tiny_config
+
     return make_tiny_config()
-
-
-def make_tiny_1998_config():
-    """The 1998 recipe for two passes over 200 digits."""
-    from lenet_alexnet import config as configs
-
-    config = configs.load(str(ROOT / "configs" / "lenet5_1998.py")).get_config()
-    with config.unlocked():
-        config.data.update(source="embedded", train="train[:200]", test="test[:100]")
-        config.train.update(duration="2 epochs", steps_per_dispatch=64)
-        config.optimizer.curvature.examples = 50
-    return config

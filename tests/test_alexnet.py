@@ -1,3 +1,4 @@
+import functools
 import json
 
 import jax
@@ -11,7 +12,7 @@ from lenet_alexnet.errors import UsageError
 from lenet_alexnet.info.network import describe
 from lenet_alexnet.models import create_model, features
 from lenet_alexnet.models.alexnet.variants import TWO_TOWERS
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 TOTALS = {
     "paper": (60_965_224, 724_406_816),
@@ -47,9 +48,14 @@ def small(variant="paper", size=64, classes=7, **options):
     model = alexnet(
         variant=variant, image_size=size, num_classes=classes, dense_width=32, **options
     )
-    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *model.input_shape)))
     x = 50 * jax.random.normal(jax.random.key(1), (3, *model.input_shape))
-    return model, variables, x
+    return model, initial(model.clone(dropout=0.5, dropout_form="mask")), x
+
+
+@functools.cache
+def initial(model):
+    """The initial variables: to compile them takes longer than all else here."""
+    return jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *model.input_shape)))
 
 
 @pytest.mark.parametrize("variant", TOTALS)
@@ -142,6 +148,7 @@ def lrn(x, k, alpha):
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["paper", "source2012", "caffe", "caffenet"])
 def test_first_block_against_the_text(variant):
     model, variables, x = small(variant)
@@ -180,6 +187,7 @@ def test_initial_weights_and_biases():
     np.testing.assert_allclose(params["conv5"]["bias"], 0.1, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["mask", "inverted"])
 def test_dropout_forms(form):
     model, variables, x = small(dropout=0.25, dropout_form=form)
@@ -202,12 +210,14 @@ def test_dropout_forms(form):
     np.testing.assert_allclose(tested, clean * (0.75 if form == "mask" else 1.0), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_mask_depends_on_the_position_in_the_batch_alone():
     model, variables, x = small()
     run = jax.jit(lambda x: model.apply(variables, x, rngs={"dropout": jax.random.key(3)}))
     np.testing.assert_allclose(run(x)[:2], run(x[:2]), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_batch_normalisation_uses_the_batch_and_keeps_averages():
     model, variables, x = small("bn")
 
@@ -232,6 +242,7 @@ def test_batch_normalisation_uses_the_batch_and_keeps_averages():
     assert "bias" not in variables["params"]["conv1"]
 
 
+@pytest.mark.slow
 def test_features_by_the_papers_names():
     model, variables, x = small("owt", size=67)
     found = jax.jit(lambda v, x: features(model, v, x))(variables["params"], x)
@@ -240,6 +251,7 @@ def test_features_by_the_papers_names():
     assert {"pool1", "conv5", "pool5", "fc6", "fc8"} <= set(found)
 
 
+@pytest.mark.slow
 def test_mixed_precision_keeps_parameters_and_logits_in_float32():
     model = alexnet(image_size=64, num_classes=5, dense_width=32, precision="bfloat16")
     variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))

@@ -8,7 +8,7 @@ import pytest
 from lenet_alexnet import ops
 from lenet_alexnet.models import create_model, features
 from lenet_alexnet.models.alexnet.layers import Dropout
-from tests.naive_alexnet import naive_conv, naive_net, random_params
+from tests.helpers.naive_alexnet import naive_conv, naive_net, random_params
 
 alexnet = partial(create_model, name="alexnet")
 

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 PACKAGE = "lenet_alexnet"
 # From the top: a room may import those below it and itself.

@@ -26,7 +26,7 @@ def small_limits(monkeypatch):
 
 
 def call(capsys, *arguments):
-    code = main.main(["lenet-alexnet", "bench", *arguments])
+    code = main(["lenet-alexnet", "bench", *arguments])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 

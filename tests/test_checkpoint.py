@@ -18,7 +18,7 @@ from lenet_alexnet.errors import DataError
 from lenet_alexnet.runs import integrity, saver
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.training.state import Metrics, TrainState
-from tests import damage
+from tests.helpers import damage
 
 
 def make_state(step):

@@ -21,8 +21,8 @@ from lenet_alexnet.data.streamed import Streamed
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
 from lenet_alexnet.training import loop
-from tests.conftest import ROOT
-from tests.photo_files import tar_bytes
+from tests.helpers import ROOT
+from tests.helpers.photo_files import tar_bytes
 
 COUNT = 10
 

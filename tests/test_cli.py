@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from lenet_alexnet.cli import main
-from tests.conftest import ROOT
+from tests.helpers import ROOT
+from tests.helpers.processes import wait_for
 
 QUICKSTART = f"--config={ROOT}/configs/lenet5_quickstart.py"
 
@@ -183,21 +183,12 @@ def test_mistakes_elsewhere(capsys, tmp_path):
 
 def start(workdir, *more):
     command = [sys.executable, "-m", "lenet_alexnet", "train", QUICKSTART, f"--workdir={workdir}"]
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "xla")}
     return subprocess.Popen(
         [*command, *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
     )
-
-
-def wait_for(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_sigterm_saves_and_exits_with_75_and_the_same_command_goes_on(tmp_path):

@@ -8,7 +8,7 @@ from lenet_alexnet.data.prepare.photo_sources import TRAIN_IMAGES
 from lenet_alexnet.data.preprocess.statistics import compute
 from lenet_alexnet.models import create_model
 from lenet_alexnet.training import experiment
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 FILES = sorted(ROOT.glob("configs/**/*.py"))
 

@@ -1,3 +1,5 @@
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from lenet_alexnet.errors import UsageError
 from lenet_alexnet.info import network
 from lenet_alexnet.models import create_model
 from lenet_alexnet.ops.layouts import HWNC
-from tests.naive_cuda_convnet import naive_average, naive_local, naive_net
+from tests.helpers.naive_cuda_convnet import naive_average, naive_local, naive_net
 
 # Parameters, and millions of multiply-adds of convolutions, local and dense layers.
 COUNTS = {"80sec": (145_578, 12.4), "19pct": (89_578, 12.3), "18pct": (89_578, 12.3),
@@ -25,12 +27,13 @@ def test_counts(variant):
 
 def scaled(model, key):
     """Parameters large enough for every layer and norm to matter, biases included."""
-    params = model.init(key, jnp.zeros((1, *model.input_shape)))["params"]
+    images = jnp.zeros((1, *model.input_shape))
+    params = jax.eval_shape(model.init, key, images)["params"]  # their shapes
     keys = iter(jax.random.split(key, 100))
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: (
             jax.random.normal(next(keys), leaf.shape)
-            * (2 / leaf[0].size ** 0.5 if path[-1].key == "kernel" else 0.3)
+            * (2 / math.prod(leaf.shape[1:]) ** 0.5 if path[-1].key == "kernel" else 0.3)
         ),
         params,
     )
@@ -47,7 +50,7 @@ def test_logits_are_those_of_naive_loops(variant, form):
     )  # fmt: skip
     params = scaled(model, jax.random.key(3))
     x = 60 * jax.random.normal(jax.random.key(1), (2, 21, 21, 3))
-    found = model.apply({"params": params}, x)
+    found = jax.jit(model.apply)({"params": params}, x)
     tree = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
     for image, logits in zip(np.asarray(x, np.float64), found, strict=True):
         expected = naive_net(tree, image, variant)

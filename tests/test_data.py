@@ -14,6 +14,7 @@ from lenet_alexnet.data.sources.idx import read_file
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
 from lenet_alexnet.inference import open_run
 from lenet_alexnet.training.experiment import build
+from tests.helpers.idx_files import write_idx
 
 SIZE, CHANNELS = 28, 1
 
@@ -23,12 +24,6 @@ def load(source, split="train", data_dir="", name="", size=SIZE, channels=CHANNE
         source=source, name=name, data_dir=str(data_dir), split=split, image_size=size,
         channels=channels,
     )  # fmt: skip
-
-
-def write_idx(path, array, compress=False):
-    header = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
-    content = header + array.tobytes()
-    path.write_bytes(gzip.compress(content) if compress else content)
 
 
 @pytest.fixture

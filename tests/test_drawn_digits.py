@@ -14,8 +14,7 @@ from lenet_alexnet.inference import glyph
 from lenet_alexnet.inference.ink import find_ink
 from lenet_alexnet.inference.predict import predict
 from lenet_alexnet.training.loop import train_and_evaluate
-from tests import drawn_digits
-from tests.conftest import ROOT
+from tests.helpers import ROOT, drawn_digits
 
 SEED = 2024
 
@@ -45,6 +44,7 @@ def read(workdir, drawings, folder):
     return np.array(answers), np.array(probabilities), [bool(r["warnings"]) for r in results]
 
 
+@pytest.mark.slow
 def test_drawn_digits_are_read_on_any_paper_with_any_pen(quickstart, tmp_path):
     drawings = drawn_digits.drawings(SEED, 40)
     assert {d.paper for d in drawings} == set(drawn_digits.PAPERS)
@@ -56,12 +56,14 @@ def test_drawn_digits_are_read_on_any_paper_with_any_pen(quickstart, tmp_path):
     assert np.mean(warned) <= 0.2  # A warning that is always there warns of nothing.
 
 
+@pytest.mark.slow
 def test_drawn_digits_under_light_that_falls_off_by_a_third(quickstart, tmp_path):
     drawings = drawn_digits.drawings(SEED + 1, 20, falloff=0.35, paper=0.97, chalk=False)
     answers, _, _ = read(quickstart, drawings, tmp_path)
     assert (answers == [d.digit for d in drawings]).sum() >= 18
 
 
+@pytest.mark.slow
 def test_drawn_digits_of_mnist_on_paper_stay_at_the_nets_accuracy(quickstart, tmp_path):
     test = embedded.read("test")
     files = []
@@ -160,6 +162,7 @@ def test_what_is_no_drawn_digits_picture_is_reported(draw, reason, rng):
     assert any(reason in doubt for doubt in glyph.prepare(draw(rng)).doubts)
 
 
+@pytest.mark.slow
 def test_drawn_digits_warnings_and_what_the_network_sees(quickstart, tmp_path, capsys):
     drawings = drawn_digits.drawings(5, 9)
     files = [saved(d.pixels, tmp_path / f"{i}.png") for i, d in enumerate(drawings)]
@@ -181,6 +184,7 @@ def test_drawn_digits_warnings_and_what_the_network_sees(quickstart, tmp_path, c
     assert capsys.readouterr().err.count("error: ") == 2
 
 
+@pytest.mark.slow
 def test_drawn_digits_with_a_doubtful_answer_are_reported(quickstart, tmp_path):
     plain = embedded.read("test").images[:30, ..., 0]
     mixed = np.maximum(plain[:15], plain[15:])  # one over the other

@@ -14,7 +14,7 @@ from lenet_alexnet.models import create_model
 from lenet_alexnet.optimizers.sdlm import curvature
 from lenet_alexnet.reproduce import catalogue, neighbours, records
 from lenet_alexnet.reproduce import run as runner
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_the_claims_train_the_networks_that_they_name(name):
 
 
 def test_a_network_learns_by_the_optimizer_of_1998(tmp_path, capsys):
-    code = main.main(
+    code = main(
         [
             "lenet-alexnet", "train", "--config", str(ROOT / "configs" / "mlp_1998.py"),
             f"--workdir={tmp_path}", "--config.data.source=embedded", "--json",

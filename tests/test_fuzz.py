@@ -17,8 +17,8 @@ from lenet_alexnet.cli import main
 from lenet_alexnet.data import load_split
 from lenet_alexnet.errors import LenetAlexnetError
 from lenet_alexnet.runtime import unexpected
-from tests import faults, mutations
-from tests.photo_files import encoded, picture, prepare_folder, tar_bytes, write_folder
+from tests.helpers import faults, mutations
+from tests.helpers.photo_files import encoded, picture, prepare_folder, tar_bytes, write_folder
 
 pytestmark = [
     pytest.mark.slow,

@@ -8,7 +8,7 @@ from PIL import EpsImagePlugin, Image
 from lenet_alexnet.data import image_files
 from lenet_alexnet.data.sources import folder
 from lenet_alexnet.errors import DataError
-from tests.photo_files import encoded, picture
+from tests.helpers.photo_files import encoded, picture
 
 GREY = np.array([[0, 60, 230], [20, 255, 128]], np.uint8)
 DEEP = Image.fromarray(GREY.astype(np.uint16) * 257)

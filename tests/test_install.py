@@ -1,11 +1,11 @@
-"""make install takes files by their hashes: requirements.txt is constraints.txt with hashes."""
+"""make install takes files by their hashes: requirements are constraints with hashes."""
 
 import re
 import tomllib
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
@@ -30,18 +30,26 @@ def pins(name):
 @pytest.mark.attack(
     "foreign", "a package of another content under the same version", "each is locked by its hash"
 )
-def test_requirements_are_the_constraints_with_hashes():
-    versions, locked = pins("constraints.txt"), pins("requirements.txt")
+@pytest.mark.parametrize("which", ["", "-newest"])
+def test_requirements_are_the_constraints_with_hashes(which):
+    versions, locked = pins(f"constraints{which}.txt"), pins(f"requirements{which}.txt")
     assert all(hashes for _, hashes in locked.values())
     for package, (version, _) in locked.items():
         assert version == versions.get(package, (version, 0))[0], package
     # Only what another system needs is not among the versions that were tested.
-    text = (ROOT / "requirements.txt").read_text()
+    text = (ROOT / f"requirements{which}.txt").read_text()
     for package in locked.keys() - versions.keys():
         assert re.search(rf"^{package}==\S+ ; sys_platform == 'win32'", text, re.MULTILINE), package
 
 
-def test_everything_that_the_package_and_its_tests_need_is_locked():
+def test_the_newest_differ_in_jax_alone():
+    tested, newest = pins("constraints.txt"), pins("constraints-newest.txt")
+    assert {name for name in tested if tested[name] != newest[name]} == {"jax", "jaxlib"}
+    assert tested.keys() == newest.keys()
+
+
+@pytest.mark.parametrize("which", ["", "-newest"])
+def test_everything_that_the_package_and_its_tests_need_is_locked(which):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = [
         *project["project"]["dependencies"],
@@ -50,14 +58,14 @@ def test_everything_that_the_package_and_its_tests_need_is_locked():
         "pip",
     ]
     names = {canonical(re.match(r"[\w.-]+", text)[0]) for text in wanted}
-    assert names <= pins("requirements.txt").keys()
+    assert names <= pins(f"requirements{which}.txt").keys()
 
 
 @pytest.mark.attack(
     "foreign", "make install without hashes", "it requires them, and begins with pip"
 )
 def test_make_install_requires_the_hashes():
-    rule = (ROOT / "Makefile").read_text().split("\n.venv/.installed:")[1].split("\n\n")[0]
+    rule = (ROOT / "Makefile").read_text().split("\n$(VENV)/.installed:")[1].split("\n\n")[0]
     installs = [line for line in rule.splitlines() if "$(PIP)" in line]
     assert len(installs) == 3
     assert all("--require-hashes -r" in line for line in installs[:2])

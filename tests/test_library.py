@@ -13,7 +13,7 @@ from lenet_alexnet.errors import UsageError
 from lenet_alexnet.models import create_model
 from lenet_alexnet.models.alexnet.variants import VARIANTS
 from lenet_alexnet.training.builders import build_model
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 SMALL = {"name": "alexnet", "image_size": 67, "num_classes": 4, "dense_width": 8}
 WIDTHS = {"widths": (4, 8, 8, 8, 4)}

@@ -14,8 +14,9 @@ from lenet_alexnet import ops
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.ops.cpu import native
 from lenet_alexnet.ops.layouts import Folded, Vectors
-from tests.processes import start
-from tests.test_ops import assert_close, needs_compiler, numbers
+from tests.helpers.arrays import assert_close, numbers
+from tests.helpers.compiler import needs_compiler
+from tests.helpers.processes import start
 
 SHAPES = [  # batch, height, width, channels, filters, size
     (32, 32, 32, 1, 6, 5),  # C1

@@ -12,8 +12,8 @@ import pytest
 from lenet_alexnet.ops.cpu import native
 from lenet_alexnet.ops.cpu.native import build
 from lenet_alexnet.runtime import signals
-from tests.conftest import ROOT
-from tests.test_ops import needs_compiler
+from tests.helpers import ROOT
+from tests.helpers.compiler import needs_compiler
 
 
 @pytest.fixture

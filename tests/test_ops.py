@@ -6,19 +6,9 @@ import numpy as np
 import pytest
 
 from lenet_alexnet import ops
-from lenet_alexnet.ops.cpu.native import build
 from lenet_alexnet.ops.layouts import HWNC, Folded
-
-
-def has_compiler():
-    """Not whether it works: where a compiler fails, so do these tests."""
-    try:
-        return bool(build._compiler())
-    except build.BuildError:
-        return False
-
-
-needs_compiler = pytest.mark.skipif(not has_compiler(), reason="there is no C++ compiler")
+from tests.helpers.arrays import assert_close, numbers
+from tests.helpers.compiler import needs_compiler
 
 
 def test_plain_form_is_a_cross_correlation(rng):
@@ -45,10 +35,6 @@ def test_block_form_in_bfloat16(rng, channels):
     found, expected = ops.nhwc(halves), ops.conv2d(x, kernel, "plain")
     assert found.dtype == jnp.bfloat16
     np.testing.assert_allclose(found, expected, rtol=0, atol=0.02 * float(jnp.abs(expected).max()))
-
-
-def numbers(rng, *shape):
-    return jnp.asarray(rng.normal(size=shape), jnp.float32)
 
 
 @pytest.mark.parametrize("form", ["plain", "auto"])
@@ -179,12 +165,6 @@ def test_a_form_equals_the_plain_one(
 
     run = jax.jit(value_and_gradients, static_argnums=0)
     assert_close(run(form), run("plain"))
-
-
-def assert_close(found, expected):
-    """Each array within 1e-5 of its largest number."""
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * float(jnp.abs(b).max()))
 
 
 def test_winograd_form_under_vmap(rng):

@@ -13,7 +13,8 @@ from lenet_alexnet.models import MODELS, create_model
 from lenet_alexnet.optimizers import MAKERS
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.sweep.expand import expand
-from tests.conftest import ROOT, make_tiny_1998_config, make_tiny_config
+from tests.helpers import ROOT
+from tests.helpers.tiny_configs import make_tiny_1998_config, make_tiny_config
 
 
 def override(config, *overrides):

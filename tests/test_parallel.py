@@ -11,9 +11,9 @@ import pytest
 from lenet_alexnet.cli import main
 from lenet_alexnet.data.prepare import photos
 from lenet_alexnet.runtime import processes as start_up
-from tests import processes
-from tests.photo_files import picture
-from tests.processes import assert_same, finish, start
+from tests.helpers import processes
+from tests.helpers.photo_files import picture
+from tests.helpers.processes import assert_same, finish, start
 
 LENET = {"data.train": "train[:400]", "train.batch_size": 40, "train.steps_per_dispatch": 8}
 
@@ -27,7 +27,7 @@ def _no_process_stays():
 def train(tmp_path, devices, config="lenet5_quickstart.py", steps=5, **overrides):
     """Parameters after a few steps on so many devices, and a report."""
     folder = tmp_path / f"devices_{devices}"
-    program = ["-m", "tests.parallel_program", config, folder, steps, json.dumps(overrides)]
+    program = ["-m", "tests.helpers.parallel_program", config, folder, steps, json.dumps(overrides)]
     report = json.loads(finish(start(program, devices)))
     assert report["devices"] == devices
     with np.load(folder / "params.npz") as arrays:
@@ -43,7 +43,7 @@ def alone(tmp_path_factory):
     return train(tmp_path_factory.mktemp("alone"), 1, **LENET)[0]
 
 
-@pytest.mark.parametrize("devices", [2, 8])
+@pytest.mark.parametrize("devices", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_lenet_data_parallel_gives_the_parameters_of_one_device(alone, tmp_path, devices):
     params, report = train(tmp_path, devices, **LENET)
     assert_same(alone, params)
@@ -102,7 +102,7 @@ def test_two_processes_give_the_run_of_one(tmp_path):
     assert "test error" in outputs[0]
     assert "test error" not in outputs[1]  # One of them speaks.
     assert_same_curve(tmp_path / "one", tmp_path / "two")
-    assert main.main(["", "eval", f"--workdir={tmp_path / 'two'}"]) == 0
+    assert main(["", "eval", f"--workdir={tmp_path / 'two'}"]) == 0
 
 
 @pytest.mark.attack(
@@ -114,7 +114,11 @@ def test_two_processes_give_the_run_of_one(tmp_path):
     ("more", "differs"),
     [
         ("--config.optimizer.learning_rate=0.5", "config: optimizer.learning_rate"),
-        ("--config.train.steps_per_dispatch=4", "config: train.steps_per_dispatch"),
+        pytest.param(
+            "--config.train.steps_per_dispatch=4",
+            "config: train.steps_per_dispatch",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_processes_with_other_configs_end_with_one_line_each(tmp_path, more, differs):

@@ -8,7 +8,7 @@ import pytest
 from lenet_alexnet.data.prepare import class_folders, photo_sources, photos, tar
 from lenet_alexnet.data.sources import prepared as records
 from lenet_alexnet.errors import DataError
-from tests.photo_files import (
+from tests.helpers.photo_files import (
     WNIDS,
     class_members,
     encoded,

@@ -10,7 +10,7 @@ from lenet_alexnet.data.prepare import datasets, durable, photo_sources, shards
 from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.sources import prepared as records
 from lenet_alexnet.errors import DataError, UsageError
-from tests.photo_files import (
+from tests.helpers.photo_files import (
     SIZE,
     VALIDATION,
     WNIDS,

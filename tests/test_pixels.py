@@ -9,7 +9,7 @@ from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.sources import example
 from lenet_alexnet.data.sources import prepared as records
 from lenet_alexnet.errors import DataError
-from tests.photo_files import encoded, manifest, picture, prepare_folder, write_folder
+from tests.helpers.photo_files import encoded, manifest, picture, prepare_folder, write_folder
 
 DEEP = np.full((30, 40), 51200, np.uint16)
 ODD = {

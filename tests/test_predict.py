@@ -12,7 +12,7 @@ from lenet_alexnet.inference import glyph
 from lenet_alexnet.inference import predict as predictions
 from lenet_alexnet.inference.predict import predict
 from lenet_alexnet.training.loop import train_and_evaluate
-from tests.conftest import make_tiny_config
+from tests.helpers.tiny_configs import make_tiny_config
 
 
 @pytest.fixture(scope="module")

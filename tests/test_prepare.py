@@ -16,7 +16,7 @@ from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.sources import features
 from lenet_alexnet.data.sources import prepared as records
 from lenet_alexnet.errors import DataError, UsageError
-from tests.test_data import write_idx
+from tests.helpers.idx_files import write_idx
 
 SIZES = {"train": 30, "test": 12}
 

@@ -13,7 +13,7 @@ from lenet_alexnet.losses import create_loss
 from lenet_alexnet.optimizers import create_optimizer
 from lenet_alexnet.training.builders import build_optimizer
 from lenet_alexnet.training.experiment import build
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 CONSTANT = {"name": "constant"}
 

@@ -21,8 +21,11 @@ from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.training import state
 from lenet_alexnet.training.loop import train_and_evaluate
-from tests.conftest import make_tiny_1998_config, make_tiny_config
-from tests.test_train_alexnet import data_dir, make_config  # noqa: F401
+from tests.helpers.tiny_configs import (
+    make_photo_config,
+    make_tiny_1998_config,
+    make_tiny_config,
+)
 
 SECTIONS = (
     "curves", "kernels", "maps", "errors", "confusion", "reject", "top5", "neighbours",
@@ -219,8 +222,10 @@ def test_the_net_of_1998_and_no_metrics(tmp_path, rng, capsys):
     assert found.result["top1_error"] == json.loads(out)["top1_error"]
 
 
-def test_photos_from_disk(data_dir, tmp_path, rng, capsys):  # noqa: F811
-    config = make_config(data_dir, **{"data.stream": True, "model.widths": (16, 8, 8, 8, 8)})
+def test_photos_from_disk(colour_photos, tmp_path, rng, capsys):
+    config = make_photo_config(
+        colour_photos, **{"data.stream": True, "model.widths": (16, 8, 8, 8, 8)}
+    )
     write_run(tmp_path, config, ("blue", "green", "red"), rng)
     assert call(capsys, "report", f"--workdir={tmp_path}", "--checkpoint=last")[0] == 0
     page = (tmp_path / "report.html").read_text()

@@ -13,7 +13,7 @@ from lenet_alexnet.reproduce.claims import ROOT, Claim, Comparison, Margin, Row,
 from lenet_alexnet.reproduce.measured import measure, recorded
 from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.training.layout import most_devices
-from tests import processes
+from tests.helpers import processes
 
 
 def call(capsys, *arguments):
@@ -217,6 +217,7 @@ run.run(Scale((), sets), Path(sys.argv[1]), seeds=1)
 """
 
 
+@pytest.mark.slow
 def test_one_seed_is_trained_whatever_the_number_of_devices(tmp_path):
     processes.finish(processes.start(["-c", PROGRAM, tmp_path], 3))
     for label in ("one", "few"):

@@ -7,7 +7,7 @@ import pytest
 
 from lenet_alexnet.errors import DataError, LenetAlexnetError
 from lenet_alexnet.reproduce import records
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("experiments/**/README.md"))]
 

@@ -20,7 +20,7 @@ from lenet_alexnet.models.lenet_1998.network import LeNet1, LeNet5_1998, Network
 from lenet_alexnet.optimizers import create_optimizer
 from lenet_alexnet.optimizers import sdlm as optimizer
 from lenet_alexnet.optimizers.sdlm import curvature, get_curvature, sdlm, set_curvature
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 normalise = create_preprocess(mean=0.1 / 1.275, std=1 / 1.275, pad=2, distort={})
 

@@ -12,7 +12,7 @@ from lenet_alexnet.runs import lock
 from lenet_alexnet.runs.directory import RunDirectory, write_json
 from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.runtime import storage
-from tests import faults
+from tests.helpers import faults
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from lenet_alexnet.data.read_ahead import read_ahead
 from lenet_alexnet.data.sources import example, prepared
 from lenet_alexnet.data.streamed import Streamed
 from lenet_alexnet.errors import DataError, UsageError
-from tests.photo_files import SIZE, write_folder
+from tests.helpers.photo_files import SIZE, write_folder
 
 
 @pytest.fixture(scope="module")

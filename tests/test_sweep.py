@@ -29,21 +29,9 @@ from lenet_alexnet.sweep.figures import draw, is_log
 from lenet_alexnet.sweep.groups import group, signature
 from lenet_alexnet.sweep.results import ranked
 from lenet_alexnet.sweep.trials import Sweep
-from tests.conftest import ROOT, make_tiny_config
-
-TINY = f"""
-import sys
-sys.path.insert(0, {str(ROOT)!r})
-from tests.conftest import make_tiny_config
-def get_config():
-    return make_tiny_config()
-"""
-
-
-def write(tmp_path, body, name="file.py"):
-    path = tmp_path / name
-    path.write_text(TINY + body)
-    return str(path)
+from tests.helpers import ROOT
+from tests.helpers.sweep_files import write
+from tests.helpers.tiny_configs import make_tiny_config
 
 
 def call(capsys, path, workdir, *more):

@@ -12,9 +12,9 @@ import pytest
 
 from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.sweep import worker
-from tests.conftest import ROOT
-from tests.test_cli import wait_for
-from tests.test_sweep import write
+from tests.helpers import ROOT
+from tests.helpers.processes import wait_for
+from tests.helpers.sweep_files import write
 
 QUICK = ROOT / "configs" / "lenet5_quickstart.py"
 SEEDS = "def sweep():\n  return [{'seed': s} for s in range(3)]"
@@ -22,16 +22,12 @@ SEEDS = "def sweep():\n  return [{'seed': s} for s in range(3)]"
 
 def start(path, workdir, *more):
     command = [sys.executable, "-m", "lenet_alexnet", "sweep", f"--config={path}"]
-    environment = os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "xla"),
-        "PYTHONPATH": str(ROOT),
-    }
     return subprocess.Popen(
         [*command, f"--workdir={workdir}", *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
 
 
@@ -95,10 +91,10 @@ def test_a_launcher_that_was_killed_goes_on_to_the_same_table(tmp_path, executor
     "optax.py or statistics.py in the current folder",
     "neither workers nor python -m import it",
 )
-@pytest.mark.parametrize("module", ["optax", "statistics", "absl"])
-def test_nothing_is_imported_from_the_current_folder(tmp_path, module):
+def test_nothing_is_imported_from_the_current_folder(tmp_path):
     """By a worker, and by `python -m`, which is the console script."""
-    (tmp_path / f"{module}.py").write_text("open('ran', 'w'); raise ImportError('a neighbour')")
+    for module in ("optax", "statistics", "absl"):
+        (tmp_path / f"{module}.py").write_text("open('ran', 'w'); raise ImportError('a neighbour')")
     run = functools.partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True)
     started = worker.command(tmp_path / "sweep", 1.0, ["x"])
     for command, said in (

@@ -10,8 +10,8 @@ from lenet_alexnet.inference.evaluate import evaluate_workdirs
 from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.sweep.vmap import train_lanes
 from lenet_alexnet.training import loop
-from tests.conftest import make_tiny_1998_config, make_tiny_config
-from tests.test_train import comparable, stop_after
+from tests.helpers.runs import comparable, stop_after
+from tests.helpers.tiny_configs import make_tiny_1998_config, make_tiny_config
 
 LANES = (
     {"seed": 0, "optimizer.learning_rate": 1e-3},
@@ -72,7 +72,7 @@ def test_a_lane_that_diverges_stops_alone(together):
     assert comparable(folders[2]) == []
 
 
-@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("at_once", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_lanes_at_once_and_in_turn_agree_and_resume(together, tmp_path, at_once):
     folders, summaries = together
     mine = [tmp_path / str(i) for i in range(2)]
@@ -95,6 +95,7 @@ def test_a_rung_stops_after_its_evaluation(tmp_path):
     assert (summary["status"], summary["step"]) == ("completed", 100)
 
 
+@pytest.mark.slow
 def test_lanes_of_1998_with_their_own_initialisation(tmp_path):
     lanes = (
         {"seed": 0, "optimizer.learning_rate": 0.0005},

@@ -1,5 +1,3 @@
-import json
-
 import jax
 import numpy as np
 import pytest
@@ -11,41 +9,11 @@ from lenet_alexnet.runs import integrity
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.training import loop as train
-from lenet_alexnet.training.compiled import compile_run
 from lenet_alexnet.training.experiment import build
 from lenet_alexnet.training.single_run import SingleRun
-from tests.conftest import make_tiny_config
-
-
-def rows(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
-def comparable(workdir):
-    """Every line of the log without what the clock decides."""
-    return [
-        {k: v for k, v in row.items() if k not in ("time", "images_per_second")}
-        for row in rows(workdir)
-    ]
-
-
-def final_state(config, workdir):
-    _, template = compile_run(config, build(config))
-    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-        state = checkpoints.restore(read_json(workdir / "summary.json")["step"], template)
-    return jax.tree.map(np.asarray, state)
-
-
-def stop_after(polls):
-    """Asks to stop at the given number of dispatches."""
-    count = 0
-
-    def stop_requested():
-        nonlocal count
-        count += 1
-        return count >= polls
-
-    return stop_requested
+from tests.helpers import faults
+from tests.helpers.runs import comparable, rows, stop_after
+from tests.helpers.tiny_configs import make_tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +85,7 @@ def test_a_complete_run_is_not_trained_again(finished, capsys):
     assert "complete already" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("polls", [1, 4])
+@pytest.mark.parametrize("polls", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_a_run_that_was_stopped_ends_in_the_same_bits(finished, tmp_path, polls, capsys):
     config, undisturbed, summary = finished
     with pytest.raises(Interrupted, match="same command"):
@@ -126,9 +94,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_bits(finished, tmp_path, polls,
     again = train.train_and_evaluate(config, tmp_path)
     assert "resuming at step" in capsys.readouterr().err
     assert again["eval"] == summary["eval"]
-    assert comparable(tmp_path) == comparable(undisturbed)
-    a, b = final_state(config, undisturbed), final_state(config, tmp_path)
-    assert jax.tree.all(jax.tree.map(lambda x, y: bool((x == y).all()), a, b))
+    assert faults.outcome(tmp_path) == faults.outcome(undisturbed)  # each array of the state
 
 
 def test_a_run_that_died_goes_on_from_its_last_checkpoint(finished, tmp_path, monkeypatch):

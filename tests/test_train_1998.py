@@ -17,8 +17,8 @@ from lenet_alexnet.training.experiment import build
 from lenet_alexnet.training.state import init_state
 from lenet_alexnet.training.step import TrainStep, refresh_curvature, resident_steps
 from lenet_alexnet.training.update import BatchUpdate
-from tests.conftest import make_tiny_1998_config
-from tests.test_train import comparable, stop_after
+from tests.helpers.runs import comparable, stop_after
+from tests.helpers.tiny_configs import make_tiny_1998_config
 
 
 @pytest.fixture(scope="module")

@@ -8,60 +8,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenet_alexnet import config as configs
 from lenet_alexnet.cli import main
-from lenet_alexnet.data.prepare import photos
 from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.sources import prepared
 from lenet_alexnet.errors import DataError, Interrupted, UsageError
 from lenet_alexnet.inference.evaluate import evaluate_workdirs
 from lenet_alexnet.training import loop
-from tests.conftest import ROOT
-from tests.test_train import rows, stop_after
-
-COLOURS = {"blue": (20, 30, 200), "green": (30, 180, 40), "red": (200, 40, 30)}
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    """Three classes of noisy coloured pictures, prepared at 72 pixels."""
-    root = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for name, colour in COLOURS.items():
-        (root / "in" / name).mkdir(parents=True)
-        for i in range(16):
-            pixels = np.clip(np.array(colour) + rng.normal(0, 40, (80, 96, 3)), 0, 255)
-            Image.fromarray(pixels.astype(np.uint8)).save(root / "in" / name / f"{i}.png")
-    photos.prepare(
-        "folder", source=str(root / "in"), data_dir=str(root / "out"), name="mine", size=72, jobs=1
-    )
-    return root / "out"
-
+from tests.helpers.photo_files import COLOURS
+from tests.helpers.runs import rows, stop_after
+from tests.helpers.tiny_configs import make_photo_config
 
 LONGER = {"train.duration": "60 steps"}
 
 
-def make_config(data_dir, **overrides):
-    config = configs.load(str(ROOT / "configs" / "alexnet_folder.py")).get_config()
-    with config.unlocked():
-        config.data.update(data_dir=str(data_dir), image_size=72)
-        config.data.update(train="train[:36]", validation="train[36:]")
-        config.data.photo.crop = 64
-        config.model.update(num_classes=3, image_size=64, dense_width=64)
-        config.train.update(
-            batch_size=12, duration="24 steps", log_every="4 steps", steps_per_dispatch=2
-        )
-        config.eval.update(every="8 steps", batch_size=5)
-        config.checkpoint.every = "8 steps"
-        config.optimizer.schedule.warmup = "0 steps"
-        config.update_from_flattened_dict(overrides)
-    return config
-
-
 @pytest.fixture(scope="module")
-def finished(data_dir, tmp_path_factory):
+def finished(colour_photos, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("run") / "w"
-    return workdir, loop.train_and_evaluate(make_config(data_dir, **LONGER), workdir)
+    return workdir, loop.train_and_evaluate(make_photo_config(colour_photos, **LONGER), workdir)
 
 
 def losses(workdir):
@@ -74,8 +37,8 @@ def test_it_learns_three_colours(finished):
     assert summary["best"]["selected_on"] == "validation"
 
 
-def test_streamed_from_disk_it_is_the_same_run_stopped_or_not(data_dir, finished, tmp_path):
-    config = make_config(data_dir, **LONGER, **{"data.stream": True})
+def test_streamed_from_disk_it_is_the_same_run_stopped_or_not(colour_photos, finished, tmp_path):
+    config = make_photo_config(colour_photos, **LONGER, **{"data.stream": True})
     with pytest.raises(Interrupted):
         loop.train_and_evaluate(config, tmp_path, stop_requested=stop_after(5))
     loop.train_and_evaluate(config, tmp_path)
@@ -88,7 +51,7 @@ def test_streamed_from_disk_it_is_the_same_run_stopped_or_not(data_dir, finished
     assert all(0 <= row["data_wait"] <= 1 for row in trained)
 
 
-def test_ten_views_several_runs_and_predict(finished, data_dir, tmp_path, capsys):
+def test_ten_views_several_runs_and_predict(finished, colour_photos, tmp_path, capsys):
     workdir, _ = finished
     one = evaluate_workdirs([workdir])
     ten = evaluate_workdirs([workdir], views=10)
@@ -105,12 +68,12 @@ def test_ten_views_several_runs_and_predict(finished, data_dir, tmp_path, capsys
 
 
 @pytest.fixture
-def moved(data_dir, tmp_path, capsys):
+def moved(colour_photos, tmp_path, capsys):
     """A run whose data has moved, where to, and what commands do with the run."""
     data, there = tmp_path / "data", tmp_path / "there"
-    shutil.copytree(data_dir, data)
+    shutil.copytree(colour_photos, data)
     workdir = tmp_path / "run"
-    loop.train_and_evaluate(make_config(data, **{"train.duration": "4 steps"}), workdir)
+    loop.train_and_evaluate(make_photo_config(data, **{"train.duration": "4 steps"}), workdir)
     data.rename(there)
     picture = tmp_path / "red.png"
     Image.new("RGB", (80, 80), COLOURS["red"]).save(picture)
@@ -162,11 +125,9 @@ def test_a_run_of_before_takes_the_statistics_from_its_data(moved):
     assert call("predict", str(picture))[0] == 0
 
 
-def test_a_run_does_not_go_on_with_other_data(moved):
-    workdir, there, _, _ = moved
-    there.rename(there.with_name("data"))
-    config = make_config(there.with_name("data"))
-    shutil.rmtree(workdir)
+def test_a_run_does_not_go_on_with_other_data(colour_photos, tmp_path):
+    workdir = tmp_path / "run"
+    config = make_photo_config(shutil.copytree(colour_photos, tmp_path / "data"))
     with pytest.raises(Interrupted):
         loop.train_and_evaluate(config, workdir, stop_requested=stop_after(2))
     folder, before = (
@@ -190,11 +151,11 @@ def test_a_run_does_not_go_on_with_other_data(moved):
         loop.train_and_evaluate(config, workdir)
 
 
-def test_plateau_average_and_parts_go_on_after_a_stop(data_dir, tmp_path):
+def test_plateau_average_and_parts_go_on_after_a_stop(colour_photos, tmp_path):
     overrides = {"train.average": 0.9, "train.accumulate": 2}
 
     def config():
-        config = make_config(data_dir, **overrides)
+        config = make_photo_config(colour_photos, **overrides)
         with config.unlocked():
             # No evaluation is better by so much: the rate falls at the second and third.
             config.optimizer.plateau = {
@@ -208,7 +169,7 @@ def test_plateau_average_and_parts_go_on_after_a_stop(data_dir, tmp_path):
     loop.train_and_evaluate(config(), tmp_path / "cut")
     assert losses(tmp_path / "whole") == losses(tmp_path / "cut")
     base = {row["step"]: row["learning_rate"] for row in rows(tmp_path / "whole")}
-    plain = make_config(data_dir)
+    plain = make_photo_config(colour_photos)
     rate = 0.01 * (1 + np.cos(np.pi * np.array([4, 12, 20]) / 24)) / 2
     assert plain.optimizer.schedule.name == "cosine"
     np.testing.assert_allclose([base[4], base[12], base[20]], rate * [1, 1, 0.1], rtol=1e-3)
@@ -227,16 +188,16 @@ def test_plateau_average_and_parts_go_on_after_a_stop(data_dir, tmp_path):
         ({"data.photo.mean": "imge"}, UsageError, "image"),
     ],
 )
-def test_what_does_not_fit_is_one_clear_line(data_dir, tmp_path, overrides, error, words):
+def test_what_does_not_fit_is_one_clear_line(colour_photos, tmp_path, overrides, error, words):
     with pytest.raises(error, match=words):
-        loop.train_and_evaluate(make_config(data_dir, **overrides), tmp_path)
+        loop.train_and_evaluate(make_photo_config(colour_photos, **overrides), tmp_path)
 
 
-def test_a_checkpoint_of_other_classes_names_the_difference(finished):
+def test_a_checkpoint_of_other_classes_names_the_difference(finished, colour_photos):
     from lenet_alexnet.models import create_model
     from lenet_alexnet.runs.checkpoints import Checkpoints
 
-    model = create_model(name="alexnet", image_size=64, num_classes=4, dense_width=64)
+    model = create_model(**make_photo_config(colour_photos, **{"model.num_classes": 4}).model)
     shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
     with (
         Checkpoints(finished[0] / "checkpoints", read_only=True) as checkpoints,

@@ -12,7 +12,7 @@ from lenet_alexnet.reproduce.cifar10_small import FIG1, RATES, SMALL_OUTPUT_RATE
 from lenet_alexnet.reproduce.claims import Comparison, Margin, Row, Scale
 from lenet_alexnet.reproduce.fig1 import best_rate
 from lenet_alexnet.reproduce.measured import Measured, measure, recorded
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 ROW, TRAINING = Row("net", 1.0), Row("net", 1.0, "train_error")
 SCALE = Scale((), margin=Margin(0.1, "a guess"))

@@ -33,7 +33,7 @@ def defaults(section: str, given: Mapping[str, Any]) -> dict[str, Any]:
         from lenet_alexnet import models
 
         found = models.defaults(name, str(given.get("variant", "")))
-        # Configs are for training: their networks compute as is fast (`experiment.build_model`).
+        # Configs are for training: their networks compute as is fast (`builders.build_model`).
         return found | ({"conv_form": "auto"} if "conv_form" in found else {})
     if section == "train.loss":
         from lenet_alexnet import losses

@@ -48,8 +48,8 @@ def marked() -> Iterator[Attack]:
 
 def page() -> str:
     """The page as it should be."""
-    from tests import malformed_files  # noqa: F401 (it adds its cases)
-    from tests.malformed import CASES
+    from tests.helpers import malformed_files  # noqa: F401 (it adds its cases)
+    from tests.helpers.malformed import CASES
 
     attacks = list(marked())
     parts = [HEAD]

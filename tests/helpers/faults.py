@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.conftest import ROOT
-from tests.photo_files import prepare_folder, write_folder
+from tests.helpers import ROOT
+from tests.helpers.photo_files import prepare_folder, write_folder
 
 # Saving at every stop but one or two, so that many a random moment falls into a save.
 LENET = [
@@ -52,7 +52,7 @@ PHOTOS = [
 ]
 SWEEP = [
     "sweep",
-    f"--config={ROOT}/tests/seeds.py",
+    f"--config={ROOT}/tests/helpers/seeds.py",
     "--executor=vmap",
     *[flag for flag in LENET if flag.startswith(("--config.data", "--config.train"))],
     "--config.eval.every=40 steps",

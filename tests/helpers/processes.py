@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 
-from tests.conftest import ROOT
+from lenet_alexnet.runtime.backend import SIMULATE
+from tests.helpers import ROOT
 
 STARTED: list[subprocess.Popen] = []
 
@@ -14,7 +16,7 @@ STARTED: list[subprocess.Popen] = []
 def start(arguments, devices, **more):
     environment = {
         **os.environ,
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {SIMULATE}={devices}".strip(),
         "PYTHONPATH": str(ROOT),
         **more,
     }
@@ -32,6 +34,13 @@ def end_all():
         process = STARTED.pop()
         process.kill()
         process.communicate()
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def finish(process):

@@ -1,7 +1,7 @@
 """The quickstart with three seeds, as a sweep for tests."""
 
 from lenet_alexnet import config as configs
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 
 def get_config():

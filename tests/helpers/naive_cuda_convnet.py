@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.naive_alexnet import naive_conv, naive_pool, relu
+from tests.helpers.naive_alexnet import naive_conv, naive_pool, relu
 
 
 def naive_average(x):

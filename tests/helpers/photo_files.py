@@ -12,6 +12,7 @@ from lenet_alexnet.data.prepare import metadata, photo_sources, photos, shards
 WNIDS = ("n01440764", "n01443537", "n01484850")
 VALIDATION = (WNIDS[2], WNIDS[0], WNIDS[1], WNIDS[2])
 SIZE = 16
+COLOURS = {"blue": (20, 30, 200), "green": (30, 180, 40), "red": (200, 40, 30)}
 
 
 def picture(seed, size=(40, 30), mode="RGB"):
@@ -84,3 +85,17 @@ def make_official(tmp_path, monkeypatch):
     monkeypatch.setattr(photo_sources, "official", lambda: expected)
     monkeypatch.setattr(shards, "SMALLEST", 5)
     return write_official(tmp_path / "tars")
+
+
+def prepare_colours(root):
+    """Three classes of noisy coloured pictures, prepared at 72 pixels."""
+    rng = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (root / "in" / name).mkdir(parents=True)
+        for i in range(16):
+            pixels = np.clip(np.array(colour) + rng.normal(0, 40, (80, 96, 3)), 0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(root / "in" / name / f"{i}.png")
+    photos.prepare(
+        "folder", source=str(root / "in"), data_dir=str(root / "out"), name="mine", size=72, jobs=1
+    )
+    return root / "out"

@@ -13,8 +13,7 @@ from lenet_alexnet.errors import Interrupted
 from lenet_alexnet.runtime import backend, unexpected
 from lenet_alexnet.training import experiment
 from lenet_alexnet.training.single_run import SingleRun
-from tests import faults
-from tests.conftest import ROOT
+from tests.helpers import ROOT, faults
 
 QUICK = f"--config={ROOT}/configs/lenet5_quickstart.py"
 
@@ -104,12 +103,11 @@ def test_what_the_machine_lacks_is_named(monkeypatch, capsys, error, code, fragm
 @pytest.mark.attack(
     "one line", "JAX_PLATFORMS names a platform that is not there", "one line, exit code 2"
 )
-def test_a_missing_platform_is_one_line(tmp_path):
-    for name in ("cuda", "nonsense"):
-        flags = ["train", QUICK, f"--workdir={tmp_path / name}"]
-        code, _, err = finish(*flags, JAX_PLATFORMS=name)
-        assert (code, err.count("\n")) == (2, 1), err
-        assert err.startswith(f"error: JAX_PLATFORMS={name}: ")
+@pytest.mark.parametrize("name", ["cuda", pytest.param("nonsense", marks=pytest.mark.slow)])
+def test_a_missing_platform_is_one_line(tmp_path, name):
+    code, _, err = finish("train", QUICK, f"--workdir={tmp_path / name}", JAX_PLATFORMS=name)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert err.startswith(f"error: JAX_PLATFORMS={name}: ")
 
 
 @pytest.mark.attack("one line", "Ctrl-C before the run has begun", "one line, exit code 130")
@@ -253,7 +251,7 @@ def test_paths_and_flags_as_people_write_them(tmp_path, monkeypatch, capsys):
     assert f"'{tmp_path}/a' is no run directory" in last_line(capsys)
     found = []
     monkeypatch.setattr(experiment, "load_split", lambda **given: found.append(given["data_dir"]))
-    from tests.conftest import make_tiny_config
+    from tests.helpers.tiny_configs import make_tiny_config
 
     config = make_tiny_config()
     config.data.data_dir = "~/digits"

@@ -13,10 +13,9 @@ import numpy as np
 from PIL import Image
 
 from lenet_alexnet.data.prepare import datasets, known
-from tests import damage
-from tests.conftest import ROOT
-from tests.malformed import case, data_set, run_file
-from tests.test_data import write_idx
+from tests.helpers import ROOT, damage
+from tests.helpers.idx_files import write_idx
+from tests.helpers.malformed import case, data_set, run_file
 
 
 # The idx files.

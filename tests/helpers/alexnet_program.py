@@ -1,6 +1,6 @@
 """Run by test_parallel.py in a process of its own: five steps of a narrow AlexNet in a mode.
 
-    python -m tests.alexnet_program MODE VARIANT PRECISION FILE [CLASS_WEIGHTS]
+    python -m tests.helpers.alexnet_program MODE VARIANT PRECISION FILE [CLASS_WEIGHTS]
 
 MODE turns is owt with the batch meeting in parts; each_turn updates the dense layers after each of
 them, and naive_4 does for one device what each_turn does for four, by the definition.
@@ -26,14 +26,12 @@ from lenet_alexnet.training.state import Metrics, Seen, init_state
 from lenet_alexnet.training.step import Moved, TrainStep, resident_steps
 from lenet_alexnet.training.turn_update import TurnUpdate
 from lenet_alexnet.training.update import BatchUpdate
-from tests.conftest import ROOT
 
 BATCH, STEPS, STORED, CROP = 16, 5, 72, 64
 
 
 def main(mode: str, variant: str, precision: str, file: str, weights: str = "null") -> None:
     """Trains, and reports what the compiled program exchanges."""
-    jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "xla"))
     model = create_model(
         name="alexnet", variant=variant, image_size=CROP, num_classes=8, dense_width=64,
         stds=(None,) * 8, biases=(0.1,) * 8, precision=precision, conv_form="auto",

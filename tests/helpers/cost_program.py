@@ -1,6 +1,6 @@
 """Run by test_cost.py in a process of its own: what a narrow AlexNet exchanges on so many devices.
 
-    python -m tests.cost_program [MODE DEVICES PRECISION]...
+    python -m tests.helpers.cost_program [MODE DEVICES PRECISION]...
 
 Prints `cost.analyse` of each, and what each device sends by the formulas, as a list in JSON.
 """
@@ -12,7 +12,7 @@ from lenet_alexnet import config as configs
 from lenet_alexnet.info import network, step_cost
 from lenet_alexnet.models import create_model
 from lenet_alexnet.runtime import backend
-from tests.conftest import ROOT
+from tests.helpers import ROOT
 
 
 def main(*cases: str) -> None:

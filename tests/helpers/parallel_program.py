@@ -14,13 +14,11 @@ from lenet_alexnet import config as configs
 from lenet_alexnet.info.collectives import collectives
 from lenet_alexnet.training.compiled import compile_run
 from lenet_alexnet.training.experiment import build
-
-ROOT = Path(__file__).parents[1]
+from tests.helpers import ROOT
 
 
 def main(file: str, workdir: str, steps: str, overrides: str) -> None:
     """Compiles and trains; the parameters go to workdir/params.npz."""
-    jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "xla"))
     config = configs.load(str(ROOT / "configs" / file)).get_config()
     with config.unlocked():
         config.update_from_flattened_dict(json.loads(overrides))

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tests import faults
-from tests.conftest import ROOT
+from tests.helpers import ROOT, faults
 
 QUICK = f"--config={ROOT}/configs/lenet5_quickstart.py"
 

@@ -1,6 +1,7 @@
 """What decides a run's bits beside its config, and what is refused when it is not the same."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -13,9 +14,9 @@ from lenet_alexnet.errors import UsageError
 from lenet_alexnet.ops.cpu import native
 from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.training import fingerprint
-from tests import faults
-from tests.test_faults import LENET, send
-from tests.test_ops import needs_compiler
+from tests.helpers import faults
+from tests.helpers.compiler import needs_compiler
+from tests.helpers.signals_sent import LENET, send
 
 
 def split(rng, side):
@@ -77,13 +78,20 @@ def test_photos_on_disk_are_known_by_their_checksums(tmp_path):
     assert first.fingerprint() != other
 
 
-@pytest.fixture
-def stopped(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def stopped_once(tmp_path_factory):
     """A run that was stopped while it trained."""
-    send(monkeypatch, *LENET["training"][:2], *LENET["training"][2:4])
-    assert main(["lenet-alexnet", *faults.command("lenet", tmp_path)]) == 75
-    monkeypatch.undo()
-    return tmp_path
+    workdir = tmp_path_factory.mktemp("stopped")
+    with pytest.MonkeyPatch.context() as sending:
+        send(sending, *LENET["training"][:2], *LENET["training"][2:4])
+        assert main(["lenet-alexnet", *faults.command("lenet", workdir)]) == 75
+    return workdir
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(stopped_once, tmp_path / "run")
 
 
 def edit(workdir, **changed):
@@ -154,6 +162,7 @@ def test_a_run_with_loops_goes_on_without_them_only_if_allowed(stopped, capsys, 
     "a run that began without a compiler resumes where there is one",
     "the bits of one without",
 )
+@pytest.mark.slow
 @needs_compiler
 def test_a_run_that_began_without_loops_ends_in_the_bits_of_one_without(tmp_path, monkeypatch):
     a, b = tmp_path / "a", tmp_path / "b"

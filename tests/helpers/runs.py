@@ -1,0 +1,27 @@
+"""Runs that are stopped, and what they have written."""
+
+import json
+
+
+def rows(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def comparable(workdir):
+    """Every line of the log without what the clock decides."""
+    return [
+        {k: v for k, v in row.items() if k not in ("time", "images_per_second")}
+        for row in rows(workdir)
+    ]
+
+
+def stop_after(polls):
+    """Asks to stop at the given number of dispatches."""
+    count = 0
+
+    def stop_requested():
+        nonlocal count
+        count += 1
+        return count >= polls
+
+    return stop_requested
