@@ -74,9 +74,12 @@ def defaults(name: str) -> dict[str, Any]:
 
 
 def softmax_cross_entropy(
-    logits: Float[Array, "b k"], labels: Int[Array, " b"], *,
-    label_smoothing: float | Float[Array, ""] = 0.0, class_weights: Sequence[float] | None = None,
-) -> Float[Array, " b"]:  # fmt: skip
+    logits: Float[Array, "b k"],
+    labels: Int[Array, " b"],
+    *,
+    label_smoothing: float | Float[Array, ""] = 0.0,
+    class_weights: Sequence[float] | None = None,
+) -> Float[Array, " b"]:
     """-log p(label) in nats; smoothing spreads that share of the target over all classes.
 
     `class_weights` has a factor for each class; `Loss` divides by their mean over the batch, as

@@ -224,9 +224,12 @@ def test_batch_normalisation_uses_the_batch_and_keeps_averages():
     @jax.jit
     def train(v, x):
         return model.apply(
-            v, x, rngs={"dropout": jax.random.key(0)},
-            mutable=["batch_stats", "intermediates"], capture_intermediates=True,
-        )  # fmt: skip
+            v,
+            x,
+            rngs={"dropout": jax.random.key(0)},
+            mutable=["batch_stats", "intermediates"],
+            capture_intermediates=True,
+        )
 
     _, changed = train(variables, x)
     maps, normed = (

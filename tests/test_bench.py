@@ -161,8 +161,12 @@ def test_lanes_that_are_not_finite_have_no_speed(monkeypatch):
 def test_input_and_alexnet(capsys):
     (found,) = results(capsys, "input", *ALEXNET_80PX)
     names = [one["name"] for one in found["rates"]]
-    assert names == ["records read", "records on the device", "steps, resident data",
-                     "steps, streamed data"]  # fmt: skip
+    assert names == [
+        "records read",
+        "records on the device",
+        "steps, resident data",
+        "steps, streamed data",
+    ]
     assert [one["unit"] for one in found["rates"]] == ["records/s"] * 2 + ["images/s"] * 2
     pair = found["ratios"][0]
     assert (pair["of"], pair["to"]) == (names[3], names[2])
@@ -185,9 +189,11 @@ def test_mistakes(capsys, monkeypatch):
         (["lenet5", "--precision=float23"], "did you mean 'float32'?"),
         (["lenet5", "--repeats=0"], "repeats"),
         (["sweep", "--peer=torch"], "--peer=torch is for lenet5 and alexnet, not sweep"),
-        (["lenet5", "--peer=torch"],
-         "--peer=torch needs PyTorch: pip install 'lenet-alexnet[torch]'"),
-    ]:  # fmt: skip
+        (
+            ["lenet5", "--peer=torch"],
+            "--peer=torch needs PyTorch: pip install 'lenet-alexnet[torch]'",
+        ),
+    ]:
         code, out, err = call(capsys, *arguments)
         assert (code, out, err.count("\n")) == (2, "", 1), err
         assert err.startswith("error: ")
@@ -242,9 +248,11 @@ def test_the_peer_is_the_same_network(rng, options, count):
     net = peer_torch.create(model).eval()
     assert sum(p.numel() for p in net.parameters()) == count
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
-    names = ["C1", "C3", "C5", "F6", "output"] if options["name"] == "lenet5" else [
-        *(f"conv{n}" for n in range(1, 6)), "fc6", "fc7", "fc8"
-    ]  # fmt: skip
+    names = (
+        ["C1", "C3", "C5", "F6", "output"]
+        if options["name"] == "lenet5"
+        else [*(f"conv{n}" for n in range(1, 6)), "fc6", "fc7", "fc8"]
+    )
     put(net, [(params[name]["kernel"], params[name]["bias"]) for name in names])
     expected = jax.jit(model.apply)({"params": params}, x)
     with torch.no_grad():

@@ -62,9 +62,12 @@ def test_pooling(pooling):
 
 @pytest.mark.parametrize(
     ("activation", "function"),
-    [("relu", lambda x: np.maximum(x, 0)), ("tanh", np.tanh),
-     ("sigmoid", lambda x: 1 / (1 + np.exp(-x)))],
-)  # fmt: skip
+    [
+        ("relu", lambda x: np.maximum(x, 0)),
+        ("tanh", np.tanh),
+        ("sigmoid", lambda x: 1 / (1 + np.exp(-x))),
+    ],
+)
 def test_activation(activation, function):
     sizes = {"widths": (4, 4), "kernel_size": 1}
     model = create_model(name="convnet", activation=activation, **sizes)
@@ -108,16 +111,22 @@ def test_unknown_values_are_refused():
     with pytest.raises(UsageError, match="did you mean 'average'"):
         create_model(name="convnet", pooling="averge")
     with pytest.raises(UsageError, match="place 'center': did you mean 'centre'"):
-        create_photo_preprocess(image_size=32, crop=24, statistics=None, mean="none",
-                                colour_noise=0.0, place="center")  # fmt: skip
+        create_photo_preprocess(
+            image_size=32, crop=24, statistics=None, mean="none", colour_noise=0.0, place="center"
+        )
 
 
 def test_the_central_crop_is_what_testing_sees():
     images = np.arange(2 * 32 * 32 * 3, dtype=np.uint32).astype(np.uint8).reshape(2, 32, 32, 3)
     preprocess = create_photo_preprocess(
-        image_size=32, crop=24, statistics=None, mean="none", flip=False, colour_noise=0.0,
+        image_size=32,
+        crop=24,
+        statistics=None,
+        mean="none",
+        flip=False,
+        colour_noise=0.0,
         place="centre",
-    )  # fmt: skip
+    )
     keys = jax.random.split(jax.random.key(0), 2)
     trained = jax.jit(lambda x, k: preprocess(x, k))(jnp.asarray(images), keys)
     np.testing.assert_array_equal(trained, preprocess(jnp.asarray(images), None))

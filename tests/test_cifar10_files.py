@@ -65,10 +65,14 @@ def python_batch(images, labels):
 
     array = (
         b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01"
-        + b"M" + struct.pack("<H", len(images)) + b"M" + struct.pack("<H", 3072) + b"\x86"
+        + b"M"
+        + struct.pack("<H", len(images))
+        + b"M"
+        + struct.pack("<H", 3072)
+        + b"\x86"
         b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff"
         b"K\x00tb\x89" + text(images.tobytes()) + b"tb"
-    )  # fmt: skip
+    )
     numbers = b"](" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
     return b"\x80\x02}(" + text(b"data") + array + text(b"labels") + numbers + b"u."
 

@@ -51,9 +51,13 @@ def test_overriding_a_switch_of_the_model_leaves_xla_quiet(tmp_path):
     flags = ["x", "info", QUICKSTART, "--config.model.dtype=bfloat16"]
     environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     done = subprocess.run(
-        [sys.executable, "-c", script, *flags], capture_output=True, text=True, check=True,
-        env=environment, cwd=ROOT,
-    )  # fmt: skip
+        [sys.executable, "-c", script, *flags],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+        cwd=ROOT,
+    )
     assert done.stdout.splitlines()[-1] == "3"
 
 

@@ -89,13 +89,18 @@ def test_what_a_device_holds(results):
 def test_the_published_net_by_hand():
     """Batch 128 on two devices: sec. 3.2's exchanges, from the printed shapes."""
     size = Sizes(
-        params=60_965_224, dense=58_631_144 - 1000, width=4, classes=1000,
+        params=60_965_224,
+        dense=58_631_144 - 1000,
+        width=4,
+        classes=1000,
         seams={"conv3": 13 * 13 * 256, "fc6": 9216, "fc7": 4096},
-    )  # fmt: skip
+    )
     gathered = 4 * 128 * (43_264 + 9_216 + 4_096)
     assert formula("tower", size, 2, 128) == {
-        "all-reduce": 4 * 128 * 1000, "all-gather": gathered, "reduce-scatter": gathered // 2
-    }  # fmt: skip
+        "all-reduce": 4 * 128 * 1000,
+        "all-gather": gathered,
+        "reduce-scatter": gathered // 2,
+    }
     # Each GPU sends its half of each seam forward, and as much backward; and its sums.
     assert formula_sent("tower", size, 2, 128) == gathered // 2 + gathered // 2 + 4 * 128 * 1000
     assert formula("dp", size, 2, 128) == {"all-reduce": 243_860_896}
@@ -117,9 +122,13 @@ def test_the_command(tmp_path):
 
     def run(*more):
         return subprocess.run(
-            [*command, "--config=configs/lenet5_quickstart.py", *more], cwd=ROOT, text=True,
-            capture_output=True, env=environment, check=False,
-        )  # fmt: skip
+            [*command, "--config=configs/lenet5_quickstart.py", *more],
+            cwd=ROOT,
+            text=True,
+            capture_output=True,
+            env=environment,
+            check=False,
+        )
 
     done = run("--json")
     assert done.returncode == 0, done.stderr

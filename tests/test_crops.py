@@ -24,8 +24,14 @@ def statistics(images):
 
 
 def make(**options):
-    options = {"image_size": SIZE, "crop": CROP, "statistics": None, "mean": "none",
-               "colour_noise": 0.0, "flip": False} | options  # fmt: skip
+    options = {
+        "image_size": SIZE,
+        "crop": CROP,
+        "statistics": None,
+        "mean": "none",
+        "colour_noise": 0.0,
+        "flip": False,
+    } | options
     return jax.jit(create_photo_preprocess(**options))
 
 

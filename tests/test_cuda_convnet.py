@@ -13,8 +13,13 @@ from lenet_alexnet.ops.layouts import HWNC
 from tests.helpers.naive_cuda_convnet import naive_average, naive_local, naive_net
 
 # Parameters, and millions of multiply-adds of convolutions, local and dense layers.
-COUNTS = {"80sec": (145_578, 12.4), "19pct": (89_578, 12.3), "18pct": (89_578, 12.3),
-          "13pct": (1_116_490, 18.5), "11pct": (2_112_970, 19.5)}  # fmt: skip
+COUNTS = {
+    "80sec": (145_578, 12.4),
+    "19pct": (89_578, 12.3),
+    "18pct": (89_578, 12.3),
+    "13pct": (1_116_490, 18.5),
+    "11pct": (2_112_970, 19.5),
+}
 
 
 @pytest.mark.parametrize("variant", COUNTS)
@@ -45,9 +50,13 @@ def test_logits_are_those_of_naive_loops(variant, form):
     # Narrow, so that the loops are quick; 20 pixels: pools reach over both kinds of edge.
     local = {"local_widths": (6, 5)} if variant in ("13pct", "11pct") else {}
     model = create_model(
-        name="cuda_convnet", variant=variant, image_size=21,
-        widths=(12, 10) if local else (12, 10, 8), conv_form=form, **local,
-    )  # fmt: skip
+        name="cuda_convnet",
+        variant=variant,
+        image_size=21,
+        widths=(12, 10) if local else (12, 10, 8),
+        conv_form=form,
+        **local,
+    )
     params = scaled(model, jax.random.key(3))
     x = 60 * jax.random.normal(jax.random.key(1), (2, 21, 21, 3))
     found = jax.jit(model.apply)({"params": params}, x)

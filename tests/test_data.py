@@ -21,9 +21,13 @@ SIZE, CHANNELS = 28, 1
 
 def load(source, split="train", data_dir="", name="", size=SIZE, channels=CHANNELS):
     return load_split(
-        source=source, name=name, data_dir=str(data_dir), split=split, image_size=size,
+        source=source,
+        name=name,
+        data_dir=str(data_dir),
+        split=split,
+        image_size=size,
         channels=channels,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture

@@ -52,11 +52,15 @@ OTHER_PROGRAMS = {
     ".venv/bin/pip": "needs the internet; see test_extras_exist",
 }
 TINY = [
-    "--config.data.train=train[:240]", "--config.data.test=test[:100]",
-    "--config.train.batch_size=24", "--config.train.duration=10 steps",
-    "--config.train.log_every=5 steps", "--config.train.steps_per_dispatch=5",
-    "--config.eval.every=10 steps", "--config.checkpoint.every=10 steps",
-]  # fmt: skip
+    "--config.data.train=train[:240]",
+    "--config.data.test=test[:100]",
+    "--config.train.batch_size=24",
+    "--config.train.duration=10 steps",
+    "--config.train.log_every=5 steps",
+    "--config.train.steps_per_dispatch=5",
+    "--config.eval.every=10 steps",
+    "--config.checkpoint.every=10 steps",
+]
 QUICK = "configs/lenet5_quickstart.py"
 RUN = "runs/lenet5_quickstart"
 
@@ -178,8 +182,12 @@ def test_command_is_parsed(found, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert entry.main(["lenet-alexnet", *arguments]) == 0
     rest = parsed[0]
-    known = {"bench": bench.SUBJECTS, "reproduce": CLAIMS, "ckpt": ckpt.ACTIONS,
-             "data": ("prepare", "list", "check")}  # fmt: skip
+    known = {
+        "bench": bench.SUBJECTS,
+        "reproduce": CLAIMS,
+        "ckpt": ckpt.ACTIONS,
+        "data": ("prepare", "list", "check"),
+    }
     if name in known and rest:
         assert rest[0] in known[name]
     elif name not in ("predict",):
@@ -281,8 +289,14 @@ def test_container_recipe():
     text = (ROOT / "docs" / "files" / "Dockerfile").read_text().replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     assert {line.split()[0] for line in lines} <= {
-        "FROM", "RUN", "WORKDIR", "COPY", "ARG", "ENV", "ENTRYPOINT",
-    }  # fmt: skip
+        "FROM",
+        "RUN",
+        "WORKDIR",
+        "COPY",
+        "ARG",
+        "ENV",
+        "ENTRYPOINT",
+    }
     for line in lines:
         if line.startswith("COPY"):
             assert all((ROOT / name).exists() for name in line.split()[1:-1])
@@ -294,10 +308,22 @@ def test_container_recipe():
 
 # What runs and sweeps leave, and files of others.
 LEFT = {
-    "config.json", "run.json", "metrics.jsonl", "step_sizes.jsonl", "back_off.jsonl", "report.html",
-    "summary.json", "statistics.npz", "manifest.json", "results.csv", "seen.png", "my_digit.png",
-    "layers-19pct.cfg", "layers-145.cfg", "layer-params-145.cfg",
-}  # fmt: skip
+    "config.json",
+    "run.json",
+    "metrics.jsonl",
+    "step_sizes.jsonl",
+    "back_off.jsonl",
+    "report.html",
+    "summary.json",
+    "statistics.npz",
+    "manifest.json",
+    "results.csv",
+    "seen.png",
+    "my_digit.png",
+    "layers-19pct.cfg",
+    "layers-145.cfg",
+    "layer-params-145.cfg",
+}
 FOLDERS = r"(?:lenet_alexnet|configs|experiments|tests|docs|tools)"
 SUFFIX = r"\.(?:py|cc|md|sh|sbatch|csv|png|json|txt|npz|toml|cff)"
 ALL_PAGES = [*PAGES, ROOT / "CHANGELOG.md", *EXPERIMENTS]
@@ -308,8 +334,9 @@ def exists(path: Path, name: str) -> bool:
     if re.fullmatch(r"experiments/\d{3}", name):
         name += "_*"
     places = (ROOT, path.parent, ROOT / "lenet_alexnet", ROOT / "docs", ROOT / "configs")
-    return any(list(place.glob(name)) if "*" in name else (place / name).exists()
-               for place in places)  # fmt: skip
+    return any(
+        list(place.glob(name)) if "*" in name else (place / name).exists() for place in places
+    )
 
 
 @pytest.mark.parametrize("path", ALL_PAGES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -320,9 +347,12 @@ def test_named_paths_exist(path):
     missing = {
         name
         for name in names
-        if name not in LEFT and "NNN" not in name and "NAME" not in name
-        and not exists(path, name) and not exists(path, f"*/{name}")
-    }  # fmt: skip
+        if name not in LEFT
+        and "NNN" not in name
+        and "NAME" not in name
+        and not exists(path, name)
+        and not exists(path, f"*/{name}")
+    }
     assert not missing
 
 
@@ -383,9 +413,13 @@ def test_the_site_builds_without_warnings(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "JAX_PLATFORMS": "cpu"}
     result = subprocess.run(
-        [*command, f"--site-dir={tmp_path}"], cwd=ROOT, env=environment, capture_output=True,
-        text=True, timeout=900,
-    )  # fmt: skip
+        [*command, f"--site-dir={tmp_path}"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
     assert result.returncode == 0, result.stderr
     assert not result.stderr
     page = (tmp_path / "architecture.html").read_text()

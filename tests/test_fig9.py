@@ -81,13 +81,20 @@ def test_the_claims_train_the_networks_that_they_name(name):
 def test_a_network_learns_by_the_optimizer_of_1998(tmp_path, capsys):
     code = main(
         [
-            "lenet-alexnet", "train", "--config", str(ROOT / "configs" / "mlp_1998.py"),
-            f"--workdir={tmp_path}", "--config.data.source=embedded", "--json",
-            "--config.data.train=train[:1000]", "--config.data.test=test[:500]",
-            "--config.model.hidden=(20,)", "--config.train.duration=3 epochs",
+            "lenet-alexnet",
+            "train",
+            "--config",
+            str(ROOT / "configs" / "mlp_1998.py"),
+            f"--workdir={tmp_path}",
+            "--config.data.source=embedded",
+            "--json",
+            "--config.data.train=train[:1000]",
+            "--config.data.test=test[:500]",
+            "--config.model.hidden=(20,)",
+            "--config.train.duration=3 epochs",
             "--config.optimizer.curvature.examples=100",
         ]
-    )  # fmt: skip
+    )
     assert code == 0
     (row,), _ = records.gather({"net": tmp_path}, clean=False)
     assert row["test_error"] < 0.25  # of ten classes

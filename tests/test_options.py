@@ -47,8 +47,11 @@ def test_an_option_that_the_file_leaves_out_is_overridden():
         override(make_tiny_config(), "optimizer.clip=much")
     config = override(make_tiny_config(), "optimizer.plateau.patience=5")
     assert config.optimizer.plateau.to_dict() == {
-        "patience": 5, "min_improvement": 0.001, "factor": 0.1, "drops": 3,
-    }  # fmt: skip
+        "patience": 5,
+        "min_improvement": 0.001,
+        "factor": 0.1,
+        "drops": 3,
+    }
 
 
 def test_an_option_without_a_type_takes_a_literal():
@@ -63,8 +66,11 @@ def test_another_optimizer_swaps_the_options():
     kept.pop("schedule")
     # What SGD has too stays as the file has it; Adam's moments are gone.
     assert kept == {
-        "name": "sgd", "learning_rate": 3e-3, "weight_decay": 0.01, "momentum": 0.5,
-    }  # fmt: skip
+        "name": "sgd",
+        "learning_rate": 3e-3,
+        "weight_decay": 0.01,
+        "momentum": 0.5,
+    }
     with pytest.raises(UsageError, match=r"'sgd' has no option 'b1' \(adam, adamw: yes\)"):
         override(make_tiny_config(), "optimizer.name=sgd", "optimizer.b1=0.5")
     with pytest.raises(UsageError, match="'adamw' has no option 'momentum'"):
@@ -157,7 +163,7 @@ def sweep(): {body}
         ("return lenet_alexnet.sweep.grid(a=range(10**5), b=range(9))", "yields 900,000, more"),
         ("return 3", "returns no list"),
     ],
-)  # fmt: skip
+)
 def test_a_dry_run_refuses_what_a_trial_would(tmp_path, capsys, body, message):
     file = tmp_path / "sweep.py"
     text = SWEEP.format(file=f"{ROOT}/configs/lenet5_quickstart.py", body="\n  " + body)

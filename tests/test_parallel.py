@@ -69,11 +69,15 @@ def test_a_batch_that_does_not_divide_is_refused_with_sizes_that_do(tmp_path):
 
 
 OPTIONS = [
-    "--config=configs/lenet5_quickstart.py", "--config.data.train=train[:400]",
-    "--config.data.test=test[:110]", "--config.train.batch_size=40",
-    "--config.train.duration=20 steps", "--config.train.log_every=10 steps",
-    "--config.train.steps_per_dispatch=5", "--config.checkpoint.every=10 steps",
-]  # fmt: skip
+    "--config=configs/lenet5_quickstart.py",
+    "--config.data.train=train[:400]",
+    "--config.data.test=test[:110]",
+    "--config.train.batch_size=40",
+    "--config.train.duration=20 steps",
+    "--config.train.log_every=10 steps",
+    "--config.train.steps_per_dispatch=5",
+    "--config.checkpoint.every=10 steps",
+]
 
 
 def command(workdir, *more):
@@ -168,9 +172,11 @@ def test_what_processes_do_not_agree_on_is_named(monkeypatch):
 @pytest.mark.parametrize("first", [1, 2])
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, first):
     longer = [
-        "--config.data.train=train", "--config.train.batch_size=400",
-        "--config.train.duration=100 steps", "--config.checkpoint.every=1000 steps",
-    ]  # fmt: skip
+        "--config.data.train=train",
+        "--config.train.batch_size=400",
+        "--config.train.duration=100 steps",
+        "--config.checkpoint.every=1000 steps",
+    ]
     begin = {1: lambda w: [start(command(w, *longer), 1)], 2: lambda w: start_two(w, *longer)}
     processes = begin[first](tmp_path / "run")
     log = tmp_path / "run" / "metrics.jsonl"
@@ -194,17 +200,31 @@ def test_two_processes_share_the_records_of_a_streamed_run(tmp_path):
         for j in range(16):
             picture(100 * i + j, (96, 80)).save(tmp_path / "in" / f"class_{i}" / f"{j}.png")
     photos.prepare(
-        "folder", source=str(tmp_path / "in"), data_dir=str(tmp_path / "out"), name="mine",
-        size=72, jobs=1,
-    )  # fmt: skip
+        "folder",
+        source=str(tmp_path / "in"),
+        data_dir=str(tmp_path / "out"),
+        name="mine",
+        size=72,
+        jobs=1,
+    )
     options = {
-        "data.data_dir": tmp_path / "out", "data.stream": True, "data.image_size": 72,
-        "data.train": "train[:36]", "data.validation": "train[36:]", "data.photo.crop": 64,
-        "model.num_classes": 3, "model.image_size": 64, "model.dense_width": 64,
-        "train.batch_size": 12, "train.duration": "8 steps", "train.log_every": "2 steps",
-        "train.steps_per_dispatch": 2, "eval.every": "4 steps", "checkpoint.every": "4 steps",
+        "data.data_dir": tmp_path / "out",
+        "data.stream": True,
+        "data.image_size": 72,
+        "data.train": "train[:36]",
+        "data.validation": "train[36:]",
+        "data.photo.crop": 64,
+        "model.num_classes": 3,
+        "model.image_size": 64,
+        "model.dense_width": 64,
+        "train.batch_size": 12,
+        "train.duration": "8 steps",
+        "train.log_every": "2 steps",
+        "train.steps_per_dispatch": 2,
+        "eval.every": "4 steps",
+        "checkpoint.every": "4 steps",
         "optimizer.schedule.warmup": "0 steps",
-    }  # fmt: skip
+    }
     flags = [f"--config.{key}={value}" for key, value in options.items()]
 
     def run(workdir, *more):

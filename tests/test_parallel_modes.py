@@ -156,8 +156,10 @@ def test_reading_the_exchanges_of_a_program():
 """
     found = collectives(text)
     assert [(c.kind, c.bytes) for c in found] == [
-        ("all-gather", 128), ("all-reduce", 20), ("all-gather", 32)
-    ]  # fmt: skip
+        ("all-gather", 128),
+        ("all-reduce", 20),
+        ("all-gather", 32),
+    ]
     assert found[1].shapes == ((3,), (2, 2))
 
 

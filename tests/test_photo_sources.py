@@ -43,7 +43,7 @@ def official(tmp_path, monkeypatch):
         (None, lambda v: {k.lower(): c for k, c in v.items()}, "where the official file has 'ILSV"),
         (None, lambda v: dict(list(v.items())[:1]), "holds 'ILSVRC2012_val_00000003.JPEG' where"),
     ],
-)  # fmt: skip
+)
 def test_tars_that_are_not_the_official_ones(official, tmp_path, train, validation, message):
     tars = {f"{w}.tar": tar_bytes(class_members(i)) for i, w in enumerate(WNIDS)}
     write_official(official, train and train(tars), validation and validation(validation_members()))
@@ -128,8 +128,9 @@ def test_imagenette_carries_its_class_names(tmp_path, form):
     assert found.class_names[0] == "tench"
     assert found.class_names[-1] == "parachute"
     assert {split: [p.label for p in part] for split, part in found.splits.items()} == {
-        "train": list(range(10)), "validation": list(range(10)),
-    }  # fmt: skip
+        "train": list(range(10)),
+        "validation": list(range(10)),
+    }
     photo = found.splits["validation"][3]
     assert photo.read() == (root / "val" / wnids[3] / "0.jpg").read_bytes()
     with pytest.raises(DataError, match="is not Imagenette, whose classes are n01440764"):
@@ -248,7 +249,7 @@ LIES = {
     "attributes of no length": [header("x", 6, b"x"), b"0 a=b\n".ljust(512, b"\0"), header("c")],
     "a sparse map without end": [header("cat/s.jpg", 512, b"S", p482=b"\1"), b"\1" * 512],
     "a broken header": [b"\xff" * 512],
-}  # fmt: skip
+}
 
 
 @pytest.mark.attack(
@@ -270,12 +271,16 @@ def test_dropped_members_of_a_tar_are_listed(tmp_path):
         header("cat/soft.jpg", 0, b"2", p157=b"0.jpg"),
         header("cat/fifo.jpg", 0, b"6"),
         header("cat/device.jpg", 0, b"3"),
-        header("cat/sparse.jpg", 512, b"S", p386=b"%011o\0%011o\0" % (0, 512)), bytes(512),
-        header("x", len(SPARSE_PAX), b"x"), SPARSE_PAX.ljust(512, b"\0"),
-        header("cat/pax.jpg", 512), bytes(512),
-        header("cat/odd.jpg", 512, b"V"), bytes(512),
+        header("cat/sparse.jpg", 512, b"S", p386=b"%011o\0%011o\0" % (0, 512)),
+        bytes(512),
+        header("x", len(SPARSE_PAX), b"x"),
+        SPARSE_PAX.ljust(512, b"\0"),
+        header("cat/pax.jpg", 512),
+        bytes(512),
+        header("cat/odd.jpg", 512, b"V"),
+        bytes(512),
         header("__MACOSX/cat/._0.jpg", 0),
-    ]  # fmt: skip
+    ]
     (tmp_path / "x.tar").write_bytes(tar_of(*special))
     folder = prepare_folder(tmp_path / "x.tar", tmp_path / "D")
     assert records.sizes(folder) == {"train": 2}

@@ -54,9 +54,13 @@ def test_official_tars_end_to_end(official, tmp_path, store):
     assert labels == {f"ILSVRC2012_val_{i:08}.JPEG": w for i, w in enumerate(VALIDATION, 1)}
     assert "train 24 (8-8 a class), validation 4 (1-2 a class)" in datasets.check(folder)
     assert manifest(folder) | {"photos": ""} == {
-        "size": SIZE, "store": store, "photos": "", "stored": {"train": 24, "validation": 4},
-        "left_out": {}, "converted": {},
-    }  # fmt: skip
+        "size": SIZE,
+        "store": store,
+        "photos": "",
+        "stored": {"train": 24, "validation": 4},
+        "left_out": {},
+        "converted": {},
+    }
     assert not list(tmp_path.glob("D/imagenet2012/*.partial"))
     assert not (folder / "parts").exists()
 
@@ -65,9 +69,13 @@ def test_official_tars_end_to_end(official, tmp_path, store):
 def test_records_are_mixed_and_read_into_memory(official, tmp_path, store):
     folder = prepare_imagenet(official, tmp_path / "D", store=store)
     data = load_split(
-        source="tfds", name="imagenet2012", data_dir=str(tmp_path / "D"), split="train",
-        image_size=SIZE, channels=3,
-    )  # fmt: skip
+        source="tfds",
+        name="imagenet2012",
+        data_dir=str(tmp_path / "D"),
+        split="train",
+        image_size=SIZE,
+        channels=3,
+    )
     assert data.class_names == WNIDS
     assert np.bincount(data.labels).tolist() == [8, 8, 8]
     assert len(np.unique(data.labels[:8])) == 3

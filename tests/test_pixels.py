@@ -20,7 +20,7 @@ ODD = {
     "palette.gif": (encoded(picture(4, mode="P"), "GIF"), "P to RGB"),
     "deep.png": (encoded(Image.fromarray(DEEP), "PNG"), "I;16 to RGB"),
     "dot.png": (encoded(Image.new("RGB", (1, 1), (9, 8, 7)), "PNG"), "enlarged from 1x1"),
-}  # fmt: skip
+}
 BAD = {
     "cut.jpg": (encoded(picture(5, (400, 300)))[:-2000], "truncated"),
     "text.jpg": (b"<html>not found</html>", "not an image"),

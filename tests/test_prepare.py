@@ -113,14 +113,19 @@ def spoil_features(folder, spoil):
     "spoil",
     [
         lambda f: f["label"].update(pythonClassName="stranger.Feature"),
-        lambda f: f["label"].update(python_class_name=f["label"].pop("pythonClassName") and
-                                    "stranger.Feature"),
+        lambda f: f["label"].update(
+            python_class_name=f["label"].pop("pythonClassName") and "stranger.Feature"
+        ),
         lambda f: f.update(more=f["label"] | {"pythonClassName": "stranger.Feature"}),
-        lambda f: f.update(more={"featuresDict": {"features": {"x": {
-            "pythonClassName": "stranger.Feature"}}}, "pythonClassName": features.DICT}),
+        lambda f: f.update(
+            more={
+                "featuresDict": {"features": {"x": {"pythonClassName": "stranger.Feature"}}},
+                "pythonClassName": features.DICT,
+            }
+        ),
         lambda f: f["image"].update(pythonClassName="stranger.Feature"),
     ],
-)  # fmt: skip
+)
 def test_no_module_that_a_data_set_names_is_imported(official, tmp_path, monkeypatch, spoil):
     (tmp_path / "stranger.py").write_text("raise SystemExit('the code of a stranger')")
     monkeypatch.syspath_prepend(tmp_path)

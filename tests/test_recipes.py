@@ -20,9 +20,13 @@ CONSTANT = {"name": "constant"}
 
 def make(name="sgd2012", learning_rate=0.1, schedule=CONSTANT, total_steps=100, **options):
     return create_optimizer(
-        name=name, learning_rate=learning_rate, schedule=schedule, total_steps=total_steps,
-        to_steps=lambda text: int(text.split()[0]), **options,
-    )  # fmt: skip
+        name=name,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        total_steps=total_steps,
+        to_steps=lambda text: int(text.split()[0]),
+        **options,
+    )
 
 
 def layer(kernel, bias):
@@ -87,9 +91,11 @@ def test_a_layer_that_the_network_does_not_have_is_refused(option):
     config = configs.load(str(ROOT / "configs" / "lenet5_quickstart.py")).get_config().unlock()
     value = {"layer_decay": 0.1, "layers": {"boundaries": (), "values": (1.0,)}}[option]
     config.optimizer = {
-        "name": "sgd2012", "learning_rate": 0.1, "schedule": {"name": "constant"},
+        "name": "sgd2012",
+        "learning_rate": 0.1,
+        "schedule": {"name": "constant"},
         option: {"F66": value},
-    }  # fmt: skip
+    }
     with pytest.raises(UsageError, match=f"optimizer.{option}.*'F66'.*F6"):
         build(config)
 

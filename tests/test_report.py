@@ -28,8 +28,15 @@ from tests.helpers.tiny_configs import (
 )
 
 SECTIONS = (
-    "curves", "kernels", "maps", "errors", "confusion", "reject", "top5", "neighbours",
-)  # fmt: skip
+    "curves",
+    "kernels",
+    "maps",
+    "errors",
+    "confusion",
+    "reject",
+    "top5",
+    "neighbours",
+)
 
 
 def call(capsys, *arguments):
@@ -89,8 +96,10 @@ def test_the_confusion_matrix_holds_every_example_once(subject):
     assert counts.sum() - np.trace(counts) == round(subject.result["top1_error"] * 110)
     assert counts.sum(1).tolist() == np.bincount(answers.labels, minlength=10).tolist()
     assert errors.confusion(np.array([0, 2, 2]), np.array([0, 1, 1]), 3).tolist() == [
-        [1, 0, 0], [0, 0, 0], [0, 2, 0],
-    ]  # fmt: skip
+        [1, 0, 0],
+        [0, 0, 0],
+        [0, 2, 0],
+    ]
 
 
 def test_reject_curve_by_hand():
@@ -196,9 +205,13 @@ def write_run(folder, config, classes, rng):
     _, params = untrained(rng, **config.model)
     RunDirectory(folder, config).begin(classes)
     nothing = state.TrainState(
-        step=np.int32(0), params=params, batch_stats={}, average=None, opt_state=(),
+        step=np.int32(0),
+        params=params,
+        batch_stats={},
+        average=None,
+        opt_state=(),
         metrics=state.Metrics.zero(),
-    )  # fmt: skip
+    )
     with Checkpoints(folder / "checkpoints") as checkpoints:
         checkpoints.save(0, nothing, None, wait=True)
 
@@ -267,11 +280,20 @@ def test_the_page_is_no_wider_than_a_screen(tmp_path, width):
     frame = f'<iframe style="width: {width}px; border: 0" srcdoc="{html.escape(text)}"></iframe>'
     (tmp_path / "page.html").write_text(frame)
     found = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-         f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
-         f"file://{tmp_path / 'page.html'}"],
-        capture_output=True, text=True, timeout=120,
-    ).stdout  # fmt: skip
+        [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--dump-dom",
+            f"file://{tmp_path / 'page.html'}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    ).stdout
     (measured,) = re.findall('data-measured="(.*?)"', found)
     assert measured == f"{width},0,0,false"
 

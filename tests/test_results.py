@@ -26,13 +26,22 @@ def run_directory(folder, seed, error, **changes):
     folder.mkdir(parents=True)
     test = {"loss": 0.1, "top1_error": error, "examples": 10}
     summary = {
-        "status": "completed", "seed": seed, "step": 4, "epoch": 2.0, "eval": {"test": test},
-        "train_seconds": 30.0, "compile_seconds": 1.0, "config_hash": "x",
-    }  # fmt: skip
+        "status": "completed",
+        "seed": seed,
+        "step": 4,
+        "epoch": 2.0,
+        "eval": {"test": test},
+        "train_seconds": 30.0,
+        "compile_seconds": 1.0,
+        "config_hash": "x",
+    }
     run = {
-        "git_commit": "0123456789abcdef", "git_dirty": False, "cpu_count": 2, "devices": ["cpu"],
+        "git_commit": "0123456789abcdef",
+        "git_dirty": False,
+        "cpu_count": 2,
+        "devices": ["cpu"],
         "versions": {"jax": "1", "python": "3"},
-    }  # fmt: skip
+    }
     rows = [
         {"step": round(2 * e), "epoch": e, "split": s, "top1_error": error, "loss": 1.0}
         for e, s in ((1.0, "train"), (1.5, "train"), (2.0, "train"), (2.0, "test"))

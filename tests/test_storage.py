@@ -43,8 +43,9 @@ def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path):
 def test_content_and_name_are_on_disk_before_the_file_counts(tmp_path, monkeypatch):
     calls = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda n: (calls.append(os.readlink(f"/proc/self/fd/{n}")),
-                                                fsync(n)))  # fmt: skip
+    monkeypatch.setattr(
+        os, "fsync", lambda n: (calls.append(os.readlink(f"/proc/self/fd/{n}")), fsync(n))
+    )
     monkeypatch.setattr(os, "replace", lambda *a: (calls.append("renamed"), replace(*a)))
     write_json(tmp_path / "f.json", {})
     assert calls == [str(tmp_path / ".f.json.new"), "renamed", str(tmp_path)]

@@ -22,9 +22,14 @@ def data_dir(tmp_path_factory):
         patch.setattr(shards, "SMALLEST", 8)
         for store in ("raw", "jpeg"):
             photos.prepare(
-                "folder", source=str(source), data_dir=str(root), name=store, size=SIZE,
-                store=store, jobs=1,
-            )  # fmt: skip
+                "folder",
+                source=str(source),
+                data_dir=str(root),
+                name=store,
+                size=SIZE,
+                store=store,
+                jobs=1,
+            )
     return str(root)
 
 
@@ -68,9 +73,17 @@ def test_a_damaged_record_is_one_error(data_dir, monkeypatch, record, message):
 
 @pytest.mark.parametrize(
     "split",
-    ["train[:90%]", "train[90%:]", "train[3:17]", "train[-25%:]", "train[:5]+train[30:]",
-     "train[:33%]", "train[33%:67%]", "train[:15%]+train[15%:]"],
-)  # fmt: skip
+    [
+        "train[:90%]",
+        "train[90%:]",
+        "train[3:17]",
+        "train[-25%:]",
+        "train[:5]+train[30:]",
+        "train[:33%]",
+        "train[33%:67%]",
+        "train[:15%]+train[15%:]",
+    ],
+)
 def test_parts_of_splits_are_those_in_memory(data_dir, split):
     known, found = resident(data_dir, "raw", split), Streamed("raw", data_dir, split)
     images, labels = found.read(range(len(found)))

@@ -160,8 +160,11 @@ def test_a_plateau_needs_validation_errors(tiny_config, overrides, words):
     with tiny_config.unlocked():
         tiny_config.update_from_flattened_dict(overrides)
         tiny_config.optimizer.plateau = {
-            "patience": 1, "min_improvement": 0.0, "factor": 0.1, "drops": 3
-        }  # fmt: skip
+            "patience": 1,
+            "min_improvement": 0.0,
+            "factor": 0.1,
+            "drops": 3,
+        }
     with pytest.raises(UsageError, match=words):
         build(tiny_config)
 

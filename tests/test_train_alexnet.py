@@ -159,8 +159,11 @@ def test_plateau_average_and_parts_go_on_after_a_stop(colour_photos, tmp_path):
         with config.unlocked():
             # No evaluation is better by so much: the rate falls at the second and third.
             config.optimizer.plateau = {
-                "patience": 1, "min_improvement": 2.0, "factor": 0.1, "drops": 3
-            }  # fmt: skip
+                "patience": 1,
+                "min_improvement": 2.0,
+                "factor": 0.1,
+                "drops": 3,
+            }
         return config
 
     loop.train_and_evaluate(config(), tmp_path / "whole")

@@ -170,9 +170,12 @@ def test_a_reader_that_goes_away_ends_nothing(tmp_path):
 def test_a_result_that_cannot_be_written_is_an_error():
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "lenet_alexnet", "--help"], stdout=full,
-            stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+            [sys.executable, "-m", "lenet_alexnet", "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
     assert done.returncode == 1
     assert done.stderr.startswith("error: [Errno 28] No space left on device; free some space")
     assert done.stderr.count("\n") == 1
@@ -242,9 +245,10 @@ def test_paths_and_flags_as_people_write_them(tmp_path, monkeypatch, capsys):
     seen = []
     monkeypatch.setattr(
         "lenet_alexnet.training.loop.train_and_evaluate",
-        lambda config, workdir, **_: seen.append(workdir) or {"eval": {}, "epoch": 1,
-                                                              "train_seconds": 1},
-    )  # fmt: skip
+        lambda config, workdir, **_: (
+            seen.append(workdir) or {"eval": {}, "epoch": 1, "train_seconds": 1}
+        ),
+    )
     assert main(["x", "train", "--config=~/c.py", "--workdir=~/run"]) == 0
     assert seen == [tmp_path / "run"]
     assert main(["x", "eval", "--workdir=~/a,~/b", "--data-dir=~/d"]) == 2

@@ -90,8 +90,9 @@ def test_a_verdict_counts_the_comparisons_that_have_no_runs_yet():
     values = {"a": a, "b": b}
     assert verdict.compare(alone, values)[0].word == "lower"
     assert [v.word for v in verdict.compare(more, values)] == [
-        "not significant", *["too few seeds"] * 3
-    ]  # fmt: skip
+        "not significant",
+        *["too few seeds"] * 3,
+    ]
 
 
 # ---------------------------------------------------------------- rows
@@ -245,8 +246,11 @@ def test_a_small_nets_verdict_is_on_its_own_sets():
     for scale in SCALES:
         if scale.comparisons:
             assert all(row.paper is None for row in scale.rows)
-            assert {v.word for v in recorded(scale)[1]} <= {*CALLED, "not significant",
-                                                            "too few seeds"}  # fmt: skip
+            assert {v.word for v in recorded(scale)[1]} <= {
+                *CALLED,
+                "not significant",
+                "too few seeds",
+            }
 
 
 def test_the_verdicts_on_the_recorded_small_nets():

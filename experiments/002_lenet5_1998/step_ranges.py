@@ -21,9 +21,12 @@ HERE = Path(__file__).parent
 SEEDS = 32
 # init_scale, S2/S4 coefficient, bound of S2/S4's biases, factor on E: the first settings, others.
 CHOICES = [
-    (1.5, 0.25, 0.75, 1.0), (1.5, 0.35, 0.75, 1.0), (1.5, 0.35, 0.5, 1.0),
-    (1.5, 0.35, 0.5, 0.5), (1.7, 0.35, 0.5, 0.5),
-]  # fmt: skip
+    (1.5, 0.25, 0.75, 1.0),
+    (1.5, 0.35, 0.75, 1.0),
+    (1.5, 0.35, 0.5, 1.0),
+    (1.5, 0.35, 0.5, 0.5),
+    (1.7, 0.35, 0.5, 0.5),
+]
 
 
 def main(data_dir: str) -> None:

@@ -21,9 +21,15 @@ def seconds(seed: int, data_dir: str) -> tuple[float, list[dict], dict]:
     with tempfile.TemporaryDirectory() as folder:
         workdir = Path(folder) / "run"
         command = [
-            sys.executable, "-m", "lenet_alexnet", "train", "--config=configs/lenet5_mnist.py",
-            f"--workdir={workdir}", f"--config.data.data_dir={data_dir}", f"--config.seed={seed}",
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "lenet_alexnet",
+            "train",
+            "--config=configs/lenet5_mnist.py",
+            f"--workdir={workdir}",
+            f"--config.data.data_dir={data_dir}",
+            f"--config.seed={seed}",
+        ]
         start = time.time()
         environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": f"{folder}/cache"}
         subprocess.run(command, env=environment, check=True, capture_output=True)
@@ -40,12 +46,16 @@ def main(data_dir: str) -> None:
         took, (line, last), run = seconds(seed, data_dir)
         found.append(took)
         errors.append(100 * last["top1_error"])
-        print(f"seed {seed}: {took:.1f} s, epoch {line['epoch']:.0f}, "
-              f"{100 * line['top1_error']:.2f} % error, commit {run['git_commit'][:12]}, "
-              f"{run['cpu_count']} cores; after the last epoch {errors[-1]:.2f} %",
-              flush=True)  # fmt: skip
-    print(f"mean {statistics.fmean(found):.1f} s; after the last epoch "
-          f"{statistics.fmean(errors):.3f} +- {statistics.stdev(errors):.3f} %")  # fmt: skip
+        print(
+            f"seed {seed}: {took:.1f} s, epoch {line['epoch']:.0f}, "
+            f"{100 * line['top1_error']:.2f} % error, commit {run['git_commit'][:12]}, "
+            f"{run['cpu_count']} cores; after the last epoch {errors[-1]:.2f} %",
+            flush=True,
+        )
+    print(
+        f"mean {statistics.fmean(found):.1f} s; after the last epoch "
+        f"{statistics.fmean(errors):.3f} +- {statistics.stdev(errors):.3f} %"
+    )
 
 
 if __name__ == "__main__":

@@ -27,10 +27,16 @@ def rows(path: Path) -> list[str]:
         for one in found["ratios"]:
             spread = f"{one['median']:.2f} ({one['lowest']:.2f} .. {one['highest']:.2f})"
             cells = [
-                f"{found['subject']}: {one['of']}", str(found["batch"]), number(rates[one["of"]]),
-                one["to"], number(rates[one["to"]]), spread, share, load,
+                f"{found['subject']}: {one['of']}",
+                str(found["batch"]),
+                number(rates[one["of"]]),
+                one["to"],
+                number(rates[one["to"]]),
+                spread,
+                share,
+                load,
                 everything["git_commit"][:12],
-            ]  # fmt: skip
+            ]
             lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -55,8 +61,10 @@ def draw() -> None:
         name: [(found["batch"], found["rates"][1]) for found in results[name]]
         for name in ("lenet5", "lenet5_blocks")
     }
-    best = [(found["batch"], max(peers(found), key=lambda one: one["rate"]))
-            for found in results["lenet5"]]  # fmt: skip
+    best = [
+        (found["batch"], max(peers(found), key=lambda one: one["rate"]))
+        for found in results["lenet5"]
+    ]
     figure, (left, right) = plots.pyplot().subplots(1, 2, figsize=(11, 4.5), width_ratios=(3, 2))
     for points, label, colour in (
         (ours["lenet5"], "ours, loops in C++", plots.BLUE),

@@ -37,10 +37,12 @@ def measure() -> list[dict]:
                 batch = batch_of(n)
                 formula = step_cost.formula_sent(mode, size, n, batch)
                 row = {
-                    "batch": batches, "mode": mode, "devices": n,
+                    "batch": batches,
+                    "mode": mode,
+                    "devices": n,
                     "multiply_adds": 3 * batch * description["total_multiply_adds"] // n,
                     "sent_by_formula": formula,
-                }  # fmt: skip
+                }
                 if n <= COMPILED:
                     config.parallel.mode, config.train.batch_size = mode, batch
                     result = step_cost.analyse(config, n)
@@ -63,9 +65,10 @@ def draw(rows: list[dict]) -> None:
     for axes, batches in zip(both, BATCHES, strict=True):
         for mode, (style, colour) in MODES.items():
             points = [
-                (row["devices"], row["sent_by_formula"] / 1e6) for row in rows
+                (row["devices"], row["sent_by_formula"] / 1e6)
+                for row in rows
                 if (row["batch"], row["mode"]) == (batches, mode) and row["devices"] > 1
-            ]  # fmt: skip
+            ]
             axes.plot(*zip(*points, strict=True), style, color=colour, label=mode)
         axes.set(xscale="log", yscale="log", xlabel="devices", title=f"batch: {batches}")
         axes.set_xticks(DEVICES[1:], [str(n) for n in DEVICES[1:]])

@@ -40,9 +40,15 @@ def fig1() -> None:
         means = [statistics.fmean(values) for values in errors]
         line = "--" if name in SMALL else "-"
         axes.plot(
-            list(by_epoch), means, color=colour, marker=marker, markevery=3, label=label,
-            linestyle=line, markerfacecolor="none" if name in SMALL else colour,
-        )  # fmt: skip
+            list(by_epoch),
+            means,
+            color=colour,
+            marker=marker,
+            markevery=3,
+            label=label,
+            linestyle=line,
+            markerfacecolor="none" if name in SMALL else colour,
+        )
         low, high = ([f(values) for values in errors] for f in (min, max))
         axes.fill_between(list(by_epoch), low, high, color=colour, alpha=0.15, linewidth=0)
     axes.axhline(25, color="black", linestyle="--", linewidth=1)

@@ -35,8 +35,14 @@ def main() -> None:
         low, high = ([f(values) for values in seen.values()] for f in (min, max))
         axes.fill_between(list(seen), low, high, color=colour, alpha=0.2, linewidth=0)
         place, test = 20.8 + 0.9 * i, statistics.fmean(tested)
-        axes.plot([place] * len(tested), tested, marker, color=colour, markerfacecolor="none",
-                  label=f"{label}: test images")  # fmt: skip
+        axes.plot(
+            [place] * len(tested),
+            tested,
+            marker,
+            color=colour,
+            markerfacecolor="none",
+            label=f"{label}: test images",
+        )
         axes.plot([place, place], [means[-1], test], color=colour, linewidth=1, linestyle=":")
         axes.text(place + 0.1, (means[-1] + test) / 2, f"{test - means[-1]:.0f}", color=colour)
     axes.set(xlabel="epoch", ylabel="error, %", xlim=(0, 24), ylim=(0, None))

@@ -30,9 +30,17 @@ def main() -> None:
                         )
                 means = [statistics.fmean(values) for values in found.values()]
                 every = 1 if split == "validation" else 2
-                axes.plot(list(found), means, color=colour, marker=marker, linestyle=line,
-                          markevery=every, markersize=5, label=f"{name}: {label}",
-                          markerfacecolor=colour if line == "-" else "none")  # fmt: skip
+                axes.plot(
+                    list(found),
+                    means,
+                    color=colour,
+                    marker=marker,
+                    linestyle=line,
+                    markevery=every,
+                    markersize=5,
+                    label=f"{name}: {label}",
+                    markerfacecolor=colour if line == "-" else "none",
+                )
                 low, high = ([f(values) for values in found.values()] for f in (min, max))
                 axes.fill_between(list(found), low, high, color=colour, alpha=0.15, linewidth=0)
         axes.set(xlabel="epoch", ylim=(0, None))

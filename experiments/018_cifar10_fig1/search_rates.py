@@ -61,9 +61,13 @@ def train(arm: str, rate: float, best: float, workdir: Path, data_dir: str) -> d
     """One trial: until the line is reached, or `best` epochs are over."""
     folder = workdir / arm.replace("/", "_") / f"{rate:.6g}"
     changes = overrides(arm) | {
-        "optimizer.learning_rate": rate, "seed": SEED, "data.data_dir": data_dir, "data.test": "",
-        "train.duration": f"{LONGEST} epochs", "eval.every": "0 steps",
-    }  # fmt: skip
+        "optimizer.learning_rate": rate,
+        "seed": SEED,
+        "data.data_dir": data_dir,
+        "data.test": "",
+        "train.duration": f"{LONGEST} epochs",
+        "eval.every": "0 steps",
+    }
     flags = [f"--config.{key}={value}" for key, value in changes.items()]
     config = ROOT / "configs" / "cifar10_19pct.py"
     command = [sys.executable, "-m", "lenet_alexnet", "train", f"--config={config}"]
@@ -82,10 +86,14 @@ def train(arm: str, rate: float, best: float, workdir: Path, data_dir: str) -> d
             sys.exit(f"error: {arm} at {rate:g} ended with {process.returncode}")
     reached = next((epoch for epoch, error in points if error <= GOAL), math.inf)
     return {
-        "arm": arm, "learning_rate": f"{rate:.6g}", "seed": SEED, "epochs_to_25_percent": reached,
-        "watched": points[-1][0], "error": round(points[-1][1], 4),
+        "arm": arm,
+        "learning_rate": f"{rate:.6g}",
+        "seed": SEED,
+        "epochs_to_25_percent": reached,
+        "watched": points[-1][0],
+        "error": round(points[-1][1], 4),
         "commit": directory.checkout()["git_commit"],
-    }  # fmt: skip
+    }
 
 
 def _errors(folder: Path) -> list[tuple[int, float]]:
@@ -116,9 +124,12 @@ def search(arm: str, workdir: Path, data_dir: str) -> float:
             for n in range(-20, 20)
             if f"{first * FACTOR**n:.6g}" in known
         }
-        best = int(best_rate(
-            (n, float(row["epochs_to_25_percent"]), float(row["error"])) for n, row in tried.items()
-        ))  # fmt: skip
+        best = int(
+            best_rate(
+                (n, float(row["epochs_to_25_percent"]), float(row["error"]))
+                for n, row in tried.items()
+            )
+        )
         untried = [n for n in (best + 1, best - 1) if n not in tried]
         if not untried:
             return first * FACTOR**best

@@ -35,8 +35,9 @@ def load_config(arguments: list[str]) -> tuple[list[str], Any, str]:
     check_sections(config, path)
     check_entries(config, path)
     if changed := configs.differences(config, again):  # Such a run could not go on.
-        raise UsageError(f"config file '{path}': two calls of get_config() differ "
-                         f"({'; '.join(changed)})")  # fmt: skip
+        raise UsageError(
+            f"config file '{path}': two calls of get_config() differ ({'; '.join(changed)})"
+        )
     return rest, config, path
 
 

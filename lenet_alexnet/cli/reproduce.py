@@ -105,9 +105,12 @@ def _run(claim: Claim, values: Any) -> int:
             results = runner.compute(scale, values.data_dir)
         else:
             found = runner.run(
-                scale, workdir, seeds=values.seeds or scale.seeds, data_dir=values.data_dir,
+                scale,
+                workdir,
+                seeds=values.seeds or scale.seeds,
+                data_dir=values.data_dir,
                 stop_requested=stop_requested,
-            )  # fmt: skip
+            )
             results, curves = records.gather(found, clean=values.record)
     rows, verdicts = measure(scale, results, curves)
     written = []

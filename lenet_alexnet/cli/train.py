@@ -58,8 +58,10 @@ def run(values: Any, rest: list[str]) -> int:
         for split, result in summary["eval"].items()
     )
     results = results or "no split to evaluate,"
-    print(f"{results} after {summary['epoch']:.4g} epochs, {summary['train_seconds']:.0f} s of "
-          f"training; in {values.workdir}")  # fmt: skip
+    print(
+        f"{results} after {summary['epoch']:.4g} epochs, {summary['train_seconds']:.0f} s of "
+        f"training; in {values.workdir}"
+    )
     return 0
 
 

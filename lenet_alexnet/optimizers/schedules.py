@@ -45,13 +45,7 @@ def create_schedule(
     Raises:
       UsageError: an unknown name, or values that do not fit the boundaries.
     """
-    if name not in SHAPES:
-        raise UsageError(f"unknown optimizer.schedule.name '{name}': {nearest(name, SHAPES)}")
-    if name == "piecewise" and len(values) != len(boundaries) + 1:
-        raise UsageError(
-            f"optimizer.schedule has {len(values)} values, {len(boundaries)} boundaries need "
-            f"{len(boundaries) + 1}"
-        )
+    _check(name, boundaries, values)
     rise, drops = to_steps(warmup), [to_steps(boundary) for boundary in boundaries]
 
     def schedule(step: Array | int) -> Array:
@@ -73,3 +67,13 @@ def create_schedule(
         return learning_rate * warm * shapes[name]()
 
     return schedule
+
+
+def _check(name: str, boundaries: Sequence[str], values: Sequence[Any]) -> None:
+    if name not in SHAPES:
+        raise UsageError(f"unknown optimizer.schedule.name '{name}': {nearest(name, SHAPES)}")
+    if name == "piecewise" and len(values) != len(boundaries) + 1:
+        raise UsageError(
+            f"optimizer.schedule has {len(values)} values, {len(boundaries)} boundaries need "
+            f"{len(boundaries) + 1}"
+        )

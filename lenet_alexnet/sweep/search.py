@@ -1,6 +1,7 @@
 """Search by Optuna over the same folders: a config file's `search(trial)` returns overrides."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from lenet_alexnet import config as configs
@@ -18,7 +19,7 @@ AT_ONCE = 8  # trials asked for together, so that they can share a program
 def run_search(
     path: str, base: Any, sweep: Sweep, options: Any, run: Any, stop_requested: Callable[[], bool]
 ) -> list[Trial]:
-    """Asks Optuna for trials until `options.search` have ended; goes on where it was stopped.
+    """Asks Optuna for trials until `options.search` have ended; resumes where it was stopped.
 
     Raises:
       UsageError: no Optuna, no search() in the file, or no validation split.
@@ -29,23 +30,10 @@ def run_search(
     check_validation(base, "--search")
     try:
         import optuna
-        from optuna.storages.journal import JournalFileBackend
     except ModuleNotFoundError as error:
         raise UsageError("--search needs Optuna: pip install 'lenet-alexnet[search]'") from error
     sweep.open(base, path)  # Only now: what is refused leaves nothing behind.
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    log = sweep.root / "optuna.log"
-    try:
-        storage.open_here(log, "a").close()  # Optuna would write through a link.
-        study = optuna.create_study(
-            study_name="sweep",
-            storage=optuna.storages.JournalStorage(JournalFileBackend(str(log))),
-            sampler=optuna.samplers.TPESampler(seed=base.seed, constant_liar=True),
-            load_if_exists=True,
-        )
-    except Exception as error:  # Optuna has a kind for each way in which a line is damaged.
-        line = " ".join(str(error).split())[:200]
-        raise UsageError(f"cannot read '{log}': {type(error).__name__}: {line}") from error
+    study = _open_study(sweep.root / "optuna.log", base.seed)
     known: dict[str, Trial] = {}
 
     def make(overrides: dict[str, Any]) -> Trial:
@@ -76,3 +64,22 @@ def run_search(
             else:
                 study.tell(number, state=optuna.trial.TrialState.FAIL)
         asked = []
+
+
+def _open_study(log: Path, seed: int) -> Any:
+    """The study in a log of Optuna's, or a new one; UsageError if the log is damaged."""
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        storage.open_here(log, "a").close()  # Optuna would write through a link.
+        return optuna.create_study(
+            study_name="sweep",
+            storage=optuna.storages.JournalStorage(JournalFileBackend(str(log))),
+            sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True),
+            load_if_exists=True,
+        )
+    except Exception as error:  # Optuna has a kind for each way in which a line is damaged.
+        line = " ".join(str(error).split())[:200]
+        raise UsageError(f"cannot read '{log}': {type(error).__name__}: {line}") from error

@@ -33,18 +33,27 @@ BATCH, STEPS, STORED, CROP = 16, 5, 72, 64
 def main(mode: str, variant: str, precision: str, file: str, weights: str = "null") -> None:
     """Trains, and reports what the compiled program exchanges."""
     model = create_model(
-        name="alexnet", variant=variant, image_size=CROP, num_classes=8, dense_width=64,
-        stds=(None,) * 8, biases=(0.1,) * 8, precision=precision, conv_form="auto",
+        name="alexnet",
+        variant=variant,
+        image_size=CROP,
+        num_classes=8,
+        dense_width=64,
+        stds=(None,) * 8,
+        biases=(0.1,) * 8,
+        precision=precision,
+        conv_form="auto",
         # Sums over devices, and the convolutions of one tower beside those of two, are rounded in
         # another order, and one rounding error that turns a ReLU off (seen in one unit of conv4,
         # and in one of conv2) is a change in every layer below.
         activation="tanh",
-    )  # fmt: skip
+    )
     turns, naive = mode in ("turns", "each_turn"), mode.startswith("naive")
     layout = Layout(
-        "owt" if turns else "dp" if naive else mode, turns=turns,
-        update_each_turn=mode == "each_turn", model=model,
-    )  # fmt: skip
+        "owt" if turns else "dp" if naive else mode,
+        turns=turns,
+        update_each_turn=mode == "each_turn",
+        model=model,
+    )
     preprocess = create_photo_preprocess(
         image_size=STORED, crop=CROP, statistics=None, mean="none", std=100.0, colour_noise=0.0
     )

@@ -87,16 +87,35 @@ command("no folder named", 2, "takes one run's folder", "ckpt", "list")
 command("no such folder", 2, "no folder '{d}/x'", "ckpt", "show", "{d}/x")
 command("a folder without checkpoints", 1, "has no checkpoints yet", "ckpt", "verify", "{d}")
 command("no run there", 2, "is no run directory", "eval", "--workdir={d}")
-command("a coordinator without its port", 2, "is not host:port", "train", QUICK, "--workdir={d}",
-        "--coordinator=127.0.0.1", "--process_id=0", "--num_processes=1")  # fmt: skip
-command("a process too many", 2, "--process_id=2 is not one of 0..2-1", "train", QUICK,
-        "--workdir={d}", "--coordinator=127.0.0.1:9", "--process_id=2",
-        "--num_processes=2")  # fmt: skip
-command("more devices than can be imagined", 2, "is more than 1024", "info", QUICK,
-        "--devices=999999")  # fmt: skip
+command(
+    "a coordinator without its port",
+    2,
+    "is not host:port",
+    "train",
+    QUICK,
+    "--workdir={d}",
+    "--coordinator=127.0.0.1",
+    "--process_id=0",
+    "--num_processes=1",
+)
+command(
+    "a process too many",
+    2,
+    "--process_id=2 is not one of 0..2-1",
+    "train",
+    QUICK,
+    "--workdir={d}",
+    "--coordinator=127.0.0.1:9",
+    "--process_id=2",
+    "--num_processes=2",
+)
+command(
+    "more devices than can be imagined", 2, "is more than 1024", "info", QUICK, "--devices=999999"
+)
 command("no data set prepared", 2, "no prepared data set", "data", "check", "x", "--data_dir={d}")
-command("no official files", 1, "no file", "data", "prepare", "mnist", "--from={d}",
-        "--data_dir={d}")  # fmt: skip
+command(
+    "no official files", 1, "no file", "data", "prepare", "mnist", "--from={d}", "--data_dir={d}"
+)
 
 
 @case("workdir is a file", 2, "is not writable")

@@ -43,8 +43,9 @@ data_set(
     "cut off", 1, "truncated: 9 bytes", "idx", lambda d: idx(d, header(2051, 70, 28, 28) + b"9" * 9)
 )
 data_set("too long", 1, "too long", "idx", lambda d: idx(d, header(2051, 1, 1, 1) + b"99"))
-data_set("sizes that overflow", 1, "truncated", "idx",
-         lambda d: idx(d, header(2051, 2**31, 2**31, 4)))  # fmt: skip
+data_set(
+    "sizes that overflow", 1, "truncated", "idx", lambda d: idx(d, header(2051, 2**31, 2**31, 4))
+)
 data_set("fewer labels", 1, "70 images but", "idx", lambda d: idx(d, IMAGES, LABELS[:9]))
 data_set("a label too large", 1, "label 200", "idx", lambda d: idx(d, IMAGES, LABELS + 200))
 data_set("half a gzip", 1, "cannot read", "idx", lambda d: idx(d, b"\x1f\x8b\x08\x00\x00"))
@@ -75,8 +76,9 @@ data_set("no classes", 1, "no images in class folders", "folder", lambda d: (d /
 data_set("text named png", 1, "as an image", "folder", lambda d: photo(d, b"text"))
 data_set("an empty png", 1, "as an image", "folder", lambda d: photo(d, b""))
 data_set("a png of 4 gigapixels", 1, "as an image", "folder", lambda d: photo(d, png(65535, 65535)))
-data_set("a png of 10 x 10 megapixels", 1, "as an image", "folder",
-         lambda d: photo(d, png(10000, 10000)))  # fmt: skip
+data_set(
+    "a png of 10 x 10 megapixels", 1, "as an image", "folder", lambda d: photo(d, png(10000, 10000))
+)
 data_set("half a jpeg", 1, "as an image", "folder", half_a_jpeg)
 
 
@@ -92,10 +94,16 @@ INFO = {
     "name": "mnist",
     "version": "3.0.1",
     "fileFormat": "array_record",
-    "splits": [{"name": name, "numBytes": "9", "shardLengths": ["70"],
-                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"}
-               for name in ("train", "test")],
-}  # fmt: skip
+    "splits": [
+        {
+            "name": name,
+            "numBytes": "9",
+            "shardLengths": ["70"],
+            "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+        }
+        for name in ("train", "test")
+    ],
+}
 
 
 def prepared(d: Path) -> Path:
@@ -115,10 +123,14 @@ def other_format(d: Path) -> None:
 
 
 data_set("records cut off", 1, "cannot read", "tfds", lambda d: damage.truncate(record_file(d)))
-data_set("records of nothing", 1, "cannot read", "tfds",
-         lambda d: record_file(d).write_bytes(b""))  # fmt: skip
-data_set("records of noise", 1, "cannot read", "tfds",
-         lambda d: record_file(d).write_bytes(b"\xa5" * 99999))  # fmt: skip
+data_set("records of nothing", 1, "cannot read", "tfds", lambda d: record_file(d).write_bytes(b""))
+data_set(
+    "records of noise",
+    1,
+    "cannot read",
+    "tfds",
+    lambda d: record_file(d).write_bytes(b"\xa5" * 99999),
+)
 data_set("no record file", 1, "cannot read", "tfds", lambda d: record_file(d).unlink())
 data_set("another file format", 1, "array_record", "tfds", other_format)
 data_set("no such split", 2, "known: test, train", "tfds", prepared, "train=valid")
@@ -134,8 +146,13 @@ data_set("no data set", 1, "run lenet-alexnet data prepare mnist", "tfds", lambd
 data_set(
     "a broken description", 1, "cannot read", "tfds", lambda d: records(d, dataset_info__json=b"{")
 )
-data_set("no features", 1, "cannot read", "tfds",
-         lambda d: records(d, dataset_info__json=json.dumps(INFO).encode()))  # fmt: skip
+data_set(
+    "no features",
+    1,
+    "cannot read",
+    "tfds",
+    lambda d: records(d, dataset_info__json=json.dumps(INFO).encode()),
+)
 
 
 # What a run has left.
@@ -214,8 +231,13 @@ run_file("config.json cut off", 2, "cannot read", "eval", put("config.json", '{"
 run_file("config.json a list", 2, "no JSON object", "eval", put("config.json", "[]"))
 run_file("config.json without model", 2, "has no 'model'", "eval", edit("config.json", model=None))
 run_file("config.json of nonsense", 2, "config.json", "eval", edit("config.json", train=3))
-run_file("run.json without classes", 2, "has no 'class_names'", "eval",
-         edit("run.json", class_names=None))  # fmt: skip
+run_file(
+    "run.json without classes",
+    2,
+    "has no 'class_names'",
+    "eval",
+    edit("run.json", class_names=None),
+)
 run_file("no run.json", 2, "it has no run.json", "eval", lambda run: (run / "run.json").unlink())
 run_file("no checkpoints", 1, "has no checkpoints yet", "eval", no_checkpoints)
 run_file("checkpoints a file", 1, "has no checkpoints yet", "eval", checkpoints_file)
@@ -235,22 +257,59 @@ run_file("summary.json cut off", 2, "cannot read", "train", put("summary.json", 
 run_file("summary.json of nonsense", 2, "has no 'status'", "train", put("summary.json", "{}"))
 run_file("a broken line in the log", 1, "broken in line 2", "train", unfinished(broken_line))
 run_file("all damaged", 1, "remove that folder", "train", unfinished(all_damaged))
-run_file("no entry of data", 2, "has no entry 'data.validation'", "predict",
-         edit_section("config.json", "data", validation=None), "x.png")  # fmt: skip
-run_file("a batch of nothing", 2, "eval.batch_size 0", "eval",
-         edit_section("config.json", "eval", batch_size=0))  # fmt: skip
-run_file("a number as text", 2, "describes no run", "eval",
-         edit_section("config.json", "model", num_classes="12"))  # fmt: skip
-run_file("too few class names", 2, "are not those of 10 classes", "eval",
-         edit("run.json", class_names=["a"]))  # fmt: skip
-run_file("class names of null", 2, "'class_names' is None", "eval",
-         put("run.json", '{"class_names": null}'))  # fmt: skip
-run_file("a status alone", 2, "has no 'step'", "train",
-         put("summary.json", '{"status": "completed"}'))  # fmt: skip
-run_file("a result of nonsense", 2, "its result on 'test' is incomplete", "train",
-         edit("summary.json", eval={"test": 3}))  # fmt: skip
-run_file("a line without its loss", 1, "broken in line 1", "train",
-         unfinished(put("metrics.jsonl", '{"step": 40, "split": "test"}\n')))  # fmt: skip
+run_file(
+    "no entry of data",
+    2,
+    "has no entry 'data.validation'",
+    "predict",
+    edit_section("config.json", "data", validation=None),
+    "x.png",
+)
+run_file(
+    "a batch of nothing",
+    2,
+    "eval.batch_size 0",
+    "eval",
+    edit_section("config.json", "eval", batch_size=0),
+)
+run_file(
+    "a number as text",
+    2,
+    "describes no run",
+    "eval",
+    edit_section("config.json", "model", num_classes="12"),
+)
+run_file(
+    "too few class names",
+    2,
+    "are not those of 10 classes",
+    "eval",
+    edit("run.json", class_names=["a"]),
+)
+run_file(
+    "class names of null",
+    2,
+    "'class_names' is None",
+    "eval",
+    put("run.json", '{"class_names": null}'),
+)
+run_file(
+    "a status alone", 2, "has no 'step'", "train", put("summary.json", '{"status": "completed"}')
+)
+run_file(
+    "a result of nonsense",
+    2,
+    "its result on 'test' is incomplete",
+    "train",
+    edit("summary.json", eval={"test": 3}),
+)
+run_file(
+    "a line without its loss",
+    1,
+    "broken in line 1",
+    "train",
+    unfinished(put("metrics.jsonl", '{"step": 40, "split": "test"}\n')),
+)
 run_file("a link to itself", 2, "is a link", "train", unfinished(linked))
 run_file("another config", 2, "seed: 0 -> 5", "train", lambda run: None, "--config.seed=5")
 run_file(

@@ -79,11 +79,27 @@ def spoiled_bytes(draw, content):
 
 
 # The fields of a tar header: offset and length.
-FIELDS = {"name": (0, 100), "mode": (100, 8), "size": (124, 12), "checksum": (148, 8),
-          "type": (156, 1), "link": (157, 100), "magic": (257, 8),
-          "prefix": (345, 155)}  # fmt: skip
-NUMBERS = [b"0" * 11 + b"\0", b"7" * 12, b"-1\0", b"\xff" * 12, b"\x80" + b"\xff" * 11, b"9" * 12,
-           b"\x80" + b"\0" * 10 + b"\x01", b" " * 12, b"\0" * 12]  # fmt: skip
+FIELDS = {
+    "name": (0, 100),
+    "mode": (100, 8),
+    "size": (124, 12),
+    "checksum": (148, 8),
+    "type": (156, 1),
+    "link": (157, 100),
+    "magic": (257, 8),
+    "prefix": (345, 155),
+}
+NUMBERS = [
+    b"0" * 11 + b"\0",
+    b"7" * 12,
+    b"-1\0",
+    b"\xff" * 12,
+    b"\x80" + b"\xff" * 11,
+    b"9" * 12,
+    b"\x80" + b"\0" * 10 + b"\x01",
+    b" " * 12,
+    b"\0" * 12,
+]
 TYPES = [b"0", b"\0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"g", b"x", b"L", b"K", b"S", b"Z"]
 
 

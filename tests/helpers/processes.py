@@ -21,9 +21,13 @@ def start(arguments, devices, **more):
         **more,
     }
     process = subprocess.Popen(
-        [sys.executable, *map(str, arguments)], env=environment, cwd=ROOT,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, *map(str, arguments)],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     STARTED.append(process)
     return process
 
