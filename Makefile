@@ -65,7 +65,7 @@ reproduce: install  ## every number of both papers, beside ours
 	@$(BIN)/lenet-alexnet reproduce
 
 results: install  ## write the tables of the READMEs from the run records
-	@$(BIN)/python tools/collect_results.py tables
+	@$(BIN)/python -m lenet_alexnet.reproduce.collect tables
 
 # Material tells of other generators at each build; that is no warning about these pages.
 docs: .venv/.docs  ## the pages of docs/ as a site in site/, to be read offline

@@ -324,7 +324,7 @@ LEFT = {
     "layers-145.cfg",
     "layer-params-145.cfg",
 }
-FOLDERS = r"(?:lenet_alexnet|configs|experiments|tests|docs|tools)"
+FOLDERS = r"(?:lenet_alexnet|configs|experiments|tests|docs)"
 SUFFIX = r"\.(?:py|cc|md|sh|sbatch|csv|png|json|txt|npz|toml|cff)"
 ALL_PAGES = [*PAGES, ROOT / "CHANGELOG.md", *EXPERIMENTS]
 

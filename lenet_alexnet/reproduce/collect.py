@@ -1,7 +1,7 @@
 """Gathers run records into an experiment's results.csv and writes its tables into Markdown.
 
-    python tools/collect_results.py gather experiments/001_lenet5_mnist runs/lenet5_mnist ...
-    python tools/collect_results.py tables
+    python -m lenet_alexnet.reproduce.collect gather experiments/001_lenet5_mnist runs/mnist ...
+    python -m lenet_alexnet.reproduce.collect tables
 
 `gather` reads every run directory below the given folders; a folder's name is that of the set.
 `tables` rewrites, from the committed results.csv files alone, what stands between
@@ -14,7 +14,7 @@ from pathlib import Path
 from lenet_alexnet.errors import LenetAlexnetError
 from lenet_alexnet.reproduce import records
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def tables() -> None:

