@@ -138,7 +138,7 @@ def test_other_precision_is_refused_unless_allowed(stopped, capsys):
         assert resume(stopped) == 2
         line = capsys.readouterr().err.splitlines()[-1]
         assert "jax_default_matmul_precision None -> bfloat16" in line
-        assert line.endswith("--allow-other-bits goes on all the same")
+        assert line.endswith("--allow-other-bits resumes it anyway")
         assert resume(stopped, "--allow-other-bits") == 0
     assert "warning: the run in" in capsys.readouterr().err
     assert read_json(stopped / "run.json")["switches"]["jax_default_matmul_precision"] == "bfloat16"

@@ -1,4 +1,4 @@
-"""After divergence: back to a good checkpoint, and from there with a smaller learning rate."""
+"""After divergence: the run returns to a good checkpoint and resumes with a smaller rate."""
 
 import time
 from pathlib import Path
@@ -15,16 +15,16 @@ from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.layout import Layout
 from lenet_alexnet.training.state import TrainState
 
-MOST = 3  # Then the rate is not what is wrong.
+MOST = 3  # After that the rate is not the cause.
 SPLIT = "back off"
 
 
 class BackOff:
     """How often a run went back, and the share of the learning rate that is left.
 
-    back_off.jsonl has a line each time, with the step that it went back to: a state restored from
-    there or later has lost that much of its rate. So a run that is killed or stopped in between
-    resumes as if it had not been.
+    Each time, back_off.jsonl gets a line with the step that the run went back to. A state restored
+    from that step or later has the smaller rate, so a run that is killed or stopped in between
+    resumes with the same rate.
     """
 
     def __init__(self, factor: float, folder: Path) -> None:
@@ -33,7 +33,7 @@ class BackOff:
 
     @property
     def possible(self) -> bool:
-        """Whether the run may go back (once more)."""
+        """Whether the run may go back again."""
         return self._factor > 0 and self.count < MOST
 
     def resume(self, step: int) -> None:
@@ -44,7 +44,7 @@ class BackOff:
             self.count = max(before, default=0)
 
     def apply(self, state: TrainState, layout: Layout) -> TrainState:
-        """A state just restored, with the share of the rate that it has from there on."""
+        """A restored state with its share of the learning rate."""
         if not self._factor:
             return state
         old: WithPlateau = state.opt_state
@@ -54,23 +54,23 @@ class BackOff:
     def go_back(
         self, error: Diverged, e: Experiment, checkpoints: Checkpoints, log: MetricsLog
     ) -> int:
-        """Leaves the newest good checkpoint as the last, notes it, and returns its step.
+        """Makes the newest good checkpoint the last one, records it, and returns its step.
 
         Raises `error` again if the run may not go back.
 
-        Each part may be the last before a kill: then the run diverges again, and comes here.
+        A kill may come between any two parts: then the run diverges again and returns here.
         """
         if not self.possible:
             raise error
         checkpoints.wait()
         saved = checkpoints.steps()
-        # One that a signal or the clock asked for is not there in every run of this config.
+        # A checkpoint due to a signal or the clock does not exist in every run of this config.
         planned = [step for step in saved if step == 0 or any(e.schedule.due(step))]
         step, self.count = max(planned or saved), self.count + 1
         checkpoints.remove_after(step)
         log.cut(step)
         sizes = self._path.with_name("step_sizes.jsonl")
-        if sizes.exists():  # The line of that step, too, was of the old rate.
+        if sizes.exists():  # The line of that step has the old rate, too.
             with MetricsLog(sizes, writes=first_process()) as of_1998:
                 of_1998.cut(step - 1)
         why = str(error).split(":")[0]

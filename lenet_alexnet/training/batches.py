@@ -1,4 +1,4 @@
-"""What a dispatch of training steps works on: resident arrays, or batches read from disk."""
+"""The data of a dispatch of training steps: resident arrays, or batches read from disk."""
 
 import time
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from lenet_alexnet.training.step import resident_steps, streamed_steps
 
 
 class Resident:
-    """A data set on the device; a dispatch brings only the numbers of its examples."""
+    """A data set on the device; a dispatch sends only the indices of its examples."""
 
     run_steps = staticmethod(resident_steps)
     waited = 0.0
@@ -25,7 +25,7 @@ class Resident:
         self._order, self._per_dispatch = order, per_dispatch
 
     def __call__(self, step: int, count: int, running: Any = None) -> tuple[Any, Any, Any]:
-        """(images, labels, order) for `count` steps from `step` on; none just for the shapes."""
+        """(images, labels, order) for `count` steps from `step` on; 0 gives only the shapes."""
         order = np.zeros((self._per_dispatch, self._order.batch_size), np.int32)
         if count:
             order[:count] = self._order.batches(step, count)
@@ -33,7 +33,7 @@ class Resident:
 
 
 class FromDisk:
-    """Batches of stored photos, read ahead of the step that needs them."""
+    """Batches of stored photos, read before the step that needs them."""
 
     run_steps = staticmethod(streamed_steps)
 
@@ -44,10 +44,10 @@ class FromDisk:
         self._per_dispatch, self._total = per_dispatch, total
         self._batches: Iterator[tuple[np.ndarray, np.ndarray]] = iter(())
         self._next = -1
-        self.waited = 0.0  # seconds in which the device had nothing to do but wait for data
+        self.waited = 0.0  # seconds in which the device was idle, waiting for data
 
     def __call__(self, step: int, count: int, running: Any = None) -> tuple[Any, Any, Any]:
-        """(images, labels, order) for `count` steps; `running` is what the device is busy with."""
+        """(images, labels, order) for `count` steps; `running`: a result not yet ready."""
         if count and step != self._next:
             self._batches = read_ahead(
                 self._data,
@@ -76,7 +76,7 @@ class FromDisk:
 def create_feed(
     data: Dataset, order: Order, per_dispatch: int, layout: Layout, total: int
 ) -> Resident | FromDisk:
-    """The feed for data that are in memory, or on disk; `total` steps are the whole run."""
+    """The feed for data in memory or on disk; the whole run has `total` steps."""
     if data.arrays is not None:
         return Resident(data.arrays, order, per_dispatch, layout)
     return FromDisk(data, order, per_dispatch, layout, total)

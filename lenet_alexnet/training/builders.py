@@ -1,4 +1,4 @@
-"""What the sections of a config stand for: the network, the data, the optimizer, the losses."""
+"""Builds the sections of a config: the network, the data, the optimizer, the losses."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,14 +21,13 @@ from lenet_alexnet.runtime.storage import expand
 
 
 def build_model(config: Any) -> nn.Module:
-    """The network, with the operations that are fast on this machine where `model.conv_form` does
-    not name others."""
+    """The network, with the fastest operations for this machine unless `model.conv_form` is set."""
     fast = {"conv_form": "auto"} if "conv_form" in defaults(config.model.name) else {}
     return create_model(precision=config.train.precision, **{**fast, **config.model})
 
 
 def build_optimizer(config: Any, examples: int, *, dense_updates: int = 1) -> Optimizer:
-    """The optimizer of a config, for `examples` training examples; `dense_updates`: of a layout."""
+    """The optimizer of a config for `examples` training examples; `dense_updates`: see `Layout`."""
     in_steps = partial(to_steps, batch_size=config.train.batch_size, examples=examples)
     return create_optimizer(
         total_steps=in_steps(config.train.duration),
@@ -41,7 +40,7 @@ def build_optimizer(config: Any, examples: int, *, dense_updates: int = 1) -> Op
 
 
 def build_losses(config: Any) -> tuple[Loss, Loss]:
-    """The loss that is trained, and the same without smoothing or weights to evaluate with."""
+    """The training loss, and the evaluation loss: the same without smoothing or class weights."""
     options = config.train.loss.to_dict()
     training = ("label_smoothing", "class_weights")
     plain = {name: value for name, value in options.items() if name not in training}
@@ -51,9 +50,9 @@ def build_losses(config: Any) -> tuple[Loss, Loss]:
 def build_preprocess(
     config: Any, to_steps: Callable[[str], int] | None = None, statistics: Statistics | None = None
 ) -> Preprocess:
-    """The preprocessing of a config's `data` section; `to_steps` is for training alone.
+    """The preprocessing of a config's `data` section; `to_steps` is for training only.
 
-    `statistics` stand in for those of the prepared data.
+    `statistics` replace those of the prepared data.
     """
     data = config.data
     if "photo" in data:
@@ -77,9 +76,9 @@ def build_preprocess(
 def build_views(
     config: Any, views: int = 0, statistics: Statistics | None = None
 ) -> Callable[[Any], Any] | None:
-    """The `views` (0: the config's own number) of an image that are evaluated; None for one.
+    """Makes the `views` (0: eval.views) of an image that are evaluated; None for one view.
 
-    `statistics` stand in for those of the prepared data.
+    `statistics` replace those of the prepared data.
     """
     views = views or config.eval.views
     if views == 1:
@@ -97,7 +96,7 @@ def build_views(
 
 
 def load_photo_statistics(config: Any) -> Statistics | None:
-    """Mean image and colours of the prepared training images, where the config wants them."""
+    """Mean image and colours of the prepared training images, or None if the config uses none."""
     if "photo" not in config.data:
         return None
     photo = config.data.photo
@@ -130,5 +129,5 @@ def load(config: Any, split: str) -> Dataset:
 
 
 def blank_image(data: Dataset) -> np.ndarray:
-    """One image of the data's shape, in a batch."""
+    """A batch of one zero image of the data's shape."""
     return np.zeros((1, *data.image_shape), np.uint8)

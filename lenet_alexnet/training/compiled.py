@@ -1,4 +1,4 @@
-"""A run's functions: jitted (a fresh state, many steps in one dispatch), and all compiled ahead."""
+"""A run's functions: jitted (a fresh state, many steps in one dispatch) and compiled ahead."""
 
 import time
 from collections.abc import Callable
@@ -25,11 +25,11 @@ from lenet_alexnet.training.update import BatchUpdate
 
 
 class JittedRun:
-    """How a network is trained on a layout of devices; nothing is computed until asked for.
+    """The jitted functions that train a network on a layout; nothing is computed until a call.
 
     Attributes:
-      state: the shapes, types and places of a train state.
-      key: the shape and place of the key of all steps.
+      state: the shapes, types and shardings of a train state.
+      key: the shape and sharding of the key of all steps.
       steps: the jitted `step.resident_steps` or `streamed_steps`.
     """
 
@@ -71,7 +71,7 @@ class JittedRun:
         )
 
     def initialise(self, seed: int) -> tuple[Any, jax.Array]:
-        """A fresh state, each device making its own part of it, and the key of all steps."""
+        """A fresh state, of which each device makes its part, and the key of all steps."""
         return self._init(self._layout.put(np.int32(seed)))
 
 
@@ -97,10 +97,10 @@ class CompiledRun:
       feed: the data of a dispatch.
       key: of all steps.
       steps: (state, *`arguments`, key) -> state and sums.
-      refresh: (state, images, index, key) -> state with another curvature; None: it has none.
-      observe: (optimizer state, validation error) -> optimizer state; None: no plateau.
+      refresh: (state, images, index, key) -> state with a new curvature; None without one.
+      observe: (optimizer state, validation error) -> optimizer state; None without a plateau.
       evaluators: one for each split that is evaluated.
-      seconds: that compiling took.
+      seconds: how long compiling took.
     """
 
     experiment: Experiment
@@ -113,7 +113,7 @@ class CompiledRun:
     seconds: float
 
     def arguments(self, step: int, count: int, running: Any = None) -> tuple[jax.Array, ...]:
-        """Of one dispatch: data, order, count, and whether the sums start at zero."""
+        """The arguments of one dispatch: data, order, count, whether the sums start at zero."""
         return _arguments(self.experiment, self.feed, step, count, running)
 
     @property

@@ -1,4 +1,4 @@
-"""Exact evaluation: every example once, whatever the batch size."""
+"""Exact evaluation: every example once, at any batch size."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +17,9 @@ CHUNK = 2000  # examples read from disk that are on the device at a time
 
 
 class Evaluator:
-    """One split and the program that evaluates a network's variables on it.
+    """Evaluates a network's variables on one split.
 
-    Arrays stay on the device; prepared photos are read from disk each time.
+    Arrays stay on the device; streamed photos are read from disk each time.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Evaluator:
         return self._layout.put((*self._data.read(padded), np.int32(len(index))))
 
     def _read_all(self) -> Iterator[Any]:
-        """Chunk by chunk, the next one being read meanwhile."""
+        """Yields chunk by chunk, while the next one is read."""
         starts = range(0, len(self._data), self._chunk)
         with ThreadPoolExecutor(1) as pool:
             coming = pool.submit(self._read, 0)
@@ -67,7 +67,7 @@ class Evaluator:
 
 
 def summarize(sums: Metrics) -> dict[str, Any]:
-    """Sums on the host as means: the numbers that are written and shown."""
+    """Means of the sums (on the host): the numbers that are logged."""
     count = int(sums.examples)
     return {
         "loss": float(sums.loss) / count,

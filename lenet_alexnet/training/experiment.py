@@ -1,4 +1,4 @@
-"""What a config stands for, built: the network, the data, the optimizer, the schedule."""
+"""Builds what a config describes: the network, the data, the optimizer, the schedule."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,12 +38,12 @@ from lenet_alexnet.training.scoring import Scores, make_scores
 from lenet_alexnet.training.sharded_forward import sharded_forward
 
 SELECTS = "validation"  # The split whose error chooses the best checkpoint and drives a plateau.
-FAR = 2**32  # Epochs from here on order other things than training.
+FAR = 2**32  # Training has fewer epochs: orders from here on serve other uses.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """What a config stands for, built."""
+    """What a config describes, built."""
 
     model: nn.Module
     preprocess: Preprocess
@@ -56,25 +56,25 @@ class Experiment:
     layout: Layout
     train_data: Dataset
     eval_data: dict[str, Dataset]
-    in_steps: Callable[[str], int]  # of a duration
-    statistics: Statistics | None  # of the training photos, where the config wants them
+    in_steps: Callable[[str], int]  # a duration -> steps
+    statistics: Statistics | None  # of the training photos, if the config uses them
 
     @property
     def blank(self) -> np.ndarray:
-        """One image of the data's shape, to initialise with."""
+        """A batch of one zero image of the data's shape, for initialisation."""
         return blank_image(self.train_data)
 
     @property
     def curve(self) -> list[str]:
-        """The split that is evaluated during training: validation, or test, which chooses nothing.
+        """The split that is evaluated during training: validation, else test, else none.
 
-        [] without either.
+        The test split never selects anything.
         """
         return [name for name in (SELECTS, "test") if name in self.eval_data][:1]
 
     @property
     def steps_per_epoch(self) -> float:
-        """Not whole where the batch size does not divide the data."""
+        """A fraction if the batch size does not divide the data."""
         return len(self.train_data) / self.order.batch_size
 
     def curvature_index(self, step: int) -> np.ndarray:
@@ -86,7 +86,7 @@ class Experiment:
         ]
 
     def rate(self, step: int) -> float:
-        """The learning rate of the step after `step` completed ones."""
+        """The learning rate after `step` completed steps."""
         with jax.transfer_guard("allow"):
             return float(self.optimizer.rate(step))
 
@@ -98,12 +98,11 @@ def build(
 
     Args:
       config: of the run.
-      devices: that share each batch (0: all there are; of a batch that is smaller, as many as
-        divide it).
-      read: stands in for `load`.
+      devices: how many share each batch (0: all; if the batch is smaller, as many as divide it).
+      read: replaces `load`.
 
     Raises:
-      UsageError: entries that are out of their range, or do not fit each other or the data.
+      UsageError: entries are out of range, or do not fit each other or the data.
     """
     read = read or load
     check_ranges(flatten(config))
@@ -148,7 +147,7 @@ def build(
 def _read_data(
     config: Any, read: Callable[[Any, str], Dataset]
 ) -> tuple[Dataset, dict[str, Dataset]]:
-    """The training data, and those of the splits that are evaluated.
+    """The training data, and the data of each evaluated split.
 
     Raises UsageError if a batch is larger than the training set.
     """
@@ -179,7 +178,7 @@ def _build_layout(config: Any, model: nn.Module, devices: int) -> Layout:
 
 
 def _check_size(config: Any, model: Any, loss: Loss, size: int, classes: int) -> None:
-    """Raises UsageError if the network, the loss or the variants do not fit so much data."""
+    """Raises UsageError if the network, the loss or the variants do not fit the data."""
     if model.num_classes != classes:
         raise UsageError(f"model.num_classes {model.num_classes} is not the data's {classes}")
     weights = loss.class_weights

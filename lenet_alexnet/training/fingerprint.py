@@ -1,6 +1,6 @@
-"""What decides a run's bits beside its config: its data, JAX's switches, the loops in C++.
+"""What decides a run's bits besides its config: its data, JAX's switches, the loops in C++.
 
-Recorded in run.json, and compared when the run goes on and between the processes of one run.
+It is recorded in run.json, and compared when a run resumes and between the processes of one run.
 """
 
 import contextlib
@@ -26,17 +26,17 @@ SWITCHES = (
 
 
 def of_program(config: Any) -> dict[str, Any]:
-    """What all processes of one run must have alike from the start."""
+    """What must be equal in all processes of one run from the start."""
     flat = {key: value for key, value in configs.flatten(config).items() if configs.counts(key)}
     return {**flat, "version": __version__, "jax": jax.__version__, **switches()}
 
 
 def facts(data: Mapping[str, Any], begun: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides the bits of a run that began as `begun`, an earlier run.json, says ({}: now).
+    """What decides a run's bits; `begun` is its earlier run.json, {} for a new run.
 
-    `data` is that of `of_data`.
+    `data` is the result of `of_data`.
 
-    "loops", if there, is whether the loops in C++ are used; it is known once all is compiled.
+    "loops", if present, is whether the loops in C++ are used; it is known after compiling.
     """
     found: dict[str, Any] = {"data": data, "switches": switches()}
     if (loops := begun.get("loops")) is not None:
@@ -50,7 +50,7 @@ def switches() -> dict[str, Any]:
 
 
 def of_data(experiment: Experiment) -> dict[str, dict[str, Any]]:
-    """For each split the number of its examples and classes, and a hash of what they are."""
+    """For each split the number of examples and of classes, and a hash of its content."""
     return {
         name: {
             "examples": len(data),
@@ -62,17 +62,17 @@ def of_data(experiment: Experiment) -> dict[str, dict[str, Any]]:
 
 
 def check(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], *, allow: bool) -> None:
-    """Compares what a run began with, as in run.json, with what it would go on with.
+    """Compares what a run began with, as in run.json, with what it would resume with.
 
-    Entries of a run by an earlier version may be absent, and are not compared.
+    Entries that an earlier version did not write are not compared.
 
     Args:
       folder: the run's.
       before, now: the entries "data", "switches" and "loops", see `of_data` and `switches`.
-      allow: other bits are only said.
+      allow: other bits are only a warning.
 
     Raises:
-      UsageError: other data; or other bits, which are not allowed.
+      UsageError: other data; or other bits, if these are not allowed.
     """
     data = before.get("data") or {}
     for name, found in now.get("data", {}).items():
@@ -83,9 +83,9 @@ def check(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], *, al
                 "workdir"
             )
     if changed := "; ".join(_changed_bits(before, now)):
-        text = f"the run in '{folder}' would not go on to the same bits ({changed})"
+        text = f"the run in '{folder}' would not resume to the same bits ({changed})"
         if not allow:
-            raise UsageError(f"{text}: --allow-other-bits goes on all the same")
+            raise UsageError(f"{text}: --allow-other-bits resumes it anyway")
         say(f"warning: {text}")
 
 
@@ -108,9 +108,9 @@ def _changed_bits(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator
 
 @contextlib.contextmanager
 def as_begun(*begun: Mapping[str, Any]) -> Iterator[Callable[[], bool | None]]:
-    """Inside, runs that began without the loops in C++ go on without them.
+    """Inside, runs that began without the loops in C++ resume without them.
 
-    Yields what tells whether they were used, see `native.noted`.
+    Yields a function that returns whether they were used, see `native.noted`.
 
     Raises:
       UsageError: some of the runs began with them, others did not.

@@ -16,8 +16,8 @@ def forward_train(
 ) -> tuple[Float[Array, "b k"], Any]:
     """Outputs as in training, and new batch statistics.
 
-    The network is in training where it has a "dropout" stream. `options` are those of the
-    network, as AlexNet's `part`.
+    A "dropout" stream puts the network into training mode. `options` are those of the network,
+    such as AlexNet's `part`.
     """
     out, changed = model.apply(
         variables, x, rngs={"dropout": key}, mutable=["batch_stats"], **options

@@ -3,12 +3,12 @@
 A step is one jitted program over the whole mesh; `sharded_forward.py` runs the network on it.
 Three modes:
 
-- dp: the batch is cut over all devices, the parameters are everywhere;
-- tower: devices come in pairs, each holds one of AlexNet's two towers (Krizhevsky et al. 2012, sec.
-  3.2), and the batch is cut over the pairs;
+- dp: the batch is cut over all devices, the parameters are on every device;
+- tower: the two devices of a pair hold AlexNet's two towers (Krizhevsky et al. 2012, sec. 3.2),
+  and the batch is cut over the pairs;
 - owt: the batch is cut over all devices for the convolutions, the units over all devices for the
-  dense layers (Krizhevsky 2014, "one weird trick"): the whole batch meets before fc6, at once, or
-  (`turns`) in as many parts as there are devices; `update_each_turn` moves fc6 to fc8 after each.
+  dense layers (Krizhevsky 2014, "one weird trick"). The batch is gathered before fc6, at once or
+  (`turns`) in as many parts as there are devices; `update_each_turn` updates fc6 to fc8 after each.
 """
 
 from typing import Any
@@ -31,13 +31,13 @@ HEAD = (*DENSE, "fc8")
 
 
 class Layout:
-    """Where the state, the data and the batches of a run live.
+    """How the state, the data and the batches of a run are placed on devices.
 
     Attributes:
       mesh: of the axes "data" and "tower".
-      replicated, batches: shardings: on every device; [K, batch, ...], cut by the batch.
-      axes: what the network must know of the mesh.
-      dense_updates: how often a step moves the dense layers, see `turn_update.py`.
+      replicated, batches: shardings: on every device; [K, batch, ...] cut along the batch.
+      axes: the mesh axes that the network uses.
+      dense_updates: how often a step updates the dense layers, see `turn_update.py`.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class Layout:
     ) -> None:
         """The entries of a config's `parallel` section, on the first `devices` (0: all).
 
-        `model` is needed where the mode is not dp: it must suit the network.
+        `model` is needed in modes other than dp, which must fit the network.
 
         Raises:
-          UsageError: an unknown mode, or one that does not suit the network or the devices.
+          UsageError: an unknown mode, or one that does not fit the network or the devices.
         """
         if mode not in MODES:
             raise UsageError(f"unknown parallel.mode '{mode}': {nearest(mode, MODES)}")
@@ -103,7 +103,7 @@ class Layout:
             raise UsageError(f"{key} {batch_size} does not divide by {parts}: take {fits}")
 
     def put(self, tree: Any, sharding: NamedSharding | None = None) -> Any:
-        """Puts arrays that every process has where `sharding` puts them (default: everywhere)."""
+        """Places arrays that every process has, by `sharding` (default: on every device)."""
         where = sharding or self.replicated
         if jax.process_count() == 1:
             return jax.device_put(tree, where)
@@ -112,11 +112,11 @@ class Layout:
             leaf = np.asarray(leaf)
             return jax.make_array_from_callback(leaf.shape, where, lambda index: leaf[index])
 
-        with jax.transfer_guard("allow"):  # Explicit all the same, but JAX does not know it.
+        with jax.transfer_guard("allow"):  # An explicit transfer, but the guard counts it implicit.
             return jax.tree.map(place, tree)
 
     def put_share(self, tree: Any) -> Any:
-        """Batches [K, share, ...] of which each process has read its own part, as whole ones."""
+        """Whole batches from [K, share, ...], the part that each process has read."""
         if jax.process_count() == 1:
             return jax.device_put(tree, self.batches)
         with jax.transfer_guard("allow"):
@@ -145,10 +145,10 @@ class Layout:
         )
 
     def specs(self, tree: Any) -> Any:
-        """How each parameter (or batch statistic) is cut: a PartitionSpec a leaf."""
+        """How each parameter (or batch statistic) is cut: one PartitionSpec per leaf."""
 
         def spec(path: tuple[Any, ...], leaf: Any) -> P:
-            if self.mode == "tower" and leaf.ndim > 1:  # All but fc8's bias: [tower, ...].
+            if self.mode == "tower" and leaf.ndim > 1:  # All except fc8's bias: [tower, ...].
                 return P("tower")
             if self.mode == "owt" and path[0].key in DENSE:
                 return P(*[None] * (leaf.ndim - 1), "data")  # by units
@@ -159,7 +159,7 @@ class Layout:
         return jax.tree_util.tree_map_with_path(spec, tree)
 
     def _spread(self, leaf: Any, spec: P) -> NamedSharding:
-        """A leaf cut also along its first free axis that divides evenly: an optimizer's moments."""
+        """The sharding of an optimizer's moment: also cut along its first free axis that fits."""
         parts = [*spec, *[None] * (leaf.ndim - len(spec))]
         if "data" not in parts:
             for axis, size in enumerate(leaf.shape):
@@ -170,7 +170,7 @@ class Layout:
 
 
 def most_devices(config: Any) -> int:
-    """The most devices, of those there are, that share the batch of a config evenly."""
+    """The largest number of available devices that divides the batch of a config."""
     rows, rest = divmod(config.train.batch_size, config.train.accumulate)
     return max(n for n in range(1, jax.device_count() + 1) if n == 1 or not (rest or rows % n))
 

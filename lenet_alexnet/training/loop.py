@@ -1,4 +1,4 @@
-"""`train_and_evaluate`: one run and all its side effects in one fixed order."""
+"""`train_and_evaluate`: one run, with all its side effects in a fixed order."""
 
 import contextlib
 from collections.abc import Callable
@@ -36,11 +36,11 @@ def train_and_evaluate(
     Args:
       config: of the run, see `config/`.
       workdir: the run's folder.
-      stop_requested: asked before every dispatch.
+      stop_requested: called before every dispatch.
       devices: how many share each batch, see `experiment.build`.
-      allow_other_bits: a run may resume where its numbers are not computed to the same bits.
+      allow_other_bits: a run may resume even if its numbers would not be the same bits.
 
-    Returns the summary that it also writes.
+    Returns the summary, which is also written.
 
     Raises:
       UsageError: `workdir` holds another run, or cannot resume to the same bits here.
@@ -48,7 +48,7 @@ def train_and_evaluate(
       Diverged: the loss or a parameter became NaN or infinite.
     """
     require_same("config", fingerprint.of_program(config))
-    # Of many processes the first one writes; all of them read.
+    # Only the first process writes; all of them read.
     with lock.hold(workdir) if first_process() else contextlib.nullcontext() as held:
         run = RunDirectory(workdir, config, writes=first_process(), held=held)
         done = run.summary()
@@ -107,7 +107,7 @@ def _train_in(
                 _follow_to_the_end(run)
                 run.finish()
             status = "completed"
-        finally:  # What else may have ended it, `RunDirectory.outcome` notes.
+        finally:  # `RunDirectory.outcome` records any other end.
             checkpoints.wait()
             summary = _summary(run, status)
             out.write_summary(summary)
@@ -125,7 +125,7 @@ def _announce(config: Any, e: Experiment) -> None:
 
 
 def _follow_to_the_end(run: SingleRun) -> None:
-    """The whole schedule, going back after divergence as often as the config allows."""
+    """Runs the whole schedule; after divergence goes back as often as the config allows."""
     completed = False
     while not completed:
         run.clock.start(run.step)

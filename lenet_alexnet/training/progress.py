@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: time, speed, a loss that does not fall, slow data."""
+"""What is shown while a run trains: speed, time left, warnings of a flat loss or slow data."""
 
 import contextlib
 import sys
@@ -8,11 +8,11 @@ from typing import Any
 
 from lenet_alexnet.runtime.console import first_process, say
 
-STARVED = 0.2  # The share of the time spent waiting for data that is worth a warning.
+STARVED = 0.2  # A warning is due from this share of time spent waiting for data.
 
 
 class Stopwatch:
-    """Time spent in training, laps at log lines, pauses for evaluation and saving."""
+    """Measures training time: laps at log lines, pauses for evaluation and saving."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -31,7 +31,7 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Time in here is not training."""
+        """Time inside is not counted as training."""
         self._tick()
         yield
         self._mark = time.monotonic()
@@ -44,32 +44,32 @@ class Stopwatch:
 
 
 class FlatLoss:
-    """Warns once that nothing is being learnt."""
+    """Warns once if nothing is learnt."""
 
     def __init__(self, class_names: tuple[str, ...]) -> None:
         self._guessing = 1 - 1 / len(class_names)
         self._warned = False
 
     def check(self, row: dict[str, Any]) -> None:
-        """After an epoch, training errors within 3 % of those of guessing mean a flat loss."""
+        """After one epoch, an error above 97 % of that of guessing means a flat loss."""
         if not self._warned and row["epoch"] >= 1 and row["top1_error"] > 0.97 * self._guessing:
             self._warned = True
             say(
                 f"warning: the loss is flat at {row['loss']:.3f}: after epoch {row['epoch']:.1f} "
                 f"the error is {100 * row['top1_error']:.0f} %, as by guessing; "
-                "learning rate or initialisation?"
+                "check the learning rate and the initialisation"
             )
 
 
 class DataWait:
-    """The share of the time that the device waits for data from disk; warns once of too much."""
+    """The share of time that the device waits for data from disk; warns once if it is large."""
 
     def __init__(self, from_disk: bool) -> None:
         self._from_disk, self._warned = from_disk, False
         self._waited, self._seconds = 0.0, 0.0
 
     def share(self, waited: float, seconds: float) -> dict[str, float]:
-        """{"data_wait": share since the last call}, or nothing where the data are in memory."""
+        """{"data_wait": share since the last call}, or {} if the data are in memory."""
         if not self._from_disk:
             return {}
         share = (waited - self._waited) / max(seconds - self._seconds, 1e-9)
@@ -84,7 +84,7 @@ class DataWait:
 
 
 class Progress(contextlib.AbstractContextManager):
-    """A bar on a terminal, a plain line for each row of the log elsewhere."""
+    """A progress bar on a terminal; elsewhere one plain line for each row of the log."""
 
     def __init__(self, total_steps: int, step: int, steps_per_epoch: float) -> None:
         from tqdm import tqdm
@@ -106,7 +106,7 @@ class Progress(contextlib.AbstractContextManager):
             self._bar.update(step - self._bar.n)
 
     def show(self, row: dict[str, Any]) -> None:
-        """The newest row: in the bar for training, as a line that stays for an evaluation."""
+        """Shows a new row: training in the bar, an evaluation as a separate line."""
         train = row["split"] == "train"
         text = (
             f"epoch {row['epoch']:6.2f}  {row['split']:<10}  loss {row['loss']:.4f}  "

@@ -1,4 +1,4 @@
-"""What a run reports in its folder: metrics.jsonl, step_sizes.jsonl and its summary."""
+"""What a run reports in its folder: metrics.jsonl, step_sizes.jsonl and the summary."""
 
 import time
 from typing import Any
@@ -36,7 +36,7 @@ class RunLog:
         images_per_second: float | None = None,
         share: float = 1.0,
     ) -> dict[str, Any]:
-        """Writes and returns one line of metrics.jsonl; `share` is what is left of the rate."""
+        """Writes and returns one line of metrics.jsonl; `share` is the rate's remaining share."""
         e = self._experiment
         if split != "train":
             self.results[split] = result
@@ -54,7 +54,7 @@ class RunLog:
         return row
 
     def write_step_sizes(self, step: int, curvature: Any, *, share: float = 1.0) -> None:
-        """The range of the steps of 1998 in each layer, as a line of step_sizes.jsonl."""
+        """Writes the range of each layer's step sizes (SDLM) as a line of step_sizes.jsonl."""
         e = self._experiment
         numbers = e.optimizer.curvature
         assert numbers is not None
@@ -70,7 +70,7 @@ class RunLog:
     def summary(
         self, status: str, step: int, best: int | None, costs: dict[str, Any]
     ) -> dict[str, Any]:
-        """What summary.json has; `best` is the step of the best checkpoint, `costs` see `costs`."""
+        """The content of summary.json; `best`: the best checkpoint's step; `costs`: see `costs`."""
         return {
             "status": status,
             "step": step,

@@ -1,4 +1,4 @@
-"""The run in steps: what is due when, and the loop that follows it."""
+"""A run's schedule in steps, and the loop that follows it."""
 
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
@@ -8,7 +8,7 @@ from lenet_alexnet.training.state import Metrics
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """The run in steps: its length and its intervals (0: never)."""
+    """A run's length and intervals in steps (interval 0: never)."""
 
     total: int
     log: int
@@ -18,13 +18,13 @@ class Schedule:
     per_dispatch: int
 
     def due(self, step: int) -> tuple[bool, bool]:
-        """Whether to evaluate and to save after `step` steps; the end is not among them."""
+        """Whether to evaluate and whether to save after `step` steps; both False at the end."""
         if step == self.total:
             return False, False
         return tuple(bool(n) and step % n == 0 for n in (self.evaluate, self.save))  # type: ignore
 
     def next_stop(self, step: int) -> int:
-        """Where the dispatch that starts at `step` must end."""
+        """The step at which the dispatch that starts at `step` must end."""
         intervals = (self.log, self.evaluate, self.save, self.refresh)
         stops = [self.total, step + self.per_dispatch]
         stops += [step - step % n + n for n in intervals if n]
@@ -34,28 +34,28 @@ class Schedule:
 class Trainee(Protocol):
     """What `follow` trains: one run, or many side by side."""
 
-    step: int  # completed ones
+    step: int  # completed steps
 
     def stop_requested(self) -> bool:
-        """Whether a signal has asked for a stop."""
+        """Whether a signal has requested a stop."""
 
     def save_and_stop(self) -> NoReturn:
         """Saves, and raises Interrupted."""
 
     def refresh_curvature(self) -> None:
-        """Estimates the second derivatives of a 1998 network again."""
+        """Estimates the second derivatives of a network of 1998 again."""
 
     def dispatch(self, stop: int, running: Any) -> Metrics:
-        """Starts the steps up to `stop`; `running` is a result of those that may still run."""
+        """Starts the steps up to `stop`; `running` is a result of steps that may still run."""
 
     def read(self, step: int, sums: Metrics) -> None:
-        """Takes the sums of the dispatch that ended at `step` to the host, and reports them."""
+        """Copies the sums of the dispatch that ended at `step` to the host, and reports them."""
 
     def save_overdue(self) -> bool:
         """Whether a save is due by the clock."""
 
     def evaluate_and_save(self, *, evaluate: bool) -> None:
-        """Saves, after an evaluation if asked for; the clock of training stands still."""
+        """Saves, after an evaluation if `evaluate`; neither counts as training time."""
 
 
 def follow(schedule: Schedule, trainee: Trainee, stop_at: int) -> bool:
@@ -73,7 +73,7 @@ def follow(schedule: Schedule, trainee: Trainee, stop_at: int) -> bool:
             trainee.refresh_curvature()
         stop = schedule.next_stop(trainee.step)
         sums = trainee.dispatch(stop, pending and pending[1].loss)
-        # Read one dispatch late: the devices have their next work before we look at the last.
+        # Read one dispatch late, so that the devices already have their next work.
         if pending:
             trainee.read(*pending)
         trainee.step, pending = stop, (stop, sums)

@@ -26,9 +26,9 @@ def make_scores(
     """(variables, images as bytes) -> the network's outputs, as in testing, computed in float32.
 
     In bfloat16 classes would tie by rounding, and the order of sums, which depends on the batch
-    size, would decide between close ones; so training in bfloat16 is evaluated in float32 too.
-    With `views`, which makes several inputs [v, b, ...] of each image, the logarithm of the mean of
-    their softmaxes (Krizhevsky et al. 2012, sec. 4.1).
+    size, would decide between close classes. So training in bfloat16 is also evaluated in float32.
+    `views` makes several inputs [v, b, ...] of each image; the output is then the logarithm of the
+    mean of their softmaxes (Krizhevsky et al. 2012, sec. 4.1).
     """
     model = model.clone(dtype=jnp.float32)
 
@@ -41,7 +41,7 @@ def make_scores(
 
 
 def mean_scores(each: Sequence[Scores]) -> Scores:
-    """The logarithm of the mean of several networks' softmaxes; takes their variables in a list."""
+    """The logarithm of the mean of several networks' softmaxes; `variables` is then a list."""
 
     def scores(variables: Any, images: Array) -> Array:
         return log_mean(jnp.stack([f(v, images) for f, v in zip(each, variables, strict=True)]))
@@ -58,7 +58,7 @@ def make_evaluate(scores: Scores, loss: Loss, batch_size: int) -> Callable[..., 
     """Exact evaluation: every example once, at any batch size.
 
     The result takes (metrics so far, variables, images, labels, count) and adds the first `count`
-    images; the last batch repeats an example, masked out.
+    images; copies of an example that fill the last batch are masked out.
     """
 
     def evaluate(

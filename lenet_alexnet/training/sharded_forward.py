@@ -1,7 +1,7 @@
-"""The network's forward pass, and gradients, over the devices of a layout.
+"""The network's forward pass and gradients over the devices of a layout.
 
-Only the network runs inside `shard_map`: there each device does what it would do alone, and every
-exchange is written out (`Axes` in models/alexnet/axes.py).
+Only the network runs inside `shard_map`. There each device computes as if it were alone, and every
+exchange is explicit (`Axes` in models/alexnet/axes.py).
 """
 
 from collections.abc import Callable
@@ -20,13 +20,13 @@ from lenet_alexnet.models.alexnet.network import AlexNet
 from lenet_alexnet.training.forward import forward, forward_train
 from lenet_alexnet.training.layout import Layout
 
-SMALL = 1_000_000  # numbers that travel as one array
+SMALL = 1_000_000  # numbers that are exchanged as one array
 
 ForwardTrain = Callable[..., tuple[Array, Any]]  # of variables, inputs, key: `forward_train`
 
 
 class Gradients(NamedTuple):
-    """Of some rows' losses, with the sums over them and new batch statistics."""
+    """The gradients of some rows' losses, the sums over these rows, and new batch statistics."""
 
     of_params: Any
     seen: Any  # state.Seen
@@ -78,10 +78,10 @@ def sharded_gradients(
     labels: Int[Array, " b"],
     key: Key[Array, ""],
 ) -> Gradients:
-    """What `compute` (forward_train, variables, x, labels, key) finds, of all rows.
+    """The result of `compute` (forward_train, variables, x, labels, key) over all rows.
 
-    Where only the batch is cut, each device computes the gradients of its rows, and all sums are
-    exchanged at once; otherwise the network itself exchanges what it must.
+    In mode dp each device computes the gradients of its rows, and all sums are exchanged at once;
+    in other modes the network itself makes the exchanges.
     """
     if layout.mesh.size == 1:
         return compute(partial(forward_train, model), variables, x, labels, key)
@@ -113,7 +113,7 @@ def sharded_dense(
     key: Key[Array, ""],
     position: Int[Array, " b"],
 ) -> Float[Array, "b k"]:
-    """fc6 to fc8 as in training, on rows that stand at `position` in the batch."""
+    """fc6 to fc8 as in training, on the rows at `position` in the batch."""
     inside = _inside(model, layout.axes._replace(turns=False))
     specs = _specs(layout, {"params": params})
 
@@ -142,10 +142,10 @@ def _inside(model: nn.Module, axes: Axes) -> nn.Module:
 
 
 def sum_at_once(tree: Any, axis: str) -> Any:
-    """The sums over a mesh axis of what each device has, a small tree in a single exchange.
+    """The sum over a mesh axis of the devices' trees; a small tree takes a single exchange.
 
-    An exchange costs much the same for one number and for many thousands, and XLA for CPUs has one
-    for each array. Large arrays travel as they are: they need not be copied.
+    An exchange costs much the same for one number and for many thousands, and XLA for CPUs makes
+    one for each array. Large arrays are exchanged separately, which saves a copy.
     """
     leaves, structure = jax.tree.flatten(tree)
     if sum(leaf.size for leaf in leaves) > SMALL:
@@ -160,7 +160,7 @@ def sum_at_once(tree: Any, axis: str) -> Any:
 
 
 def _vary(variables: Any, specs: Any) -> Any:
-    """Marks parameters that all devices share as each device's own: gradients are summed once."""
+    """Marks shared parameters as varying over devices, so that gradients are summed only once."""
 
     def mark(leaf: Array, spec: P) -> Array:
         return leaf if "data" in spec else jax.lax.pcast(leaf, "data", to="varying")

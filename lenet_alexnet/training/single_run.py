@@ -29,9 +29,9 @@ class SingleRun:
     Args:
       config, experiment: of the run.
       out: its folder.
-      metrics, checkpoints: what is open there.
-      compiled, state: of `compile_run`.
-      stop_requested: asked before every dispatch.
+      metrics, checkpoints: open in that folder.
+      compiled, state: from `compile_run`.
+      stop_requested: called before every dispatch.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class SingleRun:
         self.data_wait = DataWait(experiment.train_data.arrays is None)
 
     def restore(self) -> None:
-        """Takes the newest checkpoint, if there is one."""
+        """Restores the newest checkpoint, if there is one."""
         latest = self.checkpoints.latest()
         if latest is None:
             if self.back_off.possible:
@@ -71,14 +71,14 @@ class SingleRun:
         say(f"resuming at step {latest:,} of {self.schedule.total:,} (epoch {epoch:.2f})")
 
     def go_to(self, saved: int) -> None:
-        """Takes the state and the rate of a checkpoint's step."""
+        """Restores the checkpoint of step `saved`, with its share of the learning rate."""
         state = self.checkpoints.restore(saved, self.state)
         self.state = self.back_off.apply(state, self.experiment.layout)
-        self.first_step += saved - self.step  # So that `step - first_step` is what was trained.
+        self.first_step += saved - self.step  # `step - first_step` counts the steps trained.
         self.step = saved
 
     def stop_requested(self) -> bool:
-        """Whether any of the processes was asked to stop."""
+        """Whether any of the processes was told to stop."""
         return any_process(self._stop_requested())
 
     def save_and_stop(self) -> NoReturn:
@@ -89,7 +89,7 @@ class SingleRun:
         raise Interrupted(f"stopped at step {self.step}, saved: run the same command again")
 
     def refresh_curvature(self) -> None:
-        """The second backward pass of 1998: a curvature, and so a step, for every parameter."""
+        """The second backward pass of 1998: a curvature, hence a step size, for each parameter."""
         e, compiled = self.experiment, self.compiled
         assert compiled.refresh is not None
         index = e.layout.put(e.curvature_index(self.step))
@@ -104,7 +104,7 @@ class SingleRun:
         return sums
 
     def read(self, step: int, sums: Metrics) -> None:
-        """Takes a dispatch's sums to the host; writes a line where one is due."""
+        """Copies a dispatch's sums to the host; writes a log line if one is due."""
         sums = jax.device_get(sums)
         self.progress.advance(step)
         if sums.first_bad_step != NEVER:
@@ -120,11 +120,11 @@ class SingleRun:
             self.flat_loss.check(self._write(step, "train", summarize(sums) | waits, speed))
 
     def save_overdue(self) -> bool:
-        """Whether the last save of any process is too long ago."""
+        """Whether in any process the last save is too long ago."""
         return any_process(self.checkpoints.overdue())
 
     def evaluate_and_save(self, *, evaluate: bool) -> None:
-        """Saves, after an evaluation on the split of the curve and what follows from its error."""
+        """Saves; before that evaluates, if `evaluate`, and tells the optimizer the error."""
         error = None
         with self.clock.paused():
             if evaluate:
@@ -154,7 +154,7 @@ class SingleRun:
 
     @property
     def share(self) -> float:
-        """What drops on a plateau, or going back, have left of the learning rate."""
+        """The share of the learning rate left after drops on a plateau or after divergence."""
         if not isinstance(self.state.opt_state, WithPlateau):
             return 1.0
         return float(jax.device_get(self.state.opt_state.plateau.share))

@@ -1,4 +1,4 @@
-"""What a step changes: sums for the log, parameters, optimizer state."""
+"""The train state that a step changes: parameters, optimizer state, sums for the log."""
 
 from typing import Any, NamedTuple
 
@@ -15,13 +15,12 @@ NEVER = jnp.iinfo(jnp.int32).max
 
 
 def rank(logits: Float[Array, "b k"], labels: Int[Array, " b"]) -> Int[Array, " b"]:
-    """How many other classes have at least the score of the right one: an error from 1 on, of the
-    first five from 5 on.
+    """How many other classes score at least as high as the right one.
 
-    A tie is a miss, so that a network without an answer has none right, and counts are whole
-    numbers, whose sums are exact on any number of devices. Departure: the source of 2012 gives a
-    tie of n classes 1/n of a hit (layer_kernels.cu). Outputs that are not finite
-    are misses at every rank.
+    From 1 on it is a top-1 error, from 5 on a top-5 error. A tie is a miss: constant outputs have
+    no hit, and counts are whole numbers, whose sums are exact on any number of devices. Departure:
+    the source of 2012 counts a tie of n classes as 1/n of a hit (layer_kernels.cu). Outputs that
+    are not finite are misses at every rank.
     """
     own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
     others = jnp.sum(logits >= own, axis=-1) - 1
@@ -44,7 +43,7 @@ class Seen(NamedTuple):
         labels: Int[Array, " b"],
         mask: Bool[Array, " b"] | None = None,
     ) -> "Seen":
-        """Of a batch; `mask` is true for the rows that are examples, by default all."""
+        """The sums over a batch; `mask` is true for the rows that count (default: all)."""
         mask = jnp.ones(len(losses), bool) if mask is None else mask
         ranks = rank(logits, labels)
         return cls(
@@ -68,12 +67,12 @@ class Metrics(flax.struct.PyTreeNode):
 
     @classmethod
     def zero(cls) -> "Metrics":
-        """Nothing seen yet."""
+        """Sums over no examples."""
         count = jnp.zeros((), jnp.int32)
         return cls(jnp.zeros(()), count, count, count, jnp.full((), NEVER, jnp.int32))
 
     def add(self, seen: Seen) -> "Metrics":
-        """With more examples."""
+        """The sums with more examples added."""
         return self.replace(
             loss=self.loss + seen.loss,
             errors=self.errors + seen.errors,
@@ -82,7 +81,7 @@ class Metrics(flax.struct.PyTreeNode):
         )
 
     def check(self, finite: Array, step: Array) -> "Metrics":
-        """With `step` noted if something in it was not finite, and none was before."""
+        """Records `step` as the first bad one if `finite` is false and none was before."""
         bad = jnp.where(finite, NEVER, step)
         return self.replace(first_bad_step=jnp.minimum(self.first_bad_step, bad))
 
@@ -99,18 +98,18 @@ class TrainState(flax.struct.PyTreeNode):
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What is evaluated: the average where there is one, and the batch statistics."""
+        """What is evaluated: the average (if any) or the parameters, and batch statistics."""
         params = self.params if self.average is None else self.average
         return {"params": params} | ({"batch_stats": self.batch_stats} if self.batch_stats else {})
 
     @property
     def rest(self) -> "TrainState":
-        """The state without its `variables`: the two parts that a checkpoint has."""
+        """The state without its `variables`: a checkpoint stores these two parts."""
         cut = {"params": None} if self.average is None else {"average": None}
         return self.replace(batch_stats=None, **cut)
 
     def with_variables(self, variables: dict[str, Any]) -> "TrainState":
-        """A `rest` made whole again."""
+        """The whole state again, from a `rest`."""
         name = "params" if self.params is None else "average"
         batch_stats = variables.get("batch_stats", {})
         return self.replace(batch_stats=batch_stats, **{name: variables["params"]})
@@ -125,8 +124,10 @@ def init_state(
     *,
     average: bool = False,
 ) -> TrainState:
-    """A fresh state, with a moving average of the parameters or not; of the images only the shape
-    counts."""
+    """A fresh state; `average`: with a moving average of the parameters.
+
+    Of `images` only the shape matters.
+    """
     variables = model.init(key, preprocess(images, None))
     params = variables["params"]
     return TrainState(

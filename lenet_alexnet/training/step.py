@@ -1,6 +1,6 @@
 """The pure part of training: one step, and many steps in one program.
 
-No files, no config: what it does is a function of its arguments alone.
+No files and no config: the results depend only on the arguments.
 """
 
 import math
@@ -30,10 +30,9 @@ def draw(
 ) -> Float[Array, "b h2 w2 c"]:
     """The network's inputs for the images `batch`, distorted at random by `key`.
 
-    By default each is distorted, by its number `index`; a key for each step gives other
-    distortions each time. With `size` (and one key for the run) the training set is fixed: index i
-    is variant i // size of image i % size, and variant 0 is the image itself (LeCun et al. 1998,
-    sec. III.A).
+    By default each image is distorted by `key` and its `index`; a new key in each step gives new
+    distortions. With `size` (and one key for the run) the training set is fixed: index i is variant
+    i // size of image i % size, and variant 0 is the image itself (LeCun et al. 1998, sec. III.A).
     """
     distorted = preprocess(batch, jax.vmap(jax.random.fold_in, (None, 0))(key, index), step)
     if not size:
@@ -43,7 +42,7 @@ def draw(
 
 
 class Moved(NamedTuple):
-    """Parameters after a batch, and what was seen on the way."""
+    """Parameters and optimizer state after a batch, and the sums over it."""
 
     params: Any
     opt_state: Any
@@ -58,15 +57,14 @@ Update = Callable[[TrainState, Array, Array, Array], Moved]  # of state, inputs,
 class TrainStep:
     """One step: (state, images as bytes, labels, index, key) -> state.
 
-    The batch is the images `index` modulo their number; where the images are a batch already,
-    `index` gives their numbers in the training set, and `resident` is False.
+    The batch is images[index % n]. With `resident` False the images are already a batch, and
+    `index` gives their positions in the training set.
 
     Attributes:
-      update: how a batch moves the parameters, see `update.py`.
+      update: how a batch updates the parameters, see `update.py`.
       preprocess: makes the network's inputs.
       variants: more than 1 for a fixed set of distortions, see `draw`.
-      average: the decay of the moving average of the parameters, 0 < decay < 1, if the state has
-        one.
+      average: the decay of the parameters' moving average, 0 < decay < 1, if the state has one.
     """
 
     update: Update
@@ -97,7 +95,7 @@ class TrainStep:
             batch_stats=new.batch_stats,
             average=move_average(state.average, new.params, self.average, state.step + 1),
             opt_state=new.opt_state,
-            # A sum is finite if all of it is.
+            # A sum is finite only if all its terms are.
             metrics=state.metrics.add(new.seen).check(jnp.isfinite(new.seen.loss), state.step + 1),
         )
 
@@ -105,8 +103,8 @@ class TrainStep:
 def move_average(old: Any, params: Any, decay: float, step: Int[Array, ""]) -> Any:
     """A moving average of the parameters, if there is one, after `step` steps.
 
-    Without bias: the sum of decay^(step - t) p_t over that of decay^(step - t), t = 1 .. step, in
-    which the initial parameters have no weight (Kingma and Ba 2015, sec. 3; `optax.ema`).
+    Without bias: the sum of decay^(step - t) p_t over that of decay^(step - t), t = 1 .. step; the
+    initial parameters have no weight (Kingma and Ba 2015, sec. 3; `optax.ema`).
     """
     if old is None:
         return None
@@ -125,10 +123,10 @@ def resident_steps(
     fresh: Bool[Array, ""],
     key: Key[Array, ""],
 ) -> tuple[TrainState, Metrics]:
-    """Many steps over resident data in one program: those of the first `count` rows of `order`.
+    """Many steps over resident data in one program: one for each of `count` rows of `order`.
 
     Returns the state and a copy of its metrics; if `fresh`, these start at zero. One compilation
-    serves every count, so that a run gives the same bits however it is cut into dispatches.
+    serves every count, so a run gives the same bits with any cut into dispatches.
     """
 
     def one(i: Array, state: TrainState) -> TrainState:
@@ -163,8 +161,8 @@ def _repeat(
     metrics = jax.tree.map(lambda z, m: jnp.where(fresh, z, m), zero, state.metrics)
     state = state.replace(metrics=metrics)
     state = jax.lax.fori_loop(0, count, one, state)
-    # Once a dispatch, as it costs as much as a step of batch size 1: an infinite gradient is
-    # seen in the next step's loss, except that of the last step.
+    # Once per dispatch, as it costs as much as a step of batch size 1. The next step's loss shows
+    # an infinite gradient, except for the last step.
     finite = jnp.all(jnp.stack([jnp.isfinite(p).all() for p in jax.tree.leaves(state.params)]))
     state = state.replace(metrics=state.metrics.check(finite, state.step))
     return state, jax.tree.map(jnp.copy, state.metrics)
@@ -180,7 +178,7 @@ def refresh_curvature(
     *,
     variants: int = 1,
 ) -> TrainState:
-    """Estimates the curvature of a 1998 network again, on the images `index`."""
+    """Estimates the curvature of a network of 1998 again, on the images `index`."""
     size = len(images) if variants > 1 else 0
     x = draw(preprocess, images[index % len(images)], index, key, size=size)
     h = curvature(cast(Network1998, model), state.params, x)

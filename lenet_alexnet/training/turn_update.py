@@ -1,4 +1,4 @@
-"""AlexNet's dense layers moved in turns: one weird trick with small batches for fc6 to fc8."""
+"""AlexNet's dense layers updated in turns: one weird trick with small batches for fc6 to fc8."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from lenet_alexnet.training.step import Moved
 
 
 class _Rows(NamedTuple):
-    """What the dense layers take in one turn: inputs, labels, and the places in the batch."""
+    """What the dense layers take in one turn: inputs, labels, and positions in the batch."""
 
     flat: Array
     labels: Array
@@ -27,17 +27,17 @@ class _Rows(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TurnUpdate:
-    """fc6 to fc8 move after each turn, on its rows alone; the convolutions once, on all of them.
+    """Updates fc6 to fc8 after each turn, on its rows; the convolutions once, on the whole batch.
 
-    So the dense layers train at the batch of a turn, and only the convolutions at the large one
+    So the dense layers train with the small batch of a turn, the convolutions with the whole one
     (Krizhevsky 2014; `updatePeriod=1` in cuda-convnet2). Counters of the optimizers (a schedule's
-    steps, Adam's) advance once a step.
+    steps, Adam's) advance once per step.
 
     Attributes:
       model: AlexNet.
       tx: of the convolutions.
-      dense_tx: of the dense layers. Its state is the same, and so are its rules, except for the
-        rate where that depends on the batch.
+      dense_tx: of the dense layers. Its state and rules are the same, except for a rate that
+        depends on the batch size.
       loss: of each image.
       layout: mode owt, with turns.
     """
@@ -91,10 +91,10 @@ class TurnUpdate:
         carry: tuple[Any, Any],
         rows: _Rows,
     ) -> tuple[tuple[Any, Any], tuple[Array, Array, Array]]:
-        """Moves the dense layers on one turn's rows.
+        """Updates the dense layers on one turn's rows.
 
-        Returns the (dense parameters, optimizer state) that are carried on, and the gradient that
-        reaches the convolutions with the rows' losses and outputs.
+        Returns (dense parameters, optimizer state) for the next turn, and (gradient for the
+        convolutions, losses, outputs) of the rows.
         """
         head, opt_state = carry
         own = self.loss.mean_weight(rows.labels)
@@ -104,7 +104,7 @@ class TurnUpdate:
         )
         updates, moved = self.dense_tx.update(still | grads, opt_state, params | head)
         head = optax.apply_updates(head, {name: updates[name] for name in head})
-        # The convolutions move on the weighted mean over the batch.
+        # The convolutions are updated by the weighted mean over the batch.
         part = own / mean_weight
         pulled, losses = pulled * part / self.layout.dense_updates, losses * part
         return (head, _of_head(moved, opt_state)), (pulled, losses, logits)
@@ -112,7 +112,7 @@ class TurnUpdate:
     def _mean_loss(
         self, rows: _Rows, mean_weight: Any, key: Array, head: Any, flat: Array
     ) -> tuple[Array, tuple[Array, Array]]:
-        """The mean over a turn's rows, and each row's loss and outputs."""
+        """The mean loss over a turn's rows, and each row's loss and outputs."""
         logits = sharded_dense(self.layout, self.model, head, flat, key, rows.position)
         losses = self.loss(logits, rows.labels, mean_weight)
         return losses.mean(), (losses, logits)
@@ -131,7 +131,7 @@ def join_turns(x: Array, shards: int) -> Array:
 
 
 def _of_head(its: Any, others: Any) -> Any:
-    """An optimizer's state with what belongs to the dense layers from the first."""
+    """An optimizer's state: of the dense layers from `its`, the rest from `others`."""
 
     def choose(path: tuple[Any, ...], a: Any, b: Any) -> Any:
         return a if any(getattr(key, "key", None) in HEAD for key in path) else b

@@ -1,4 +1,4 @@
-"""How a batch moves the parameters: at once, or in parts to save memory."""
+"""How a batch updates the parameters: at once, or in parts to save memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class BatchUpdate:
     """One step of the optimizer on the gradient of the batch's mean loss.
 
     Attributes:
-      model, tx, loss: what is trained, and how.
+      model, tx, loss: of the run.
       accumulate: parts that a batch is cut into, one after another, to save memory.
       layout: of the devices that share the batch.
     """
@@ -56,7 +56,7 @@ class BatchUpdate:
         labels: Array,
         key: Array,
     ) -> Gradients:
-        """Of the rows `x`, which may be one device's part of the batch."""
+        """The gradients of the rows `x`, which may be one device's part of the batch."""
         total = partial(_total, forward_train, self.loss, batch_size, mean_weight)
         return _in_parts(total, self.accumulate, variables, x, labels, key)
 
@@ -72,7 +72,7 @@ def _total(
     labels: Array,
     key: Array,
 ) -> tuple[Array, tuple[Seen, Any]]:
-    """The sum of the losses over `batch_size`: rows may be a part of a batch.
+    """The sum of the losses divided by `batch_size`: rows may be a part of a batch.
 
     `mean_weight` is that of the whole batch.
     """
@@ -84,7 +84,7 @@ def _total(
 def _in_parts(
     total: Callable[..., Any], count: int, variables: Any, x: Array, labels: Array, key: Array
 ) -> Gradients:
-    """From `count` parts of the rows, one after another: j, j + count, j + 2 count ..."""
+    """Gradients from `count` parts in turn; part j has the rows j, j + count, j + 2 count ..."""
     gradient = jax.grad(total, has_aux=True)
     params = variables["params"]
     rest = {name: tree for name, tree in variables.items() if name != "params"}
@@ -106,5 +106,5 @@ def _in_parts(
 
 
 def _every(x: Array, count: int) -> Array:
-    """Row j has rows j, j + count ... of x: parts that a sharded batch holds locally."""
+    """Row j has the rows j, j + count ... of x: a sharded batch holds such parts locally."""
     return x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1)
