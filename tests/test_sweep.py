@@ -138,7 +138,7 @@ def test_momentum_zero_has_no_velocity_and_its_own_program():
         ("def sweep():\n  return []", "yields nothing"),
         ("def sweep():\n  return [{'learning_rat': 1}]", "did you mean 'optimizer.learning_rate'"),
         ("def sweep():\n  return [{'name': 'x'}]", "may be"),
-        ("def sweep():\n  return [{'seed': 'x'}]", "seed = 'x', which is no int"),
+        ("def sweep():\n  return [{'seed': 'x'}]", "seed = 'x', not of type int"),
         ("def sweep():\n  return [3]", "must yield dicts"),
         ("def sweep():\n  return 1 / 0", "ZeroDivisionError"),
     ],
@@ -174,7 +174,7 @@ def test_streamed_photos_have_no_lanes(capsys, tmp_path):
         ("return 3", "must yield dicts"),
         ("return {'learning_rate': float('nan')}", "no finite number"),
         ("return {'learning_rate': print}", "no number, text or list"),
-        ("return {1: 2}", "which is no text"),
+        ("return {1: 2}", "which is not a string"),
         ("return itertools.count()", "more than 100,000"),
     ],
 )
@@ -221,7 +221,7 @@ def test_other_mistakes(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     for workdir, flags, message in [
         (work, ["--config.train.batch_size=3"], "another sweep (train.batch_size: 20 -> 3)"),
-        (run, [], "holds a run, no sweep"),
+        (run, [], "holds a run, not a sweep"),
         (tmp_path / "n", ["--executor=slrum"], "auto|vmap|local|slurm"),
         (tmp_path / "n", ["--executor=slurm"], "slurm"),
         (tmp_path / "n", ["--executor=vmap"], "no two trials"),
@@ -266,7 +266,7 @@ def test_a_thousand_trials_are_planned_in_seconds(capsys, tmp_path):
     code, out, err = call(capsys, write(tmp_path, body), tmp_path / "w", "--dry-run")
     assert time.process_time() - start < 5
     assert code == 0
-    assert "1000 trials, 0 at their end already, 1000 to run" in out
+    assert "1000 trials, 0 already ended, 1000 to run" in out
     assert "1 of 40, 15 of 64 trials" in out
     assert "1,200,000 images" in out  # 60 steps of 20
     assert "1 of the sweep's trials are repetitions" in err

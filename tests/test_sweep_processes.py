@@ -125,7 +125,7 @@ def test_trials_that_break_are_kept_apart_and_the_rest_goes_on(tmp_path):
     before = ended(work)
     code, _, err = finish(path, work, "--retry-failed")
     assert code == 1
-    assert "1 of 3 trials have come to their end before" in err
+    assert "1 of 3 trials have already ended" in err
     assert ended(work) == before
     code, out, _ = finish(path, work, "--report")
     assert code == 1

@@ -1,4 +1,4 @@
-"""Sweeps: what a config file's `sweep()` is written with; `run.py` is the command."""
+"""Sweeps: the helpers for a config file's `sweep()`; `run.py` is the command."""
 
 from lenet_alexnet.sweep.expand import (
     choice,

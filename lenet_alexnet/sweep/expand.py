@@ -1,7 +1,7 @@
-"""From a config file's `sweep()` to trials: the helpers that it is written with, and `expand`.
+"""From a config file's `sweep()` to trials: the helpers for `sweep()`, and `expand`.
 
-An override is a dict of config entries by dotted name, {"optimizer.learning_rate": 0.01}; where
-the last part of a name is unique in the config, it is enough: {"learning_rate": 0.01}.
+An override is a dict of config entries by dotted name, {"optimizer.learning_rate": 0.01}. If the
+last part of a name is unique in the config, it is enough: {"learning_rate": 0.01}.
 """
 
 import itertools
@@ -35,12 +35,12 @@ def zip_(axes: Mapping[str, Sequence[Any]] | None = None, /, **more: Sequence[An
     axes = {**(axes or {}), **more}
     if len({len(values) for values in axes.values()}) > 1:
         lengths = ", ".join(f"{key}: {len(values)}" for key, values in axes.items())
-        raise UsageError(f"zip_ needs as many values for each entry, not {lengths}")
+        raise UsageError(f"zip_ needs the same number of values for each entry, not {lengths}")
     return [dict(zip(axes, values, strict=True)) for values in zip(*axes.values(), strict=True)]
 
 
 def product(*sweeps: Iterable[Override]) -> list[Override]:
-    """Every combination of an override of each sweep, merged."""
+    """Every combination of one override from each sweep, merged."""
     merged: list[Override] = []
     lists = [at_most(sweep, "product") for sweep in sweeps]
     check_count(math.prod(map(len, lists)), "product")
@@ -61,9 +61,9 @@ def seeds(n: int, start: int = 0) -> list[Override]:
 def random(
     n: int, seed: int, axes: Mapping[str, Draw] | None = None, /, **more: Draw
 ) -> list[Override]:
-    """So many overrides drawn with `uniform`, `log_uniform`, `integers`, `choice`; same each time.
+    """N overrides drawn with `uniform`, `log_uniform`, `integers`, `choice`; the same each time.
 
-    Growing n keeps those that were drawn before.
+    A larger n keeps the earlier draws.
     """
     axes = {**(axes or {}), **more}
     check_count(n, "random")
@@ -102,8 +102,8 @@ class Trial:
 
     Attributes:
       id: the hash of its config.
-      overrides: by full names.
-      flat: the config's leaves by full names.
+      overrides: by full name.
+      flat: the config's leaves by full name.
     """
 
     def __init__(self, overrides: Override, flat: dict[str, Any], base: ConfigDict) -> None:
@@ -112,7 +112,7 @@ class Trial:
 
     @cached_property
     def config(self) -> ConfigDict:
-        """The base with the overrides applied; made when it is wanted, as a sweep may be long."""
+        """The base with the overrides applied; made when first used, as a sweep may be long."""
         config = self._base.copy_and_resolve_references()
         config.update_from_flattened_dict(self.overrides)
         return config
@@ -122,8 +122,8 @@ def expand(module: Any, base: ConfigDict, name: str) -> tuple[list[Trial], int]:
     """The trials of config file `name`, each once, and how many were repetitions.
 
     Raises:
-      UsageError: no sweep(), one that fails, yields nothing or too much, an unknown key or a value
-        of a wrong type or out of its range.
+      UsageError: no sweep(), one that fails, yields nothing or too much, an unknown key, or a value
+        of the wrong type or out of range.
     """
     if not hasattr(module, "sweep"):
         raise UsageError(f"config file '{name}' has no sweep(): write one beside get_config()")
@@ -141,7 +141,7 @@ def expand(module: Any, base: ConfigDict, name: str) -> tuple[list[Trial], int]:
 
 
 class Bases:
-    """What overrides are applied to: the base config for each network, optimizer and loss."""
+    """The configs that overrides are applied to: one for each network, optimizer and loss."""
 
     def __init__(self, base: ConfigDict) -> None:
         self._base = base.copy_and_resolve_references()
@@ -151,19 +151,19 @@ class Bases:
         """The trial of each override.
 
         Raises:
-          UsageError: no dict, an unknown key, a value of a wrong type or out of its range.
+          UsageError: not a dict, an unknown key, a value of the wrong type or out of range.
         """
         for override in overrides:
             if not isinstance(override, Mapping):
                 raise UsageError(f"sweep() must yield dicts of overrides, not {override!r}")
             for key in override:
                 if not isinstance(key, str):
-                    raise UsageError(f"sweep() yields the key {key!r}, which is no text")
+                    raise UsageError(f"sweep() yields the key {key!r}, which is not a string")
         bases = [self._of(override) for override in overrides]
         keys: dict[int, tuple[Base, dict[str, None]]] = {}
         for base, override in zip(bases, overrides, strict=True):
             keys.setdefault(id(base), (base, {}))[1].update(dict.fromkeys(override))
-        for base, wanted in keys.values():  # One config for all: a key of one is a key of each.
+        for base, wanted in keys.values():  # They share a config: one's key is a key of all.
             base.admit(wanted)
         return [base.trial(override) for base, override in zip(bases, overrides, strict=True)]
 
@@ -189,7 +189,7 @@ class Base:
         """Adds the options among `keys` that the config leaves at their defaults.
 
         Raises:
-          UsageError: an unknown key, with the nearest; a part of a name that several entries have.
+          UsageError: an unknown key, with the nearest one, or an ambiguous part of a name.
         """
         known = configs.flatten(self.config)
         every = known if known.keys() >= set(keys) else options.every(self.config)
@@ -199,7 +199,7 @@ class Base:
         self._scratch = self.config.copy_and_resolve_references()
 
     def trial(self, override: Mapping[str, Any]) -> Trial:
-        """The config with one override applied; UsageError for a value that does not fit."""
+        """The config with one override applied; UsageError if a value does not fit."""
         full = {self._names[key]: _plain(key, value) for key, value in override.items()}
         changed = {key: self._converted(key, value) for key, value in full.items()}
         try:
@@ -209,7 +209,7 @@ class Base:
         return Trial(full, self.flat | changed, self.config)
 
     def _converted(self, key: str, value: Any) -> Any:
-        """A value with the type of its entry, as the config takes it."""
+        """A value converted to the type of its entry, as the config does it."""
         section, _, last = key.rpartition(".")
         part = configs.part(self._scratch, section)
         before = part[last]
@@ -218,13 +218,13 @@ class Base:
             after = part[last]
         except (TypeError, ValueError) as error:
             kind = type(before).__name__
-            raise UsageError(f"sweep() yields {key} = {value!r}, which is no {kind}") from error
+            raise UsageError(f"sweep() yields {key} = {value!r}, not of type {kind}") from error
         part[last] = before
         return list(after) if isinstance(after, tuple) else after
 
 
 def _full(key: str, known: Mapping[str, Any], every: Mapping[str, Any], config: Any) -> str:
-    """The entry meant by a full name or a unique last part: of those listed, else of all."""
+    """The entry with this full name or unique last part: in `known`, else in `every`."""
     section, _, last = key.rpartition(".")
     if key in every or (section in options.OPTIONAL and last in options.defaults(section, {})):
         return key
@@ -238,9 +238,9 @@ def _full(key: str, known: Mapping[str, Any], every: Mapping[str, Any], config: 
 
 
 def _plain(key: str, value: Any) -> Any:
-    """Numpy's numbers as Python's, so that they are written and hashed alike."""
+    """NumPy's numbers as Python's, so that both are written and hashed alike."""
     if getattr(value, "ndim", None) == 0:
         value = value.item()
     if not checks.plain(value):
-        raise UsageError(f"sweep() yields {key} = {value!r}, which is no number, text or list")
+        raise UsageError(f"sweep() yields {key} = {value!r}, not a number, string or list")
     return value

@@ -14,7 +14,7 @@ from lenet_alexnet.sweep.trials import COMPLETED, Sweep
 
 COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, SKY, "#CC79A7", "#999999", "black")
 MOST_CURVES = len(COLOURS)
-LINE_HEIGHT = 0.25  # inches of a line of a legend
+LINE_HEIGHT = 0.25  # inches per line of a legend
 
 
 def draw(sweep: Sweep, rows: Sequence[Row], metric: str) -> list[Path]:
@@ -41,7 +41,7 @@ def _label(rows: Sequence[Row], metric: str) -> tuple[str, float]:
 
 
 class Line(NamedTuple):
-    """A metric against one swept number, all else being equal: mean and deviation over seeds."""
+    """A metric against one swept number, all else equal: mean and deviation over seeds."""
 
     others: tuple[tuple[str, Any], ...]  # the overrides that all its trials share
     places: list[float]
@@ -50,9 +50,9 @@ class Line(NamedTuple):
 
 
 def lines(rows: Sequence[Row], key: str, metric: str) -> list[Line]:
-    """A line for each setting of the other overrides that has two places or more, best first.
+    """A line for each setting of the other overrides with at least two places, best first.
 
-    Where each place has one setting (numbers that were swept together), all of them are one line.
+    If each place has one setting (numbers swept together), all of them form one line.
     """
     found: dict[Any, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     together = len({row.setting for row in rows}) == len({row.trial.overrides[key] for row in rows})
@@ -109,7 +109,7 @@ def _metric(path: Path, rows: Sequence[Row], keys: Sequence[str], metric: str) -
 
 
 def _legend(axes: Any, title: str | None = None) -> None:
-    """Below the axes, where it covers no line."""
+    """Puts the legend below the axes, where it covers no line."""
     axes.legend(
         loc="upper center",
         bbox_to_anchor=(0.5, -0.18),
@@ -120,7 +120,7 @@ def _legend(axes: Any, title: str | None = None) -> None:
 
 
 def _curves(sweep: Sweep, rows: Sequence[Row], metric: str) -> Path:
-    """Mean and one standard deviation over the seeds of the best settings."""
+    """Draws mean and one standard deviation over the seeds of the best settings."""
     plt = pyplot()
     label, scale = _label(rows, metric)
     best = [setting.overrides for setting in results.ranked(rows, metric)]

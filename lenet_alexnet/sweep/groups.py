@@ -29,9 +29,9 @@ CARRIED = (
     "data.distort.shear",
     "data.distort.rotation",
 )
-# Zero means another program for these: no velocity in the state, no dropout.
+# For these, zero needs another program: no velocity in the state, no dropout.
 SWITCHES = ("optimizer.momentum", "model.dropout")
-# Larger images mean networks that fill a device alone.
+# Networks for larger images fill a device alone.
 LARGEST_IMAGE = 64
 
 
@@ -44,7 +44,7 @@ def signature(config: Any) -> str:
     """Equal for configs (or their leaves) that one program can train side by side."""
     flat = configs.flatten(config)
     if flat["train.back_off"] or "optimizer.plateau.drops" in flat:
-        return configs.flat_hash(flat)  # Its rate depends on how it fares: it trains alone.
+        return configs.flat_hash(flat)  # Its rate depends on its own errors: it trains alone.
     rest = {key: value for key, value in flat.items() if configs.counts(key)}
     for key, value in carried(flat).items():
         rest[key] = len(value) if isinstance(value, list) else "number"
@@ -57,14 +57,14 @@ def signature(config: Any) -> str:
 def group(
     trials: Sequence[Trial], *, most: int, steps: Callable[[Trial], set[int]]
 ) -> list[list[Trial]]:
-    """Trials that train together, at most so many at once, in the order of their first.
+    """Trials that train together, at most `most` in a group, ordered by first trial.
 
-    `steps` tells at which steps a trial has checkpoints: lanes go on from a step that all have, or
-    start anew where none has more than its first, which a kill may have left to some of them. Apart
-    they would train as other programs do, to other bits.
+    `steps` gives the steps of a trial's checkpoints. Lanes resume from a step that all have, or
+    start again if none has more than its first checkpoint, which after a kill only some may have.
+    In separate groups they would train in other programs, to other bits.
     """
     groups: list[_Group] = []
-    room: dict[str, list[_Group]] = {}  # by signature, those that are not full
+    room: dict[str, list[_Group]] = {}  # by signature, groups that are not full
     for trial in trials:
         here, saved = room.setdefault(signature(trial.flat), []), steps(trial)
         early = len(saved) <= 1
@@ -85,7 +85,7 @@ def group(
 
 @dataclasses.dataclass(eq=False)
 class _Group:
-    """Trials that train together: the steps that all have saved, whether none has many."""
+    """Trials that train together; `common`: steps that all saved; `early`: none has several."""
 
     common: set[int]
     early: bool
@@ -93,5 +93,5 @@ class _Group:
 
 
 def may_share(config: Any) -> bool:
-    """Whether such a network is small enough to share a device with its like, and its data too."""
+    """Whether the network and its data are small enough to share a device with other trials."""
     return config.data.image_size <= LARGEST_IMAGE and not config.data.get("stream")

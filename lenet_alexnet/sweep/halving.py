@@ -1,4 +1,4 @@
-"""Successive halving (Jamieson and Talwalkar 2016): at each rung only the best part goes on."""
+"""Successive halving (Jamieson and Talwalkar 2016): at each rung only the best continue."""
 
 import math
 import statistics
@@ -12,7 +12,7 @@ from lenet_alexnet.sweep.trials import Sweep, selecting_split
 
 
 def rungs(settings: int, eta: int) -> list[float]:
-    """The shares of the run after which 1/eta of the settings go on, so that one is left."""
+    """The shares of the run after which 1/eta of the settings continue, until one is left."""
     count = max(0, math.ceil(math.log(settings, eta) - 1e-9)) if settings > 1 else 0
     return [eta**-k for k in range(count, 0, -1)]
 
@@ -40,7 +40,7 @@ def run(
             if _setting(trial) not in best and sweep.status(trial.id)[0] not in states.ENDED:
                 sweep.end(trial.id, states.STOPPED, f"not among the best {keep} at {rung:.3g}")
         print(
-            f"after {rung:.3g} of the run {len(best)} of {len(means)} settings go on",
+            f"after {rung:.3g} of the run {len(best)} of {len(means)} settings continue",
             file=sys.stderr,
             flush=True,
         )
@@ -68,7 +68,7 @@ def _reached(sweep: Sweep, trial: Trial, rung: float) -> bool:
 
 
 def _at(sweep: Sweep, trial: Trial, rung: float, metric: str) -> float:
-    """The metric at the first evaluation from the rung on; infinite for a broken trial."""
+    """The metric at the first evaluation at or after the rung; infinite for a broken trial."""
     for row in _lines(sweep, trial):
         if _share(sweep, trial, row) >= rung - 1e-3 and row[metric] is not None:
             return row[metric]

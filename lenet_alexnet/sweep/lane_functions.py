@@ -1,8 +1,8 @@
 """The functions of many runs side by side: each lane builds its network from its own numbers.
 
-A lane is a run; the arrays of all lanes are stacked on their first axis. What is built inside the
-traced function takes the lane's numbers as they come, so one program serves every lane; a number
-that all lanes share stays a constant of the program.
+A lane is a run; the arrays of all lanes are stacked along their first axis. The traced function
+builds the network from traced numbers, so one program serves every lane. A number that all lanes
+share is a constant of the program.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ LANES = PartitionSpec("lanes")
 
 
 class LaneNumbers(NamedTuple):
-    """What sets a run apart inside the program: numbers by config entry, and its keys."""
+    """What differs between runs inside the program: numbers by config entry, and keys."""
 
     numbers: dict[str, Any]
     init_key: Any
@@ -41,7 +41,7 @@ class LaneNumbers(NamedTuple):
 
 
 def stack_lanes(lane_configs: Sequence[Any]) -> LaneNumbers:
-    """All lanes; only numbers in which the configs differ are carried, seeds as keys."""
+    """The numbers of all lanes, stacked: only those that differ; seeds become keys."""
     flats = [carried(configs.flatten(config)) for config in lane_configs]
     seeds = [flat.pop("seed") for flat in flats]
     numbers = {
@@ -49,26 +49,26 @@ def stack_lanes(lane_configs: Sequence[Any]) -> LaneNumbers:
         for key in flats[0]
         if any(flat[key] != flats[0][key] for flat in flats)
     }
-    # Each lane's keys are those of its run alone (train.py).
+    # Each lane has the keys that its run would have alone (compiled.py).
     pairs = jax.vmap(jax.random.split)(jnp.stack([jax.random.key(seed) for seed in seeds]))
     return LaneNumbers(numbers, pairs[:, 0], pairs[:, 1])
 
 
 def with_numbers(config: Any, numbers: dict[str, Any]) -> ConfigDict:
-    """A copy of the config with a lane's numbers, traced ones too, in their places."""
+    """A copy of the config with a lane's numbers, which may be traced."""
     copy = ConfigDict(config.to_dict(), type_safe=False)
     for name, value in numbers.items():
         *sections, last = name.split(".")
         place = copy
         for section in sections:
             place = place[section]
-        # The parts of a list come as one array.
+        # A list's values are one array.
         place[last] = tuple(value) if getattr(value, "ndim", 0) else value
     return copy
 
 
 class LaneFunctions:
-    """The functions of one lane: to start, train, evaluate."""
+    """The functions of one lane: initialise, train, evaluate."""
 
     def __init__(self, config: Any, experiment: Experiment) -> None:
         self.config, self.e = config, experiment
@@ -84,13 +84,13 @@ class LaneFunctions:
         )
 
     def init(self, lane: LaneNumbers, blank: Any) -> TrainState:
-        """A fresh state; of the image only the shape counts."""
+        """A fresh state; of the image only the shape matters."""
         model, tx, preprocess, _, _ = self._build(lane)
         average = bool(self.config.train.average)
         return init_state(model, tx, preprocess, lane.init_key, blank, average=average)
 
     def train(self, of_lane: tuple, shared: tuple) -> tuple[TrainState, Metrics]:
-        """The steps of one dispatch; for the arguments see `step.resident_steps`."""
+        """Runs the steps of one dispatch; for the arguments see `step.resident_steps`."""
         state, lane, order = of_lane
         images, labels, count, fresh = shared
         model, tx, preprocess, loss, _ = self._build(lane)
@@ -119,23 +119,23 @@ class LaneFunctions:
 
 
 class LaneDevices:
-    """Where lanes live: spread evenly over all devices, and on each either at once or in turn.
+    """Spreads lanes evenly over all devices; each device runs its lanes at once or in turn.
 
-    An accelerator is filled by lanes side by side (vmap). A core is full with one: there a lane at
-    a time, its arrays in the cache, is faster (lax.map) and each core is a separate device.
+    An accelerator needs many lanes side by side to be busy (vmap). One lane keeps a core busy:
+    there one at a time is faster (lax.map), as its arrays fit the cache; each core is a device.
     """
 
     def __init__(self, lanes: int, *, at_once: bool | None = None) -> None:
         devices = jax.devices()[:lanes]
         self.at_once = devices[0].platform != "cpu" if at_once is None else at_once
         self.mesh = Mesh(np.array(devices), ("lanes",))
-        # Lanes that fill up the last device repeat the last lane; nobody looks at them.
+        # The last device is filled up with copies of the last lane, whose results are not used.
         self.index = np.minimum(np.arange(-(-lanes // len(devices)) * len(devices)), lanes - 1)
         self._spread = NamedSharding(self.mesh, LANES)
         self._everywhere = NamedSharding(self.mesh, PartitionSpec())
 
     def spread(self, stacked: Any) -> Any:
-        """Arrays with a lane axis, padded, each device with its lanes."""
+        """Arrays with a lane axis, padded and cut so that each device has its lanes."""
         padded = jax.tree.map(lambda x: x[self.index], stacked)
         return jax.device_put(padded, self._spread)
 
@@ -160,5 +160,5 @@ class LaneDevices:
         )
         if not donate:
             return jax.jit(mapped)
-        # The state, first of what belongs to the lanes, is given up for the new one.
+        # The state's buffers are donated to the new state.
         return jax.jit(lambda state, rest, shared: mapped((state, *rest), shared), donate_argnums=0)

@@ -1,4 +1,4 @@
-"""Runs side by side: the stacked states of all lanes, and what `schedule.follow` does with them."""
+"""Runs side by side: the stacked states of all lanes, trained by `schedule.follow`."""
 
 import contextlib
 import dataclasses
@@ -48,7 +48,7 @@ class Lane:
         fingerprint.check(folder, self.begun, facts, allow=allow_other_bits)
         self.out.begin(experiment.train_data.class_names, experiment.statistics, facts)
         metrics = stack.enter_context(MetricsLog(folder / "metrics.jsonl"))
-        # A kill may come between the saves of two lanes: the step before must still be there.
+        # A kill may come between the saves of two lanes: the previous step must still exist.
         keep = max(config.checkpoint.keep, 2)
         self.checkpoints = stack.enter_context(
             Checkpoints(folder / "checkpoints", keep, check=self.out.check)
@@ -123,7 +123,7 @@ class LaneGroup:
         self.clock.start(self.step)
 
     def _arguments(self, step: int, count: int) -> tuple[Any, Any]:
-        """Of a dispatch, beside the state: of each lane, and of all."""
+        """The arguments of a dispatch besides the state: of each lane, and shared ones."""
         size = (len(self.lanes), self.schedule.per_dispatch, self.config.train.batch_size)
         order = np.zeros(size, np.int32)
         for rows, lane in zip(order, self.lanes, strict=True):
@@ -138,7 +138,7 @@ class LaneGroup:
         raise Interrupted(f"stopped at step {self.step}, saved: run the same command again")
 
     def refresh_curvature(self) -> None:
-        """The second backward pass of 1998, of each lane on its own examples."""
+        """The second backward pass of 1998, each lane on its own examples."""
         index = np.stack([lane.e.curvature_index(self.step) for lane in self.lanes])
         of_lanes = (self.numbers, self.devices.spread(index))
         self.state = self.refresh(self.state, of_lanes, self.data[0])
@@ -154,7 +154,7 @@ class LaneGroup:
         return sums
 
     def read(self, step: int, sums: Metrics) -> None:
-        """Takes a dispatch's sums to the host; marks who diverged, writes lines where due."""
+        """Copies a dispatch's sums to the host; marks diverged lanes; writes log lines if due."""
         sums = jax.device_get(sums)
         due = step % self.schedule.log == 0 or step == self.schedule.total
         speed = self.clock.lap(step) * self.config.train.batch_size if due else None
@@ -162,16 +162,16 @@ class LaneGroup:
             mine = _lane_of(sums, i)
             if mine.first_bad_step != NEVER:
                 lane.bad_step = int(mine.first_bad_step)
-                say(f"{lane.out.folder.name} diverged at step {lane.bad_step:,}; the rest goes on")
+                say(f"{lane.out.folder.name} diverged at step {lane.bad_step:,}; others continue")
             elif due:
                 lane.log.write(step, "train", summarize(mine), images_per_second=speed)
 
     def save_overdue(self) -> bool:
-        """Whether the last save of a lane is too long ago."""
+        """Whether some lane's last save is too long ago."""
         return any(lane.checkpoints.overdue() for lane in self.lanes)
 
     def evaluate_and_save(self, *, evaluate: bool) -> None:
-        """Saves the lanes, after an evaluation on the split of the curve."""
+        """Saves the lanes; before that evaluates on the split of the curve, if `evaluate`."""
         with self.clock.paused():
             if evaluate:
                 self._evaluate(self.e.curve)
@@ -216,13 +216,13 @@ class LaneGroup:
             "side_by_side": len(self.lanes),
             "wall_seconds": round(time.monotonic() - self.began, 3),
         }
-        for lane in self.lanes:  # All of them, then all summaries: those that a kill
-            lane.checkpoints.wait()  # leaves behind resume without the rest.
+        for lane in self.lanes:  # All saves come before any summary: after a kill,
+            lane.checkpoints.wait()  # lanes without a summary resume without the others.
         return [lane.finish(status, self.step, found) for lane in self.lanes]
 
 
 def arrays(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels in memory; `groups.py` keeps data on disk out of here."""
+    """Images and labels in memory; `groups.py` excludes data on disk."""
     assert data.arrays is not None
     return data.arrays
 

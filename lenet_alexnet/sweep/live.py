@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: a table on a terminal, a line per end elsewhere."""
+"""What is shown while a sweep runs: a table on a terminal; elsewhere a line per ended trial."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ SECONDS = 1.0
 
 
 class Live:
-    """Counts of all trials and the newest record of those at work."""
+    """Shows counts of all trials and the newest record of each running one."""
 
     def __init__(self, sweep: Sweep, trials: Sequence[Trial]) -> None:
         self.sweep, self.trials = sweep, {trial.id: trial for trial in trials}
@@ -23,7 +23,7 @@ class Live:
         self.terminal = sys.stderr.isatty()
 
     def watch(self, at_work: list[str]) -> None:
-        """Shows what has changed; called often."""
+        """Shows changes; called often."""
         if time.monotonic() < self.next:
             return
         self.next = time.monotonic() + SECONDS
@@ -35,12 +35,12 @@ class Live:
                 print(line, file=sys.stderr, flush=True)
 
     def finish(self) -> None:
-        """Shows the ends that have not been shown."""
+        """Shows ends that were not shown yet."""
         self.next = 0.0
         self.watch([])
 
     def _end(self, name: str) -> str:
-        """A line if the trial has come to an end since the last look."""
+        """A line if the trial has ended since the last check, else ""."""
         if self.ends[name] in states.ENDED:
             return ""
         status, error = self.sweep.status(name)

@@ -1,4 +1,4 @@
-"""Workers as processes of this machine: groups with all of it, single trials with a place each."""
+"""Workers on this machine: a group uses the whole machine, a single trial a part of it."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ class Place(NamedTuple):
 
 
 def places(jobs: int) -> list[Place]:
-    """One for each GPU, or for each core; or so many as asked for (0: not asked)."""
+    """`jobs` places; for 0, one for each GPU, or without GPUs one for each core."""
     cores = own_cores()
     gpus = visible_gpus()
     count = jobs or len(gpus) or len(cores)
@@ -68,7 +68,7 @@ class LocalExecutor:
         stop_requested: Callable[[], bool],
         watch: Callable[[list[str]], None],
     ) -> None:
-        """Runs all jobs; `watch` is called often, with the ids of the trials at work.
+        """Runs all jobs; `watch` is called often, with the ids of the running trials.
 
         Raises:
           Interrupted: a stop was requested; all workers have saved.
@@ -76,7 +76,7 @@ class LocalExecutor:
         whole = Place(frozenset(own_cores()), {})
         alone = [job for job in jobs if len(job) == 1]
         for group in (job for job in jobs if len(job) > 1):
-            # What made a group fail may be one trial's fault: they get their own processes.
+            # One trial may have made its group fail: each then gets a separate process.
             alone += self._drain([group], [whole], until, stop_requested, watch)
         self._drain(alone, self.places, until, stop_requested, watch)
 
@@ -121,11 +121,11 @@ class LocalExecutor:
         with storage.open_here(self.sweep.log_file(job[0]), "a") as log:
             process = subprocess.Popen(
                 worker.command(self.sweep.root, until, job, allow_other_bits=self.allow),
-                stdin=subprocess.PIPE,  # its end tells the worker that we are gone
+                stdin=subprocess.PIPE,  # closed when the launcher ends, see `worker`
                 stdout=log,
                 stderr=log,
                 env=worker.environment() | mine,
-                start_new_session=True,  # Ctrl-C is ours to pass on
+                start_new_session=True,  # Ctrl-C reaches only the launcher, which passes it on
             )
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(process.pid, place.cores)
@@ -139,7 +139,7 @@ class LocalExecutor:
         if len(job) > 1:
             print(
                 f"a group of {len(job)} failed ({last_line(self.sweep, job)}): its trials "
-                "go on one by one",
+                "continue one by one",
                 file=sys.stderr,
                 flush=True,
             )
@@ -153,7 +153,7 @@ class LocalExecutor:
         return any(self.sweep.status(name)[0] in states.BROKEN for name in job)
 
     def _stop(self) -> None:
-        """Asks all workers to save and waits for them."""
+        """Tells all workers to save and stop, and waits for them."""
         for _, process in self.running.values():
             process.terminate()
         for _, process in self.running.values():
@@ -168,6 +168,6 @@ def _hang_up(process: subprocess.Popen) -> None:
 
 
 def last_line(sweep: Sweep, job: Job) -> str:
-    """The last line of a worker's log, which has the error if there was one."""
+    """The last line of a worker's log, which has the error, if any."""
     lines = sweep.log_file(job[0]).read_text(errors="replace").strip().splitlines()
     return lines[-1].removeprefix("error: ") if lines else "no output"

@@ -22,12 +22,12 @@ _examples: dict[str, int] = {}
 
 
 def check(trials: Sequence[Trial]) -> None:
-    """Builds what each trial trains, as `train` does; those that differ only in numbers once.
+    """Builds each trial as `train` does; of trials that differ only in numbers, one.
 
-    Data that are not on this machine are no mistake: jobs may run on another.
+    Missing data are no error: jobs may run on another machine.
 
     Raises:
-      UsageError: what `train` would raise, with the overrides of the trial.
+      UsageError: as `train` would, with the overrides of the trial.
     """
     from lenet_alexnet.training.experiment import build
 
@@ -48,7 +48,7 @@ def check(trials: Sequence[Trial]) -> None:
             overrides = " ".join(f"{key}={value}" for key, value in trial.overrides.items())
             raise UsageError(f"trial {trial.id} ({overrides}): {error}") from error
         except DataError:
-            continue  # `describe` says so.
+            continue  # `describe` reports it.
 
 
 def _load(config: Any, split: str) -> Any:
@@ -73,7 +73,7 @@ def describe(sweep: Sweep, trials: Sequence[Trial], jobs: Sequence[Job], executo
     if len(trials) > MOST_ROWS:
         lines.append(f"... and {len(trials) - MOST_ROWS} more")
     done = len(trials) - len(place)
-    lines.append(f"{len(trials)} trials, {done} at their end already, {len(place)} to run")
+    lines.append(f"{len(trials)} trials, {done} already ended, {len(place)} to run")
     groups = [len(job) for job in jobs if len(job) > 1]
     sizes = ", ".join(f"{n} of {size}" for size, n in sorted(Counter(groups).items()))
     if groups:
@@ -112,18 +112,18 @@ def _cost(sweep: Sweep, left: Sequence[Trial], trials: Sequence[Trial]) -> list[
 
 
 def training_images(config: Any) -> int:
-    """How many images a run trains on, each pass counted."""
+    """How many images a run trains on, over all passes."""
     batch = config.train.batch_size
     return batch * to_steps(config.train.duration, batch_size=batch, examples=examples(config))
 
 
 def total_epochs(config: Any) -> float:
-    """The passes over the training set."""
+    """The number of passes over the training set."""
     return training_images(config) / examples(config)
 
 
 def examples(config: Any) -> int:
-    """The size of the training set; each is read once."""
+    """The size of the training set; each set is read once."""
     key = json.dumps(config.data.to_dict(), sort_keys=True)
     if key not in _examples:
         _examples[key] = len(_load(config, config.data.train))
@@ -132,7 +132,7 @@ def examples(config: Any) -> int:
 
 @functools.cache
 def multiply_adds(model: str) -> int:
-    """Of one image forward; a training step takes three times that."""
+    """The multiply-adds of one image's forward pass; a training step takes three times that."""
     from lenet_alexnet.info import network as info
     from lenet_alexnet.models import create_model
 

@@ -15,7 +15,7 @@ from lenet_alexnet.sweep.trials import Sweep, selecting_split
 
 
 class Row(NamedTuple):
-    """A trial's outcome; `values` are what results.csv has beside the overrides."""
+    """A trial's outcome; `values` are the columns of results.csv besides the overrides."""
 
     trial: Trial
     status: str
@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 
 def collect(sweep: Sweep, trials: Sequence[Trial]) -> list[Row]:
-    """One row a trial, in the order of the sweep."""
+    """One row per trial, in the order of the sweep."""
     return [_row(sweep, trial) for trial in trials]
 
 
@@ -54,7 +54,7 @@ def _row(sweep: Sweep, trial: Trial) -> Row:
         "best_top1_error": best.get("top1_error", ""),
         "best_step": best.get("step", ""),
         "test_top1_error": test.get("top1_error", ""),
-        # Of one program's time each of its trials has an equal part.
+        # The trials of one program share its time equally.
         "seconds": round(seconds / summary.get("side_by_side", 1), 2) if summary else "",
         "error": error,
     }
@@ -68,7 +68,7 @@ def swept(rows: Sequence[Row]) -> list[str]:
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """results.csv: a row a trial."""
+    """Writes results.csv: one row per trial."""
     keys = swept(rows)
     with storage.written_whole(path, newline="") as file:
         writer = csv.writer(file)
@@ -79,7 +79,7 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 
 
 class Setting(NamedTuple):
-    """A setting over its seeds: the metric's values of those that completed."""
+    """A setting over its seeds: the metric's values for the seeds that completed."""
 
     overrides: tuple[tuple[str, Any], ...]
     found: list[float]
@@ -103,7 +103,7 @@ class Setting(NamedTuple):
 
 
 def ranked(rows: Sequence[Row], metric: str) -> list[Setting]:
-    """Settings, the smallest mean first; those of which a seed broke come after all others."""
+    """Settings, the smallest mean first; settings with a broken seed come last."""
     settings: dict[tuple, Setting] = {}
     for row in rows:
         setting = settings.setdefault(row.setting, Setting(row.setting, [], [], Counter()))
@@ -115,7 +115,7 @@ def ranked(rows: Sequence[Row], metric: str) -> list[Setting]:
 
 
 def table(rows: Sequence[Row], metric: str) -> str:
-    """The ranked settings for a person, and on what they were chosen."""
+    """The ranked settings as text, and the split that ranks them."""
     keys = [key for key in swept(rows) if key != "seed"]
     split = rows[0].values["selected_on"]
     scale, unit = (100, ", %") if metric == "top1_error" else (1, "")
@@ -138,9 +138,7 @@ def table(rows: Sequence[Row], metric: str) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = ["  ".join(c.rjust(w) for c, w in zip(x, widths, strict=True)).rstrip() for x in lines]
     if split == "validation":
-        text.append("Ranked on the validation split; the test split took no part in it.")
+        text.append("Ranked on the validation split; the test split was not used.")
     else:
-        text.append(
-            "Ranked on the test split, as data.validation is empty: the best is flattered by it."
-        )
+        text.append("Ranked on the test split, as data.validation is empty: the best is flattered.")
     return "\n".join(text)

@@ -40,7 +40,7 @@ class SweepOptions:
 
 
 class Executor(Protocol):
-    """What runs jobs: each a process that trains the named trials up to a share of the run."""
+    """Runs jobs: each is a process that trains the named trials up to a share of the run."""
 
     def run(
         self,
@@ -63,8 +63,8 @@ def run_sweep(
     """Runs the sweep of config file `path` over `base`; returns the exit code.
 
     Raises:
-      UsageError: see `expand`; an unknown executor; another sweep's workdir; what stops or asks
-        for trials by their error has no validation split.
+      UsageError: see `expand`; an unknown executor; another sweep's workdir; --halving or --search
+        without a validation split.
     """
     _check(options)
     with contextlib.closing(Sweep(workdir)) as sweep:
@@ -98,9 +98,9 @@ def _run(
     options: SweepOptions,
     stop_requested: Callable[[], bool],
 ) -> None:
-    """Runs what is missing; results.csv is written at any end."""
+    """Runs the trials that are left; results.csv is written however they end."""
     run = make_runner(sweep, base, options)
-    make_jobs(sweep, trials, base, options)  # Before anything is written: it may be refused.
+    make_jobs(sweep, trials, base, options)  # It may raise: before anything is written.
     sweep.open(base, path)
     _prepare(sweep, trials, options)
     try:
@@ -114,7 +114,7 @@ def _run(
 
 def _check(options: SweepOptions) -> None:
     if options.search and options.dry_run:
-        raise UsageError("--search has no --dry-run: what is tried depends on what was found")
+        raise UsageError("--search has no --dry-run: trials depend on the results before them")
     if options.halving < 0 or options.halving == 1:
         raise UsageError(f"--halving={options.halving} is not 0 (off) or at least 2")
 
@@ -127,16 +127,16 @@ def _prepare(sweep: Sweep, trials: Sequence[Trial], options: SweepOptions) -> No
     left = states.remaining(sweep, trials)
     done = len(trials) - len(left)
     if done:
-        print(f"{done} of {len(trials)} trials have come to their end before", file=sys.stderr)
+        print(f"{done} of {len(trials)} trials have already ended", file=sys.stderr)
 
 
 def make_jobs(
     sweep: Sweep, trials: Sequence[Trial], base: ConfigDict, options: SweepOptions
 ) -> list[Job]:
-    """Which trials that are still to run share a process.
+    """The trials still to run, grouped by process.
 
     Raises:
-      UsageError: --executor=vmap, and trials differ in more than numbers, or stream their data.
+      UsageError: --executor=vmap, but trials differ in more than numbers, or stream their data.
     """
     left = states.remaining(sweep, trials)
     if options.executor in ("local", "slurm"):
@@ -144,7 +144,7 @@ def make_jobs(
     if options.executor == "vmap":
         if any(trial.flat.get("data.stream") for trial in trials):
             raise UsageError(
-                "--executor=vmap: streamed photos (data.stream=True) are not read for many lanes; "
+                "--executor=vmap: many lanes cannot read streamed photos (data.stream=True); "
                 "use --executor=auto or local"
             )
         kinds = len({signature(trial.flat) for trial in trials})

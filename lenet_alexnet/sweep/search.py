@@ -1,4 +1,4 @@
-"""Search by Optuna over the same folders: a config file's `search(trial)` returns overrides."""
+"""Search by Optuna in a sweep's folder: a config file's `search(trial)` returns overrides."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +13,13 @@ from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.expand import Bases, Trial
 from lenet_alexnet.sweep.trials import Sweep
 
-AT_ONCE = 8  # trials asked for together, so that they can share a program
+AT_ONCE = 8  # trials requested together, so that they can share a program
 
 
 def run_search(
     path: str, base: Any, sweep: Sweep, options: Any, run: Any, stop_requested: Callable[[], bool]
 ) -> list[Trial]:
-    """Asks Optuna for trials until `options.search` have ended; resumes where it was stopped.
+    """Gets trials from Optuna until `options.search` have ended; resumes after a stop.
 
     Raises:
       UsageError: no Optuna, no search() in the file, or no validation split.
@@ -32,7 +32,7 @@ def run_search(
         import optuna
     except ModuleNotFoundError as error:
         raise UsageError("--search needs Optuna: pip install 'lenet-alexnet[search]'") from error
-    sweep.open(base, path)  # Only now: what is refused leaves nothing behind.
+    sweep.open(base, path)  # After all checks, so that an error leaves nothing behind.
     study = _open_study(sweep.root / "optuna.log", base.seed)
     known: dict[str, Trial] = {}
 
@@ -41,7 +41,7 @@ def run_search(
         sweep.add(trial)
         return known.setdefault(trial.id, trial)
 
-    # Those that were asked for and not told, as their launcher was killed, come first.
+    # Trials without a reported result, as their launcher was killed, come first.
     told = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL)
     asked = []
     for old in study.trials:
@@ -67,7 +67,7 @@ def run_search(
 
 
 def _open_study(log: Path, seed: int) -> Any:
-    """The study in a log of Optuna's, or a new one; UsageError if the log is damaged."""
+    """The study in an Optuna log, or a new one; UsageError if the log is damaged."""
     import optuna
     from optuna.storages.journal import JournalFileBackend
 
@@ -80,6 +80,6 @@ def _open_study(log: Path, seed: int) -> Any:
             sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True),
             load_if_exists=True,
         )
-    except Exception as error:  # Optuna has a kind for each way in which a line is damaged.
+    except Exception as error:  # Optuna raises many kinds for damaged lines.
         line = " ".join(str(error).split())[:200]
         raise UsageError(f"cannot read '{log}': {type(error).__name__}: {line}") from error

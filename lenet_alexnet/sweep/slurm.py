@@ -1,4 +1,4 @@
-"""Workers as Slurm job arrays through submitit: one task a trial, again after a preemption."""
+"""Workers as Slurm job arrays through submitit: one task per trial, requeued after preemption."""
 
 import importlib.util
 import os
@@ -21,14 +21,14 @@ POLL_SECONDS = 5.0
 
 
 class Task:
-    """What a Slurm task does: it runs a worker, and at a time limit lets it save and comes back."""
+    """A Slurm task: runs a worker; at the time limit the worker saves and the task is requeued."""
 
     def __init__(self, command: list[str], log: str) -> None:
         self.command, self.log = command, log
         self.process: subprocess.Popen | None = None
 
     def __call__(self) -> int:
-        """The worker's exit code."""
+        """Runs the worker and returns its exit code."""
         with storage.open_here(Path(self.log), "a") as log:
             self.process = subprocess.Popen(
                 self.command, stdout=log, stderr=log, env=worker.environment()
@@ -46,7 +46,7 @@ class Task:
 
 
 class SlurmExecutor:
-    """Submits what is not in the queue yet, and waits until it has left it."""
+    """Submits jobs that are not in the queue yet, and waits until all have left it."""
 
     def __init__(
         self, sweep: Sweep, launch: Any, *, fail_fast: bool, allow_other_bits: bool
@@ -81,10 +81,10 @@ class SlurmExecutor:
         stop_requested: Callable[[], bool],
         watch: Callable[[list[str]], None],
     ) -> None:
-        """Runs all jobs; those that an earlier launcher submitted and still run are waited for.
+        """Runs all jobs, and waits for those that an earlier launcher submitted.
 
         Raises:
-          Interrupted: a stop was requested; what was submitted goes on.
+          Interrupted: a stop was requested; submitted jobs continue.
         """
         queued = queue()
         waiting = {job[0]: name for job in jobs if (name := self._submitted(job)) in queued}
@@ -102,7 +102,7 @@ class SlurmExecutor:
                         return
             watch([name for first in waiting for name in by_first[first]])
             if stop_requested():
-                raise Interrupted("stopped watching; the submitted jobs go on: run again to watch")
+                raise Interrupted("stopped watching; submitted jobs continue: run again to watch")
             if waiting:
                 time.sleep(POLL_SECONDS)
 
@@ -118,7 +118,7 @@ class SlurmExecutor:
         try:
             with self.submitit.batch():  # one array
                 submitted = [self.submitit.submit(task) for task in tasks]
-        except Exception as error:  # submitit passes on what sbatch says.
+        except Exception as error:  # submitit passes on the errors of sbatch.
             line = str(error).strip().split("\n")[0]
             raise LenetAlexnetError(f"sbatch refused the jobs: {line}") from error
         for job, task in zip(jobs, submitted, strict=True):
@@ -131,7 +131,7 @@ class SlurmExecutor:
         return read_json(path, "job", job=str)["job"] if path.exists() else ""
 
     def _ended(self, job: Job) -> None:
-        """A task that left the queue without a result died, or was cancelled."""
+        """Records a task that left the queue without a result: it died or was cancelled."""
         for name in job:
             if self.sweep.status(name)[0] == states.PENDING:
                 self.sweep.end(name, states.KILLED, f"left the queue; see {self.sweep.root}/slurm")

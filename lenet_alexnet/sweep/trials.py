@@ -1,4 +1,4 @@
-"""A sweep's folder: one run directory a trial, and what became of each."""
+"""A sweep's folder: one run directory per trial, and the status of each."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ ENDED = (COMPLETED, STOPPED, *BROKEN)
 
 
 class Sweep:
-    """The folder: trials/<hash of the config>/ are runs, sweep.json says which sweep it is."""
+    """The folder: trials/<hash of the config>/ are runs, sweep.json identifies the sweep."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -32,16 +32,18 @@ class Sweep:
         """Creates the folder, or verifies that it holds this sweep, and locks it.
 
         Raises:
-          UsageError: not writable, a run's or another sweep's folder, or another launcher at work.
+          UsageError: not writable, a run's or another sweep's folder, or another active launcher.
         """
         if (self.root / "config.json").exists():
-            raise UsageError(f"workdir '{self.root}' holds a run, no sweep: name another workdir")
+            raise UsageError(
+                f"workdir '{self.root}' holds a run, not a sweep: name another workdir"
+            )
         try:
             (self.root / "trials").mkdir(parents=True, exist_ok=True)
             (self.root / "logs").mkdir(exist_ok=True)
             for path in (self.root / "trials", self.root / "logs"):
                 if path.is_symlink():
-                    raise UsageError(f"'{path}' is a link: what it leads to may be no sweep's")
+                    raise UsageError(f"'{path}' is a link, perhaps to files that are no sweep's")
             self.check(base)
             self._lock = lock(self.root / ".lock", wait=False)
         except OSError as error:
@@ -51,7 +53,7 @@ class Sweep:
         write_json(self.root / "sweep.json", {"file": file, "base": base.to_dict()})
 
     def close(self) -> None:
-        """Lets another launcher in."""
+        """Releases the lock."""
         if self._lock is not None:
             self._lock.close()
 
@@ -71,11 +73,11 @@ class Sweep:
         return self.root / "trials" / trial_id
 
     def log_file(self, name: str) -> Path:
-        """Where a process's own output goes."""
+        """The file for a process's output."""
         return self.root / "logs" / f"{name}.log"
 
     def add(self, trial: Trial) -> None:
-        """Writes trial.json, from which a process of its own trains it."""
+        """Writes trial.json, from which a separate process trains the trial."""
         folder = self.folder(trial.id)
         folder.mkdir(exist_ok=True)
         content = {"overrides": trial.overrides, "config": trial.config.to_dict()}
@@ -108,7 +110,7 @@ class Sweep:
         write_json(self.folder(trial_id) / "end.json", {"status": status, "error": error})
 
     def forget(self, trial_id: str) -> None:
-        """Makes a broken trial one to run: a diverged one from the start."""
+        """Makes a broken trial run again; a diverged one restarts from step 0."""
         folder = self.folder(trial_id)
         if self.status(trial_id)[0] == DIVERGED:
             for name in ("checkpoints", "summary.json", "metrics.jsonl", "step_sizes.jsonl"):
@@ -132,7 +134,7 @@ class Sweep:
 
 
 def lock(path: Path, *, wait: bool) -> IO[str] | None:
-    """The file, locked until it is closed or its process ends; None if taken and not waited for."""
+    """The file, locked until it is closed or the process ends; None if taken and not `wait`."""
     file = storage.open_here(path, "a")
     try:
         storage.lock(file, wait=wait)
@@ -146,10 +148,10 @@ def lock(path: Path, *, wait: bool) -> IO[str] | None:
 
 
 def selecting_split(config: Any) -> str:
-    """What choices are made on: the validation split, or the test split where there is none."""
+    """The split that selects: validation, or test if there is none."""
     return "validation" if config["data"]["validation"] else "test"
 
 
 def remaining(sweep: Sweep, trials: Sequence[Trial]) -> list[Trial]:
-    """The trials that have not come to an end."""
+    """The trials that have not ended."""
     return [trial for trial in trials if sweep.status(trial.id)[0] not in ENDED]

@@ -25,18 +25,18 @@ def train_lanes(
     at_once: bool | None = None,
     allow_other_bits: bool = False,
 ) -> list[dict[str, Any]]:
-    """Trains one run for each config, side by side, each in its folder as if it had been alone.
+    """Trains one run for each config, side by side, each in its folder as if it were alone.
 
     Args:
       lane_configs: with one `groups.signature`.
       folders: the run directories; all resume from the newest step that all have saved.
       until: stop after the first evaluation at or after this share of the run.
-      stop_requested: asked before every dispatch.
-      at_once: vmap over the lanes of a device, or one after another; None: as suits the device.
+      stop_requested: called before every dispatch.
+      at_once: whether a device runs its lanes by vmap or in turn; None: depends on the device.
       allow_other_bits: see `loop.train_and_evaluate`.
 
-    Returns the summaries that it also writes; a lane that diverged is among them, and does not
-    disturb the others.
+    Returns the summaries, which are also written; a lane that diverged has one too, and does not
+    affect the others.
 
     Raises:
       Interrupted: `stop_requested` became true; everything is saved.

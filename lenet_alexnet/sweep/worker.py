@@ -2,7 +2,7 @@
 
 python -m lenet_alexnet.sweep.worker ROOT UNTIL [--allow-other-bits] ID...
 
-It ends with the exit codes of `train`; 0 also if it stopped at UNTIL, a share of the run.
+It has the exit codes of `train`; 0 also if it stopped at UNTIL, a share of the run.
 """
 
 import functools
@@ -27,14 +27,14 @@ ALLOW_OTHER_BITS = "--allow-other-bits"
 def command(
     root: Path, until: float, ids: Sequence[str], *, allow_other_bits: bool = False
 ) -> list[str]:
-    """What starts a worker. It imports nothing from the current folder (-P)."""
+    """The command of a worker. It imports nothing from the current folder (-P)."""
     flags = [ALLOW_OTHER_BITS] if allow_other_bits else []
     arguments = [str(root), str(until), *flags, *ids]
     return [sys.executable, "-P", "-m", "lenet_alexnet.sweep.worker", *arguments]
 
 
 def environment() -> dict[str, str]:
-    """This process's, in which a worker finds just this package, also in a checkout."""
+    """The environment of a worker, in which it imports this same package, also in a checkout."""
     above = str(Path(lenet_alexnet.__file__).parents[1])
     if above in site.getsitepackages():
         return dict(os.environ)
@@ -43,7 +43,7 @@ def environment() -> dict[str, str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Trains; whatever goes wrong with a single trial is recorded with it."""
+    """Trains; an error of a single trial is recorded in its folder."""
     from lenet_alexnet.runtime import signals
 
     root, until = Path(arguments[0]), float(arguments[1])
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
             else:
                 _several(sweep, ids, until, stop_requested, allow)
         except Diverged:
-            return 0  # Its summary says so.
+            return 0  # The summary records it.
         except Interrupted as stop:
             print(stop, file=sys.stderr, flush=True)
             return stop.exit_code
@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _end_with_launcher() -> None:
-    """Standard input is a pipe that the launcher holds: at its end, even by kill -9, save."""
+    """Saves and stops when the launcher ends, even by kill -9: it holds the pipe at stdin."""
     # Not through sys.stdin, whose lock this thread would hold when the interpreter ends.
     while os.read(0, 1):
         pass
