@@ -1,1 +1,1 @@
-"""What a network and its training step cost, counted and compiled but not measured."""
+"""The cost of a network and of its training step, counted and compiled but not measured."""

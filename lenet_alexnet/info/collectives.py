@@ -1,4 +1,4 @@
-"""What a compiled program exchanges between devices, read from its optimised text."""
+"""The exchanges of a compiled program between devices, read from its optimised text."""
 
 import math
 import re
@@ -38,12 +38,12 @@ ALL = re.compile(r"replica_groups=\{\}")
 
 
 class Collective(NamedTuple):
-    """One exchange: its kind and the arrays that come out of it on each device."""
+    """One exchange: its kind, and the arrays that result on each device."""
 
     kind: str
     shapes: tuple[tuple[int, ...], ...]
     bytes: int  # of the results, on one device
-    group: int  # number of devices that exchange with each other; 0: all there are
+    group: int  # number of devices that exchange with each other; 0: all devices
 
 
 def sent(kind: str, size: int, group: int) -> int:
@@ -61,18 +61,18 @@ def sent(kind: str, size: int, group: int) -> int:
 
 
 def _group(line: str) -> int:
-    """The size of the groups of devices, in each of the forms in which XLA prints them.
+    """The size of the groups of devices, in any form that XLA prints.
 
     - {{0,1},{2,3}}: the devices themselves; {}: all of them;
     - [2,2]<=[4] or [2,4]<=[4,2]T(1,0): groups, devices in each, and the order of the devices;
-    - mesh['data'=4,'tower'=2] {'data'}: the axes of a mesh over which a group goes, of an axis
-      perhaps a part, 'data':(1)2, whose size comes last. After ] may come the devices' order.
+    - mesh['data'=4,'tower'=2] {'data'}: the mesh axes of a group. A part of an axis is 'data':(1)2,
+      with its size last. The order of the devices may follow the ].
 
     Raises:
       DataError: another form.
     """
     if PAIRS.search(line):
-        return 2  # Each sends to one, and receives from one.
+        return 2  # Each device sends to one, and receives from one.
     if "replica_groups=" not in line:
         return 0
     if listed := LISTED.search(line):
@@ -88,7 +88,7 @@ def _group(line: str) -> int:
 
 
 def _along(mesh: str, axes: str) -> int | None:
-    """How many devices are along some axes of a mesh; None: it has no such axis."""
+    """The number of devices along some axes of a mesh; None if it lacks one of them."""
     sizes = dict(pair.rsplit("=", 1) for pair in mesh.split(",") if pair)
     total = 1
     for axis in filter(None, axes.split(",")):
@@ -103,10 +103,10 @@ def _along(mesh: str, axes: str) -> int | None:
 def collectives(text: str) -> list[Collective]:
     """The exchanges in a program's optimised text (`compiled.as_text()`), each counted once.
 
-    A training program repeats its loop's body, so these are the exchanges of one step.
+    In a training program they are the loop body's, so these are the exchanges of one step.
 
     Raises:
-      DataError: the text names groups of devices in a form that is not known.
+      DataError: the text has an unknown form of device groups, or an unknown type.
     """
     found = []
     for line in text.splitlines():
@@ -114,7 +114,7 @@ def collectives(text: str) -> list[Collective]:
         if match is None:
             continue
         group = _group(line)
-        if group == 1:  # Each by itself: nothing is exchanged.
+        if group == 1:  # Each device is alone: nothing is exchanged.
             continue
         shapes, total = [], 0
         results = SHAPE.findall(match["type"])

@@ -1,4 +1,4 @@
-"""What a network is made of, layer by layer, counted while its shapes are traced."""
+"""A network's layers and their costs, counted while its shapes are traced."""
 
 import math
 from typing import Any
@@ -50,13 +50,13 @@ def describe(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _output_shape(out: Any) -> tuple[int, ...]:
-    """Without the batch; towers side by side."""
+    """The shape without the batch axis, over all towers."""
     towers = out if isinstance(out, list) else [out]
     return (*towers[0].shape[1:-1], sum(tower.shape[-1] for tower in towers))
 
 
 def as_table(description: dict[str, Any]) -> str:
-    """`describe` for a person."""
+    """`describe` as a table."""
     columns = ("params", "connections", "multiply_adds")
     rows = [["layer", "output", "parameters", "connections", "multiply-adds"]]
     rows.append(["input", _shape(description["input_shape"]), "", "", ""])

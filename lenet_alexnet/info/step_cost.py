@@ -1,7 +1,7 @@
-"""What a training step holds and exchanges on each device: compiled, and by closed formulas.
+"""The memory and exchanges of a training step on each device: as compiled, and by formulas.
 
-The step is compiled for as many CPU devices as asked for; nothing is computed and no data are read.
-XLA for CPUs exchanges bfloat16 as float32: there, what is compiled is twice what a GPU would move.
+The step is compiled for the given number of CPU devices; nothing is computed, no data are read.
+XLA for CPUs exchanges bfloat16 as float32, so the compiled bytes are twice those on a GPU.
 """
 
 import math
@@ -28,22 +28,22 @@ from lenet_alexnet.training.compiled import JittedRun
 from lenet_alexnet.training.layout import Layout
 from lenet_alexnet.training.step import streamed_steps
 
-EXAMPLES = 1_281_167  # Of ImageNet's training set: only schedules depend on it, no size does.
+EXAMPLES = 1_281_167  # ImageNet's training images: only schedules depend on it, no sizes.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """What the formulas are made of."""
+    """The numbers that the formulas use."""
 
     params: int  # of the network
     dense: int  # of them in fc6, fc7 and fc8's weights
-    seams: dict[str, int]  # values of an image where towers or devices meet: conv3's input ...
+    seams: dict[str, int]  # values per image where towers or devices exchange: conv3's input ...
     classes: int
     width: int  # bytes of an activation
 
 
 def analyse(config: Any, devices: int) -> dict[str, Any]:
-    """Bytes on each device and bytes exchanged in a step, for a config's mode on `devices` devices.
+    """Bytes on each device and bytes exchanged in a step, in a config's mode on `devices` devices.
 
     Raises:
       UsageError: the mode, the batch or the devices do not fit each other.
@@ -118,7 +118,7 @@ def _bytes_here(tree: Any) -> int:
 
 
 def sizes(model: Any, description: dict[str, Any]) -> Sizes:
-    """The numbers of a network that the formulas need."""
+    """The sizes of a network that the formulas need."""
     layers = {layer["name"]: layer for layer in description["layers"]}
     dense, seams = 0, {}
     if isinstance(model, AlexNet):
@@ -138,7 +138,7 @@ def sizes(model: Any, description: dict[str, Any]) -> Sizes:
 
 
 def activation_bytes(description: dict[str, Any], size: Sizes, devices: int, batch: int) -> int:
-    """Of all layers' outputs, which every mode cuts evenly: by the batch, by maps, or by units."""
+    """Bytes of all layers' outputs, which every mode cuts evenly: by batch, maps or units."""
     outputs = sum(math.prod(layer["output_shape"]) for layer in description["layers"])
     return batch * outputs * size.width // devices
 
@@ -147,8 +147,8 @@ def formula(mode: str, size: Sizes, devices: int, batch: int) -> dict[str, int]:
     """Bytes of the results of a step's exchanges on one device, by kind.
 
     - dp sums all gradients, in float32;
-    - tower gathers the other tower's half where the towers meet, scatters its gradients back, and
-      sums fc8's outputs; several pairs sum the gradients of their towers;
+    - tower gathers the other tower's half where the towers connect, scatters its gradients back,
+      and sums fc8's outputs; several pairs sum the gradients of their towers;
     - owt gathers the whole batch before fc6 and all units before fc7, scatters their gradients and
       fc8's sums back, and sums the convolutions' gradients.
     """
@@ -186,10 +186,10 @@ def formula_sent(mode: str, size: Sizes, devices: int, batch: int) -> int:
 
 
 def as_table(result: dict[str, Any]) -> str:
-    """`analyse` for a person."""
+    """`analyse` as a table."""
     mode, devices = result["mode"], result["devices"]
     many = f"{devices} device" + ("s" if devices > 1 else "")
-    lines = ["", f"mode {mode} on {many}, a batch of {result['batch_size']} in all; on each:"]
+    lines = ["", f"mode {mode} on {many}, a total batch of {result['batch_size']}; on each:"]
     for name, key in (
         ("parameters", "param_bytes"),
         ("optimizer state", "optimizer_bytes"),
@@ -197,15 +197,15 @@ def as_table(result: dict[str, Any]) -> str:
         ("peak memory (as compiled for a CPU)", "peak_bytes"),
     ):
         lines.append(f"  {name:<36}{_mb(result[key])}")
-    lines.append(f"  {'multiply-adds a step':<36}{result['multiply_adds'] / 1e9:>11,.2f} G")
-    lines.append(f"  {'exchanged in a step':<36}{'compiled':>13}{'by formula':>15}")
+    lines.append(f"  {'multiply-adds per step':<36}{result['multiply_adds'] / 1e9:>11,.2f} G")
+    lines.append(f"  {'exchanged per step':<36}{'compiled':>13}{'by formula':>15}")
     kinds = [k for k in KINDS if k in result["exchanged"] or k in (result["formula"] or {})]
     for kind in kinds:
         expected = _mb(result["formula"].get(kind, 0)) if result["formula"] else "-"
         lines.append(f"    {kind:<34}{_mb(result['exchanged'].get(kind, 0))}{expected:>15}")
     if not kinds:
         lines.append("    nothing")
-    lines.append(f"  {'sent in a step (in rings)':<36}{_mb(result['sent_bytes'])}")
+    lines.append(f"  {'sent per step (in rings)':<36}{_mb(result['sent_bytes'])}")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Optimizers and schedules by config: the one factory of a config's `optimizer` section."""
+"""`create_optimizer`: the optimizer and schedule of a config's `optimizer` section."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from lenet_alexnet.optimizers.schedules import create_schedule
 
 @dataclass(frozen=True, kw_only=True)
 class CurvatureOptions:
-    """How often the curvature is estimated (in steps), on how many examples; mu, E's factor."""
+    """How often the curvature is estimated (in steps), on how many examples; mu and E's factor."""
 
     every: int
     examples: int
@@ -26,15 +26,15 @@ class CurvatureOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """An optimizer and what the training loop must know of it.
+    """An optimizer and what the training loop needs to know about it.
 
     Attributes:
       tx: the optax transformation.
       rate: the learning rate as a function of the completed steps.
-      curvature: when the second derivatives of 1998 are estimated, if they are.
-      observe: (opt_state, validation error) -> opt_state, where the rate falls as that stalls.
-      note: what to report at the start, "" for nothing.
-      dense_tx: of AlexNet's dense layers, where they move after each turn of a batch.
+      curvature: options of the second derivatives of 1998; None if they are not used.
+      observe: (opt_state, validation error) -> opt_state, if the rate depends on that error.
+      note: a line to log at the start, "" for none.
+      dense_tx: of AlexNet's dense layers, if they are updated after each turn of a batch.
     """
 
     tx: optax.GradientTransformation
@@ -71,14 +71,14 @@ def create_optimizer(
       total_steps: the length of the run.
       to_steps: turns "3 epochs" into steps.
       curvature: for sdlm: `every` (an interval), and the number of `examples`.
-      plateau: drops as the validation error stalls, see `plateau.with_plateau`.
-      back_off: keep the share of the rate in the state, as for a plateau, but leave it alone.
-      clip: largest norm of the whole gradient; 0 is none.
+      plateau: drops of the rate when the validation error stalls, see `plateau.with_plateau`.
+      back_off: keep the share of the rate in the state, as for a plateau, but never drop it.
+      clip: largest norm of the whole gradient; 0: no limit.
       batch_size: of the run; with `scale_rule` linear or sqrt the rates are multiplied by
         (batch_size / base_batch) to the power 1 or 1/2.
-      dense_updates: how often a batch moves the dense layers, see `turn_update.TurnUpdate`; the
-        rule then uses the size of a part for these.
-      **options: the named optimizer's own numbers.
+      dense_updates: how often a batch updates the dense layers, see `turn_update.TurnUpdate`; for
+        these the rule then uses the size of a part.
+      **options: options of the named optimizer.
 
     Raises:
       UsageError: an unknown name or option, with the nearest valid one.
@@ -115,8 +115,8 @@ def _chain(
     bias_rate: optax.Schedule | None,
     share: Any,
 ) -> optax.GradientTransformation:
-    """A named optimizer at `share` of its rates, behind a clip of the gradient's norm."""
-    # A plateau and back-off lower every rate, the biases' too.
+    """A named optimizer at `share` of its rates, after a clip of the gradient's norm."""
+    # A plateau and back-off lower every rate, including that of the biases.
     biases = {"bias_schedule": lambda step: share * bias_rate(step)} if bias_rate else {}
     tx = maker(lambda step: share * rate(step), **{**options, **biases})
     return optax.chain(optax.clip_by_global_norm(clip), tx) if clip else tx
@@ -133,14 +133,14 @@ def _create_for_batch(
     plateau: Mapping[str, Any] | None,
     back_off: bool,
 ) -> Optimizer:
-    """The optimizer whose rate is scaled for a batch.
+    """The optimizer, with its rate scaled for a batch size.
 
     Args:
       batch_size: what the rate is scaled for.
       maker: (rate, the biases' rate or None, share of the rates) -> optax transformation.
       learning_rate: (batch size) -> rate and note, see `scale_rate`.
-      schedule: `create_schedule` for this run, of a peak and a shape.
-      shape, bias_shape: of the schedule, and of the biases' where they have another.
+      schedule: (peak, shape) -> `create_schedule` for this run.
+      shape, bias_shape: of the schedule, and of the biases' schedule if it differs.
       plateau, back_off: see `create_optimizer`.
     """
     scaled, note = learning_rate(batch_size)
@@ -171,7 +171,7 @@ def _curvature_options(
 
 
 def _check(name: str, options: Mapping[str, Any], curvature: Any) -> dict[str, Any]:
-    """The named optimizer's own options with their defaults, if all that is given fits it."""
+    """The named optimizer's options with their defaults; UsageError if the arguments do not fit."""
     if name not in MAKERS:
         raise UsageError(f"unknown optimizer.name '{name}': {nearest(name, MAKERS)}")
     known = own_options(name)
@@ -190,7 +190,7 @@ def _with_share(make: Callable[[Any], optax.GradientTransformation]) -> Any:
 def scale_rate(
     learning_rate: Number, rule: str, base_batch: int, batch_size: int
 ) -> tuple[Number, str]:
-    """The rate for a batch, by the linear or the square-root rule, and a line to report."""
+    """The rate for a batch size, by the linear or the square-root rule, and a line to log."""
     powers = {"none": 0.0, "linear": 1.0, "sqrt": 0.5}
     if rule not in powers:
         raise UsageError(f"unknown optimizer.scale_rule '{rule}': {nearest(rule, powers)}")
@@ -205,7 +205,7 @@ CURVATURE = {"every": "1 epoch", "examples": 500}  # LeCun et al. 1998, pp. 10 a
 
 
 def defaults(name: str) -> dict[str, Any]:
-    """Every option of a named optimizer that has a default; {} for a name that is none."""
+    """Every option of a named optimizer that has a default; {} for an unknown name."""
     if name not in MAKERS:
         return {}
     common = inspect.signature(create_optimizer).parameters

@@ -1,4 +1,4 @@
-"""Each optimizer that a config can name, as a function of its rate and its own options."""
+"""Each optimizer that a config can name, as a function of its rate and options."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from lenet_alexnet.optimizers.schedules import create_schedule
 from lenet_alexnet.optimizers.sdlm import sdlm
 from lenet_alexnet.optimizers.sgd2012 import is_bias, lars, sgd2012
 
-Number = float | jax.Array  # a sweep carries numbers as traced ones
+Number = float | jax.Array  # traced in a sweep
 
 
 def _sgd2012(
@@ -30,12 +30,12 @@ def _sgd2012(
 
     Args:
       rate: of the weights.
-      bias_rate_factor: what multiplies the biases' rate (lr_mult 2 of Caffe's biases).
-      bias_schedule: the biases' schedule if it is not the weights'; a config writes it as it does
-        `schedule`. Constant for epsB of layer-params-145.cfg, which stayed while epsW fell.
+      bias_rate_factor: multiplies the biases' rate (lr_mult 2 of Caffe's biases).
+      bias_schedule: the biases' schedule if it differs; in a config it is written as `schedule` is.
+        Constant for epsB of layer-params-145.cfg, which stayed the same while epsW fell.
       bias_decay: whether biases decay too, see `sgd2012`.
-      layers: by layer, what multiplies its rates: "values", from each of "boundaries" on.
-      layer_decay: by layer, its decay where it has another than `weight_decay`.
+      layers: by layer, factors of its rates: "values", from each of "boundaries" on.
+      layer_decay: by layer, its decay if it differs from `weight_decay`.
       momentum, weight_decay, to_steps: see `sgd2012` and `create_optimizer`.
     """
     shares = {
@@ -68,7 +68,7 @@ def _sgd(
     weight_decay: Number = 0.0,
     bias_decay: bool = False,
 ) -> optax.GradientTransformation:
-    # Without momentum there is no velocity in the state; a traced momentum is not 0.
+    # Without momentum the state has no velocity; a traced momentum counts as not 0.
     velocity = momentum if isinstance(momentum, jax.Array) or momentum else None
     return optax.chain(
         optax.add_decayed_weights(weight_decay, mask=None if bias_decay else _kernels),
@@ -94,7 +94,7 @@ def _adamw(
 
 
 def _kernels(params: Any) -> Any:
-    """Which parameters decay where biases do not."""
+    """Which parameters decay if biases do not."""
     return jax.tree_util.tree_map_with_path(lambda path, _: not is_bias(path), params)
 
 
@@ -109,6 +109,6 @@ MAKERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 
 
 def own_options(name: str) -> dict[str, Any]:
-    """The options of one optimizer alone, with their defaults."""
+    """The options of one optimizer, without the shared ones, with their defaults."""
     given = inspect.signature(MAKERS[name]).parameters
     return {key: given[key].default for key in given.keys() - {"rate", "learning_rate", "to_steps"}}

@@ -1,4 +1,4 @@
-""" "Divide by 10 when the validation error stalls" (Krizhevsky et al. 2012, sec. 5), as a state."""
+"""The rule "divide by 10 when the validation error stalls" (Krizhevsky et al. 2012, sec. 5)."""
 
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ import optax
 
 
 class PlateauState(NamedTuple):
-    """The share of the rate that is left, and what is known of the error."""
+    """The share of the rate that is left, and the history of the error."""
 
     share: jax.Array
     best: jax.Array
@@ -17,7 +17,7 @@ class PlateauState(NamedTuple):
 
 
 class WithPlateau(NamedTuple):
-    """An optimizer's state and the plateau's beside it."""
+    """An optimizer's state and the plateau's state."""
 
     inner: Any
     plateau: PlateauState
@@ -31,14 +31,14 @@ def with_plateau(
     factor: float = 0.1,
     drops: int = 3,
 ) -> tuple[optax.GradientTransformation, Any]:
-    """An optimizer whose rate falls as the error stalls, and the function that tells it the error.
+    """An optimizer whose rate drops when the error stalls, and a function that takes the error.
 
     Args:
       make: (share of the rate) -> the optimizer.
       patience: evaluations without a new best before a drop.
       min_improvement: by how much an error must fall to count as better.
-      factor: what a drop multiplies the rate by; the paper's is 0.1.
-      drops: how many there are at most; the paper had 3.
+      factor: a drop multiplies the rate by this; 0.1 in the paper.
+      drops: the largest number of drops; 3 in the paper.
 
     Returns the optimizer and `observe(opt_state, error) -> opt_state`, both pure.
     """

@@ -36,8 +36,8 @@ def create_schedule(
       to_steps: turns "3 epochs" into steps.
       warmup: length of the linear rise from 0.
       final: where linear and cosine end, as a share of the peak.
-      boundaries: when the rate changes: for steps it is multiplied by `factor`, for piecewise it
-        becomes the next of `values` (one more than boundaries, as shares of the peak).
+      boundaries: when the rate changes. In steps it is multiplied by `factor`; in piecewise it
+        becomes the next of `values` (shares of the peak, one more than boundaries).
       factor: for dexp, the peak divided by the last rate.
       power: of polynomial: (1 - done)^power.
       parts: of dexp: the number of equal parts of the run, each with a constant rate.
@@ -62,7 +62,7 @@ def create_schedule(
             ),
             "cosine": lambda: final + (1 - final) * (1 + jnp.cos(jnp.pi * done)) / 2,
         }
-        # Step 0 of a warm-up moves already: a rate of 0 would waste it.
+        # A warm-up starts above 0: a rate of 0 would waste step 0.
         warm = jnp.minimum((step + 1) / (rise + 1), 1.0)
         return learning_rate * warm * shapes[name]()
 

@@ -1,7 +1,7 @@
 """Stochastic diagonal Levenberg-Marquardt (LeCun et al. 1998, appendix C, eqs. 18-27).
 
-Each parameter has its own step eta / (mu + h), h = its mean second derivative on a few hundred
-patterns, estimated again before every pass by a second backward pass.
+Each parameter has its own step size eta / (mu + h); h is its mean second derivative on a few
+hundred patterns, estimated again before every pass by a second backward pass.
 """
 
 from collections.abc import Callable
@@ -48,9 +48,9 @@ def sdlm(
 ) -> optax.GradientTransformation:
     """Update -eta / (mu + h) * gradient; `learning_rate` is eta, or a function of the step count.
 
-    The state starts with h infinite, so nothing moves until `set_curvature` has been called.
-    `energy` is a factor on E, so on the gradient and on h: it only changes the weight of mu. 1 is
-    eqs. 7 to 9 as printed; EBLearn, by the paper's first author and others, halves the distance.
+    The state starts with h infinite, so nothing changes until `set_curvature` is called. `energy`
+    is a factor of E, hence of the gradient and of h: it only changes the weight of mu. 1 is eqs. 7
+    to 9 as printed; EBLearn, by the paper's first author and others, halves the distance.
     """
 
     def init(params: PyTree) -> SdlmState:
@@ -96,9 +96,9 @@ def curvature(
 ) -> PyTree[Float[Array, "..."]]:
     """The h of each parameter, averaged over P normalised patterns, eqs. 22-27; never negative.
 
-    Departure: the paper gives no start of the recursion for eq. 9; for both losses ours is eq. 8's,
-    d2E/dx2 = 2 for each state below the RBFs (from eq. 7). Eq. 9's own, a variance over the
-    posterior, goes to 0 as training succeeds.
+    Departure: the paper gives no start of the recursion for eq. 9. For both losses ours is that of
+    eq. 8, d2E/dx2 = 2 for each state below the RBFs (from eq. 7). That of eq. 9, a variance over
+    the posterior, goes to 0 as training succeeds.
     """
     layers = model.layers()
     inputs, x = [], jnp.moveaxis(images, -1, 1)
@@ -123,10 +123,10 @@ def layer_curvature(
 ) -> tuple[PyTree[Float[Array, "..."]], Float[Array, "P ..."]]:
     """From d2E/dx2 of a layer's states to h (summed over patterns) and d2E/dx2 of the states below.
 
-    A layer's sums are linear in the parameters and in the inputs, so the transposes of the same
-    function at squared inputs and at squared parameters do the sums of eqs. 24, 25 and 27, shared
-    weights included; a bias has input 1. A subsampling coefficient gets sum_k d2E/da_k2 times the
-    sum of the squares of its four inputs (eq. 25 over the four connections that share it).
+    A layer's sums are linear in the parameters and in the inputs. So the transposes of the same
+    function, at squared inputs and at squared parameters, compute the sums of eqs. 24, 25 and 27,
+    shared weights included; a bias has input 1. A subsampling coefficient gets sum_k d2E/da_k2
+    times the sum of the squares of its four inputs (eq. 25 over its four connections).
     """
 
     def linear(p: PyTree, x: Float[Array, "P ..."]) -> Float[Array, "P ..."]:
@@ -144,7 +144,7 @@ def layer_curvature(
 
 
 def step_report(sizes: PyTree[Numbers]) -> dict[str, dict[str, float]]:
-    """Range of the steps eps by layer and over "all" (the paper, pass 1: 7e-5 .. 0.016)."""
+    """Range of the step sizes eps by layer and over "all" (the paper, pass 1: 7e-5 .. 0.016)."""
     layers = {name: _flat(leaves) for name, leaves in sizes.items()}
     layers["all"] = np.concatenate(list(layers.values()))
     marks = {

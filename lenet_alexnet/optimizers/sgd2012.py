@@ -35,16 +35,16 @@ def sgd2012(
 ) -> optax.GradientTransformation:
     """The update of 2012: v <- 0.9 v - 0.0005 rate w - rate g; w <- w + v.
 
-    The rate is inside the velocity: after a drop the old velocity lives on undiminished, unlike in
-    optax.sgd. The decay is of the weight before the step.
+    The rate is inside the velocity: unlike in optax.sgd, a drop does not shrink the old velocity.
+    The decay uses the weight before the step.
 
     Args:
       rates: (completed steps) -> a tree like the parameters', or a prefix of it.
       momentum: 0.9.
       weight_decay: 0.0005.
-      bias_decay: whether biases decay too: the paper does not mention them; in the source their
+      bias_decay: whether biases decay too. The paper does not mention them; in the source their
         decay is 0 (layers-145.cfg, wc only for weights).
-      layer_decay: the decay of each layer that has another than `weight_decay`.
+      layer_decay: the decay of each layer whose decay differs from `weight_decay`.
     """
     decays = layer_decay or {}
 
@@ -68,7 +68,7 @@ def sgd2012(
 
 
 def _at(rate: Any, path: tuple[Any, ...]) -> Any:
-    """The rate of one parameter: rate itself, or by layer and then "bias" or "kernel"."""
+    """The rate of one parameter: `rate` itself, or its entry by layer and "bias" or "kernel"."""
     if isinstance(rate, dict):
         layer = path[0].key if path[0].key in rate else ""
         return rate[layer]["bias" if is_bias(path) else "kernel"]
@@ -85,8 +85,8 @@ def lars(
     """LARS by Algorithm 1 of You, Gitman, Ginsburg (2017): v <- m v + rate local (g + beta w);
     w <- w - v, with local = eta |w| / (|g| + beta |w|) for each layer's weights.
 
-    A layer's kernel is one, its towers together. Departure: biases and the parameters of batch
-    normalisation have local = 1 and no decay; the algorithm speaks of layers' weights.
+    A layer's kernel is a single one, over both towers. Departure: biases and the parameters of
+    batch normalisation have local = 1 and no decay; the algorithm covers only layers' weights.
     """
 
     def init(params: Any) -> SgdState:
