@@ -111,7 +111,7 @@ def test_records_are_read_in_their_order_from_every_place(official, batches, tmp
     [
         ("data_batch_2.bin", lambda c: c[:-1], "data_batch_2.bin is truncated: 30,729 bytes"),
         ("data_batch_2.bin", lambda c: c + c[:3073], "data_batch_2.bin is too long"),
-        ("test_batch.bin", lambda c: bytes(3074 * COUNT), "two labels a record, as CIFAR-100"),
+        ("test_batch.bin", lambda c: bytes(3074 * COUNT), "two labels per record, as CIFAR-100"),
         ("data_batch_5.bin", lambda c: b"\x0a" + c[1:], r"data_batch_5.bin has a label 10 outside"),
         ("batches.meta.txt", lambda c: b"cat\ndog\n", "names other classes"),
     ],
@@ -142,7 +142,7 @@ def test_what_is_not_there(official, tmp_path):
     with pytest.raises(DataError, match=r"c\.tar\.gz"):
         cifar10.read(other)
     other.write_bytes(b"no tar at all")
-    with pytest.raises(DataError, match="is no plain tar"):
+    with pytest.raises(DataError, match="is not a plain tar"):
         cifar10.read(other)
 
 
@@ -233,7 +233,7 @@ def test_prepared_it_is_the_stock_data_set(prepared, batches, capsys):
     assert main(["lenet-alexnet", "data", "list", f"--data_dir={prepared}"]) == 0
     assert "train 50, test 10" in capsys.readouterr().out
     assert main(["lenet-alexnet", "data", "check", "cifar10", f"--data_dir={prepared}"]) == 0
-    assert "(5-5 a class)" in capsys.readouterr().out
+    assert "(5-5 per class)" in capsys.readouterr().out
     streamed, _ = Streamed("cifar10", str(prepared), "train").read([3, 40])
     np.testing.assert_array_equal(streamed, expected(batches, "train")[0][[3, 40]])
 

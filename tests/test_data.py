@@ -159,7 +159,7 @@ def test_an_idx_file_that_does_not_fit_the_memory_is_one_error(tmp_path, monkeyp
         raise MemoryError
 
     monkeypatch.setattr(idx, "_gunzip", no_memory)
-    with pytest.raises(DataError, match="does not fit the memory"):
+    with pytest.raises(DataError, match="does not fit in memory"):
         read_file(tmp_path / "x", 1)
 
 
@@ -203,7 +203,7 @@ def test_folder_numbers_each_split_as_training(image_folder):
     assert test.class_names == ("cat", "dog")
     assert test.labels.tolist() == [1, 1]
     (image_folder / "test" / "dog").rename(image_folder / "test" / "hog")
-    with pytest.raises(DataError, match=r"has a class 'hog' that '.*train' has not"):
+    with pytest.raises(DataError, match=r"has a class 'hog' that '.*train' does not have"):
         load("folder", "test", image_folder, size=16)
 
 

@@ -52,7 +52,7 @@ def test_official_tars_end_to_end(official, tmp_path, store):
     labels = {e["file_name"].decode(): WNIDS[e["label"]] for e in validation}
     # The labels are in the order of the names, not in that of the tar.
     assert labels == {f"ILSVRC2012_val_{i:08}.JPEG": w for i, w in enumerate(VALIDATION, 1)}
-    assert "train 24 (8-8 a class), validation 4 (1-2 a class)" in datasets.check(folder)
+    assert "train 24 (8-8 per class), validation 4 (1-2 per class)" in datasets.check(folder)
     assert manifest(folder) | {"photos": ""} == {
         "size": SIZE,
         "store": store,
@@ -107,7 +107,7 @@ def test_resuming_gives_the_same_bytes(official, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="disk is full"):
         prepare_imagenet(official, tmp_path / "B")
     assert records.folders(str(tmp_path / "B")) == {}
-    with pytest.raises(UsageError, match="begun with --size=16"):
+    with pytest.raises(UsageError, match="started with --size=16"):
         prepare_imagenet(official, tmp_path / "B", size=8)
 
     partial = tmp_path / "B" / "imagenet2012" / "5.1.0.partial"
@@ -160,7 +160,7 @@ def test_done_already_and_otherwise(official, tmp_path, capsys):
     folder = prepare_imagenet(official, tmp_path)
     before = (folder / "checksums.json").stat().st_mtime_ns
     assert prepare_imagenet(official, tmp_path) == folder
-    assert "prepared already" in capsys.readouterr().err
+    assert "already prepared" in capsys.readouterr().err
     assert (folder / "checksums.json").stat().st_mtime_ns == before
     with pytest.raises(UsageError, match="prepared with --size=16"):
         prepare_imagenet(official, tmp_path, size=20)
@@ -217,7 +217,7 @@ def test_command_line(tmp_path, capsys):
     assert "6 photos stored, 0 of them converted; 0 files left out" in err
     assert main(["lenet-alexnet", "data", "list", where]) == 0
     assert main(["lenet-alexnet", "data", "check", "mine", where]) == 0
-    assert "mine: train 6 (3-3 a class); 6 checksums hold" in capsys.readouterr().out
+    assert "mine: train 6 (3-3 per class); 6 checksums match" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -227,8 +227,8 @@ def test_command_line(tmp_path, capsys):
         (["imagenet2012"], 2, "--from=DIR is missing"),
         (["imagenet2012", "--name=x"], 2, "this one is called imagenet2012"),
         (["mnist", "--size=16"], 2, "--size is for photos: imagenet2012"),
-        (["folder", "--from=/nowhere"], 2, "--name='' must be small letters"),
-        (["folder", "--from=/nowhere", "--name=Mine"], 2, "must be small letters"),
+        (["folder", "--from=/nowhere"], 2, "--name='' must be lower case letters"),
+        (["folder", "--from=/nowhere", "--name=Mine"], 2, "must be lower case letters"),
         (["folder", "--from=/nowhere", "--name=mnist"], 2, "name of another data set"),
         (["folder", "--from=/nowhere", "--name=mine"], 1, "no folder or tar '/nowhere'"),
         (["folder", "--name=mine", "--from=x", "--store=jpg"], 2, "did you mean 'jpeg'"),

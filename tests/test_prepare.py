@@ -132,7 +132,7 @@ def test_no_module_that_a_data_set_names_is_imported(official, tmp_path, monkeyp
     folder = datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path / "D"))
     spoil_features(folder, spoil)
     for use in (datasets.check, records.class_names, lambda _: read("tfds", tmp_path / "D")):
-        with pytest.raises(DataError, match=r"is of class '.*', which is not read"):
+        with pytest.raises(DataError, match=r"is of class '.*', which is not supported"):
             use(folder)
 
 
@@ -404,5 +404,5 @@ def test_what_a_killed_run_left_is_not_taken_for_prepared(official, tmp_path):
     assert [path.name for path in folder.parent.iterdir()] == ["3.0.1"]
     for path in folder.iterdir():
         path.unlink()
-    with pytest.raises(DataError, match="holds no prepared data set: delete it"):
+    with pytest.raises(DataError, match="exists but holds no prepared data set: delete it"):
         datasets.prepare("kmnist", source=str(official), data_dir=str(tmp_path))

@@ -1,4 +1,4 @@
-"""Labelled images: `Dataset` is what the rest of the program sees of them.
+"""Labelled images: the rest of the program uses them as a `Dataset`.
 
 `load_split` reads one split of a source into memory:
 
@@ -7,7 +7,7 @@
 - `folder`: images in class folders;
 - `tfds`: a data set prepared as ArrayRecord files, read without TensorFlow.
 
-`streamed.Streamed` reads a prepared data set from disk, example by example.
+`streamed.Streamed` reads single examples of a prepared data set from disk.
 """
 
 from lenet_alexnet.data.dataset import Dataset, InMemory

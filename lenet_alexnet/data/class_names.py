@@ -1,4 +1,4 @@
-"""Names of classes as others give them: those of folders, and of splits beside each other."""
+"""Checks of class names: those of folders, and those of two splits."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -10,21 +10,20 @@ UNFIT = {"Cc", "Cs", "Zl", "Zp"}
 
 
 def check_names(names: Sequence[str], where: str) -> None:
-    """Raises DataError unless files that list a name a line can hold the names of these folders.
+    """Raises DataError unless a file with one name per line can hold the names of these folders.
 
-    tfds strips the lines and leaves out the empty ones: a class would vanish, or take another's
-    name.
+    tfds strips the lines and omits empty ones: a class would vanish, or take another's name.
     """
     for name in names:
         if name != name.strip() or any(unicodedata.category(c) in UNFIT for c in name):
             raise DataError(
-                f"{where}: the class folder {name!a} has blanks at an end of its name, control "
-                "characters or bytes that are not UTF-8: rename it"
+                f"{where}: the name of class folder {name!a} begins or ends with a blank, or has "
+                "control characters or bytes that are not UTF-8: rename it"
             )
 
 
 def check_same(names: Sequence[str], others: Sequence[str], what: str, other: str) -> None:
-    """Raises DataError unless two splits number the same classes: the first names `others`."""
+    """Raises DataError unless two splits have the same classes in the same order."""
     if tuple(names) == tuple(others):
         return
     lacking = [name for name in others if name not in names]
@@ -38,7 +37,7 @@ def check_known(names: Sequence[str], known: Sequence[str], what: str, other: st
     """Raises DataError if there are classes that training does not have."""
     if unknown := [name for name in names if name not in known]:
         some = "classes" if len(unknown) > 1 else "a class"
-        raise DataError(f"{what} has {some} {_few(unknown)} that {other} has not")
+        raise DataError(f"{what} has {some} {_few(unknown)} that {other} does not have")
 
 
 def _few(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the program: `Dataset`, and its form in memory."""
+"""`Dataset`, the interface of a data set, and `InMemory`, which holds it as arrays."""
 
 import dataclasses
 import hashlib
@@ -8,13 +8,13 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
-SUMMED_BYTES = 2**28  # of a split's images; of larger splits only every n-th image is summed
+SUMMED_BYTES = 2**28  # In splits with more image bytes only every n-th image is summed.
 HASHED_IMAGES = 64
 
 
 @runtime_checkable
 class Dataset(Protocol):
-    """The labelled images of one split, each read by its number 0..N-1.
+    """The labelled images of one split, read by index 0..N-1.
 
     `InMemory` holds them as arrays, `streamed.Streamed` reads them from disk.
     """
@@ -33,7 +33,7 @@ class Dataset(Protocol):
 
     @property
     def read_threads(self) -> int:
-        """How many threads that call `read` at once make it fastest."""
+        """With how many threads `read` is fastest."""
 
     def __len__(self) -> int:
         """The number of examples."""
@@ -41,17 +41,17 @@ class Dataset(Protocol):
     def read(
         self, index: Int[np.ndarray, " n"] | Sequence[int]
     ) -> tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, " n"]]:
-        """Images 0..255 and labels 0..K-1 of the numbered examples; several threads may call it.
+        """Images 0..255 and labels 0..K-1 of the indexed examples; thread-safe.
 
         Raises:
           IndexError: no such example. DataError: it is damaged.
         """
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that are equal for equal data; found within milliseconds."""
+        """16 hexadecimal digits, equal for equal data; computed within milliseconds."""
 
     def with_class_names(self, class_names: tuple[str, ...]) -> "Dataset":
-        """The same examples, their classes named otherwise."""
+        """The same examples with other class names."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,16 +86,16 @@ class InMemory:
     def read(
         self, index: Int[np.ndarray, " n"] | Sequence[int]
     ) -> tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, " n"]]:
-        """Images and labels of the numbered examples; IndexError if there is no such example."""
+        """Images and labels of the indexed examples; IndexError if there is no such example."""
         rows = np.asarray(index, np.int32)
         return self.images[rows], self.labels[rows]
 
     def fingerprint(self) -> str:
-        """A hash of all labels, the sum of each image, and some whole images."""
+        """A hash of all labels, the sums of images, and some whole images."""
         images = self.images[:: 1 + self.images.nbytes // SUMMED_BYTES]
         rows = images.reshape(len(images), -1)
         if rows.shape[1] % 8 == 0 and rows.flags.c_contiguous:
-            rows = rows.view(np.uint64)  # Ten times as fast as byte by byte.
+            rows = rows.view(np.uint64)  # Ten times as fast as bytes.
         some = self.images[:: 1 + len(self) // HASHED_IMAGES]
         found = hashlib.sha256(repr((self.images.shape, self.class_names)).encode())
         for array in (self.labels.astype("<i4"), rows.sum(1, dtype=np.uint64), some):
@@ -103,5 +103,5 @@ class InMemory:
         return found.hexdigest()[:16]
 
     def with_class_names(self, class_names: tuple[str, ...]) -> "InMemory":
-        """The same examples, their classes named otherwise."""
+        """The same examples with other class names."""
         return dataclasses.replace(self, class_names=class_names)

@@ -1,4 +1,4 @@
-"""Files of others: opened only where opening them ends."""
+"""Files from outside the program: only regular files are opened."""
 
 import errno
 import json
@@ -18,23 +18,23 @@ def open_regular(path: str | Path) -> IO[bytes]:
     """Opens a file for reading.
 
     Raises:
-      OSError: it cannot be opened, or it is a FIFO, socket, device or folder. Opening those may
-        wait for ever, and what they give has no end.
+      OSError: it cannot be opened, or it is a FIFO, socket, device or folder. Opening or reading
+        those may never end.
     """
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "it is no regular file but a FIFO, socket or device", str(path))
-    # Not blocking: another process may have put a FIFO there meanwhile.
+    # Non-blocking: another process may have put a FIFO there meanwhile.
     return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
 
 
 def load_json(path: str | Path) -> Any:
-    """What a JSON file holds.
+    """The content of a JSON file.
 
     Raises:
-      OSError: see `open_regular`. ValueError: it is no JSON, or nested too deeply.
+      OSError: see `open_regular`. ValueError: it is not JSON, or nested too deeply.
     """
     with open_regular(path) as file:
         try:
@@ -53,5 +53,5 @@ def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden or a tool's own (.git, .ipynb_checkpoints, __MACOSX)."""
+    """Whether a file or folder is hidden or a tool's (.git, .ipynb_checkpoints, __MACOSX)."""
     return name.startswith(".") or name in TOOL_FOLDERS

@@ -1,7 +1,7 @@
-"""Image files of others: the one place that decodes them.
+"""Decodes image files from outside the program; no other module does.
 
-Pillow chooses a decoder by the content, whatever the name says, and one of its decoders starts
-Ghostscript. Here it chooses among the formats of `FORMATS` alone.
+Pillow chooses a decoder by the content, not by the name, and one of its decoders starts
+Ghostscript. Here it may only choose among `FORMATS`.
 """
 
 import io
@@ -30,17 +30,17 @@ SUFFIXES = {
     ".pgm": "PPM",
     ".pbm": "PPM",
 }
-ENLARGED = 8  # An image this many times smaller than what it becomes is named in the manifest.
+ENLARGED = 8  # Images that are enlarged by this factor or more are listed in the manifest.
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
-BITS, PHOTOMETRIC = 258, 262  # TIFF's tags: bits a sample; 0 where white is the lowest value
+BITS, PHOTOMETRIC = 258, 262  # TIFF's tags: bits per sample; 0 if white is the lowest value
 
 
 class UnusableError(Exception):
-    """A file that gives no image; the text says why."""
+    """The file holds no usable image; the message has the reason."""
 
 
 class Decoded(NamedTuple):
-    """An upright image of mode L or RGB, and what its file holds."""
+    """An upright image of mode L or RGB, and the properties of its file."""
 
     image: Image.Image
     format: str  # of `FORMATS`, or MPO: a JPEG with further pictures
@@ -49,9 +49,9 @@ class Decoded(NamedTuple):
 
 
 def read(path: str | Path, channels: int) -> Image.Image:
-    """The image in a file as grey (1) or RGB (3), upright, transparency laid on white.
+    """The image in a file as grey (1) or RGB (3), upright, with transparency on white.
 
-    16-bit samples keep their high byte, as Pillow does it for 16-bit RGB.
+    16-bit samples keep their high byte, as in Pillow for 16-bit RGB.
 
     Raises:
       DataError: no such file, not a regular file, not an image, or one that is damaged.
@@ -67,17 +67,17 @@ def read(path: str | Path, channels: int) -> Image.Image:
 
 
 def decode(file: bytes | IO[bytes], channels: int, least: int = 0) -> Decoded:
-    """The image in the content of a file.
+    """Decodes the image in a file.
 
     Args:
       file: the content, or a file open for reading.
       channels: 1 (grey) or 3 (RGB).
-      least: JPEGs are decoded at the smallest of 1, 1/2, 1/4, 1/8 of which no side is shorter than
-        this (Pillow's `draft`); 0 decodes them in full.
+      least: JPEGs are decoded at the smallest of the scales 1, 1/2, 1/4, 1/8 at which no side is
+        shorter than this (Pillow's `draft`); 0 decodes them in full.
 
     Raises:
-      UnusableError: no image of `FORMATS`, truncated, damaged, more pixels than Pillow holds to be
-        safe, or samples without a known range (floats, 32 bits).
+      UnusableError: no image of `FORMATS`, truncated, damaged, more pixels than Pillow's safety
+        limit, or samples without a known range (floats, 32 bits).
     """
     file = io.BytesIO(file) if isinstance(file, bytes) else file
     with warnings.catch_warnings():
@@ -92,7 +92,7 @@ def decode(file: bytes | IO[bytes], channels: int, least: int = 0) -> Decoded:
             raise UnusableError("not an image, or not of a known format") from error
         except (MemoryError, UnusableError):
             raise
-        except Exception as error:  # Damaged files raise whatever their decoder stumbles over.
+        except Exception as error:  # On damaged files decoders raise many kinds.
             raise UnusableError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
@@ -101,9 +101,9 @@ def standardise(
 ) -> tuple[UInt8[np.ndarray, "size size 3"], list[str]]:
     """The photo in `content` as a square: short side scaled to `size`, centre crop (2012, sec. 2).
 
-    JPEG files are decoded at the smallest of 1, 1/2, 1/4, 1/8 that is not below `size` (Pillow's
-    `draft`), then scaled with the bilinear filter widened to the scale, so that nothing aliases:
-    0.15 grey levels of 255 from full decoding, and more than twice as fast where photos are large.
+    JPEG files are decoded at the smallest of the scales 1, 1/2, 1/4, 1/8 that is not below `size`
+    (Pillow's `draft`), then resized by a bilinear filter widened to the scale, so that nothing
+    aliases: 0.15 grey levels of 255 from full decoding, more than twice as fast for large photos.
 
     Args:
       content: a JPEG, PNG, BMP, GIF, WebP, TIFF or PPM file.
@@ -111,10 +111,10 @@ def standardise(
       name: the file's name; only its suffix matters.
 
     Returns:
-      The image, and what was not a plain upright RGB photo of the kind its name says.
+      The image, and notes on how the file differs from an upright RGB photo of its suffix's format.
 
     Raises:
-      UnusableError: no image, truncated, damaged, or more pixels than Pillow holds to be safe.
+      UnusableError: no image, truncated, damaged, or more pixels than Pillow's safety limit.
     """
     found = decode(content, 3, least=size)
     notes = []
@@ -127,7 +127,7 @@ def standardise(
     width, height = found.image.size
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
-    # Scaling the centre square alone is the same as cropping what was scaled, and cheaper.
+    # Scaling only the centre square gives the same as cropping after scaling, and is cheaper.
     box = (left, top, left + side, top + side)
     image = found.image.resize((size, size), Image.Resampling.BILINEAR, box=box)
     return np.array(image), notes + found.notes
@@ -149,16 +149,16 @@ def _upright(image: Image.Image, mode: str, least: int) -> Decoded:
 
 
 def _require_range(image: Image.Image) -> None:
-    """Refuses samples of which nothing says what is black and what is white."""
+    """Raises UnusableError if the file does not define which samples are black and white."""
     tags = getattr(image, "tag_v2", {})
     if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
-        raise UnusableError("its samples are floats or of 32 bits: their range is unknown")
+        raise UnusableError("its samples are floats or have 32 bits: their range is unknown")
     if image.mode.startswith("I;16") and tags and (tags[BITS][0] != 16 or not tags[PHOTOMETRIC]):
-        raise UnusableError("a TIFF of 12 bits, or of 16 bits with white as 0, is not read")
+        raise UnusableError("a TIFF of 12 bits, or of 16 bits with white as 0, is not supported")
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """Transparency laid on white, 16 bits to their high byte; else as it is."""
+    """The image with transparency on white and 16-bit samples cut to their high byte."""
     if image.mode.startswith("I"):
         samples, clear = np.asarray(image), image.info.get("transparency")
         grey = (samples >> 8).astype(np.uint8)

@@ -20,8 +20,8 @@ def load_split(
       source: embedded | idx | folder | tfds.
       name: the data set's name, for tfds only.
       data_dir: the folder of the files (idx, folder) or of prepared data sets (tfds).
-      split: one or several named splits, each with an optional slice in examples or per cent.
-      image_size: height and width the images must have; `folder` resizes to it.
+      split: one or several named splits, each with an optional slice in examples or percent.
+      image_size: height and width that images must have; `folder` resizes to it.
       channels: 1 (grey) or 3 (RGB); `folder` converts to it.
 
     Raises:
@@ -49,10 +49,10 @@ def load_split(
 
 def _read_part(reader: Callable[[str], InMemory], part: str) -> InMemory:
     """One term of a split expression: a split's name and an optional slice."""
-    bound = r"(-?[0-9]{1,15}%?)?"  # No data set is longer; int() and float() refuse what is.
+    bound = r"(-?[0-9]{1,15}%?)?"  # No data set is longer, and int() fails on very long numbers.
     match = re.fullmatch(rf"(\w+)(?:\[{bound}:{bound}\])?", part)
     if match is None:
-        raise UsageError(f"'{part}' is no split: write e.g. train, train[:50000] or test[-10%:]")
+        raise UsageError(f"'{part}' is not a split: write e.g. train, train[:50000], test[-10%:]")
     base, start, stop = match.groups()
     whole = reader(base)
     window = slice(_bound(start, len(whole)), _bound(stop, len(whole)))
@@ -60,7 +60,7 @@ def _read_part(reader: Callable[[str], InMemory], part: str) -> InMemory:
 
 
 def _bound(text: str | None, size: int) -> int | None:
-    """A slice's bound in examples; per cents are rounded to the nearest example, as tfds does."""
+    """A slice's bound in examples; percentages are rounded to the nearest example, as in tfds."""
     if text is None:
         return None
     return round(int(text[:-1]) * size / 100) if text.endswith("%") else int(text)

@@ -1,4 +1,4 @@
-"""The order of the examples, a pure function of (seed, epoch): a step alone says where we are."""
+"""The order of the examples, a pure function of (seed, epoch): the step is the only position."""
 
 import numpy as np
 from jaxtyping import Int32
@@ -11,10 +11,10 @@ def epoch_order(seed: int, epoch: int, size: int) -> Int32[np.ndarray, " size"]:
 
 
 class Order:
-    """The endless sequence of examples, cut into batches; epochs join inside a batch.
+    """The endless sequence of examples, cut into batches, which may cross epochs.
 
-    Example p of the sequence is example p % size of epoch p // size, so nothing is dropped or
-    padded at an epoch's end and step s takes examples s*batch_size .. (s+1)*batch_size - 1.
+    Example p of the sequence is example p % size of epoch p // size. So nothing is dropped or
+    padded at an epoch's end, and step s takes examples s*batch_size .. (s+1)*batch_size - 1.
     """
 
     def __init__(self, seed: int, size: int, batch_size: int, *, reshuffle: bool = True) -> None:
@@ -23,7 +23,7 @@ class Order:
         self._kept: dict[int, np.ndarray] = {}
 
     def with_seed(self, seed: int) -> "Order":
-        """The same for another seed."""
+        """The order for another seed."""
         return Order(seed, self.size, self.batch_size, reshuffle=self.reshuffle)
 
     def batches(self, step: int, count: int) -> Int32[np.ndarray, "count batch"]:
@@ -39,6 +39,6 @@ class Order:
         epoch = epoch if self.reshuffle else 0
         if epoch not in self._kept:
             order = epoch_order(self.seed, epoch, self.size)
-            # Two epochs are enough for a batch that straddles them.
+            # Two epochs are enough for a batch that crosses from one to the next.
             self._kept = {k: v for k, v in self._kept.items() if k == epoch - 1} | {epoch: order}
         return self._kept[epoch]

@@ -1,6 +1,6 @@
 """A run's batches, read from a data set before the steps that need them.
 
-A position is the step alone: the examples of batch s are those that `order.Order` gives.
+The step is the only position: `order.Order` gives the examples of batch s.
 """
 
 import threading
@@ -32,9 +32,9 @@ def read_ahead(
       order: of the examples of `data`.
       start_step: the first step; any step costs the same.
       count: the number of steps.
-      process_index: the number of this process, which reads one contiguous part of each batch.
-      process_count: how many processes read a part.
-      threads: how many batches are read at once, one a thread; 0: `data.read_threads`.
+      process_index: the index of this process, which reads one contiguous part of each batch.
+      process_count: the number of processes that read a part.
+      threads: how many batches are read at once, one per thread; 0: `data.read_threads`.
       prefetch: how many finished batches may wait.
 
     Raises:
@@ -53,7 +53,7 @@ def read_ahead(
     lock = threading.Lock()
 
     def read(step: int) -> tuple[np.ndarray, np.ndarray]:
-        with lock:  # An order keeps the epochs it used last: one thread at a time.
+        with lock:  # An order caches its last epochs: one thread at a time.
             index = order.batches(int(step), 1)[0, mine]
         return data.read(index)
 

@@ -1,4 +1,4 @@
-"""The images in the records of prepared data sets: encoded as JPEG or PNG, and decoded again."""
+"""Encodes and decodes the JPEG and PNG images in records of prepared data sets."""
 
 import io
 import struct
@@ -20,9 +20,9 @@ def encode_jpeg(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
 
 
 def encode_png(image: UInt8[np.ndarray, "h w c"]) -> bytes:
-    """The image, grey or RGB, as a PNG file that is quick to write and to read.
+    """The image, grey or RGB, as a PNG file that is fast to write and to read.
 
-    No filters, no compression: an ArrayRecord compresses by itself.
+    It has no filters and no compression, as ArrayRecord compresses.
     """
     height, width, channels = image.shape
     rows = np.zeros((height, 1 + width * channels), np.uint8)  # each begins with its filter, 0
@@ -47,7 +47,7 @@ def decode(content: bytes | memoryview, channels: int = 3) -> UInt8[np.ndarray, 
 
 
 def _plain_png(content: bytes | memoryview, channels: int) -> np.ndarray | None:
-    """The image in a PNG file of one part and without filters, as `encode_png` writes; else None.
+    """The image in a PNG file as `encode_png` writes it (one part, no filters); else None.
 
     For 32x32 pixels this takes a twentieth of Pillow's time.
     """
@@ -60,7 +60,7 @@ def _plain_png(content: bytes | memoryview, channels: int) -> np.ndarray | None:
     length = height * (1 + width * channels)
     content = zlib.decompressobj().decompress(content[start:end], length + 1)
     if len(content) != length:
-        raise ValueError(f"a PNG of {width}x{height} pixels holds another number of bytes")
+        raise ValueError(f"a PNG of {width}x{height} pixels has the wrong number of bytes")
     rows = np.frombuffer(content, np.uint8).reshape(height, 1 + width * channels)
     return None if rows[:, 0].any() else rows[:, 1:].reshape(height, width, channels)
 

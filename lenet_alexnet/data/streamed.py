@@ -1,4 +1,4 @@
-"""`Streamed`: a large prepared data set, whose examples are read from disk by their number."""
+"""`Streamed`: a large prepared data set, whose examples are read from disk by index."""
 
 import bisect
 import copy
@@ -17,7 +17,7 @@ from lenet_alexnet.data.sources import example, prepared
 from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.runtime.backend import own_cores
 
-# Measured: neither reading ahead nor larger buffers help reading at random.
+# Measured: neither reading ahead nor larger buffers speed up random access.
 OPTIONS, BUFFER = "readahead_buffer_size:0,max_parallelism:0", 32768
 
 
@@ -28,7 +28,7 @@ class Streamed:
       folder: of the prepared data set.
       class_names: the names of the K classes.
       image_shape: [h, w, 3].
-      arrays: None, they are not in memory.
+      arrays: None, as they are not in memory.
 
     Raises:
       UsageError: no such data set or split. DataError: not prepared as photos, or damaged.
@@ -58,16 +58,16 @@ class Streamed:
 
     @property
     def read_threads(self) -> int:
-        """One a processor for JPEG, whose decoding runs in parallel; 2 for raw bytes."""
+        """One per processor for JPEG, which is decoded in parallel; 2 for raw bytes."""
         return 2 if self._raw else len(own_cores())
 
     @property
     def parts(self) -> list[tuple[Path, int, int]]:
-        """Each file, how many of its records come before the split's, and how many are its."""
+        """Each file, how many of its records are before the split's part, and how many in it."""
         return [(Path(file.filename), file.skip, file.take) for file in self._files]
 
     def fingerprint(self) -> str:
-        """A hash of the checksums that were written when the files were prepared."""
+        """A hash of the files' checksums, which were written when they were prepared."""
         try:
             sums = checksums.read(self.folder)
         except DataError:
@@ -79,7 +79,7 @@ class Streamed:
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def with_class_names(self, class_names: tuple[str, ...]) -> "Streamed":
-        """The same examples, their classes named otherwise."""
+        """The same examples with other class names."""
         other = copy.copy(self)
         other.class_names = class_names
         return other
@@ -87,7 +87,7 @@ class Streamed:
     def read(
         self, index: Int[np.ndarray, " n"] | Sequence[int]
     ) -> tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, " n"]]:
-        """Images and labels of the numbered records.
+        """Images and labels of the indexed records.
 
         Raises:
           IndexError: no such record. DataError: it is damaged.
@@ -118,7 +118,7 @@ class Streamed:
             raise IndexError(f"record {i} of {len(self)}")
         k = bisect.bisect_right(self._ends, i)
         file = self._files[k]
-        # One at a time: lists of records cost twice as much, in fresh memory for each.
+        # One at a time: lists of records cost twice as much, as each needs new memory.
         position = file.skip + i - (self._ends[k] - file.take)
         try:
             return self._reader(k).read([position])[0]
@@ -139,7 +139,7 @@ class Streamed:
 
 
 def _files(builder: Any, split: str) -> list[Any]:
-    """The files of a split expression, as tfds cuts it: filename, skip, take."""
+    """The files of a split expression, as tfds resolves it: filename, skip, take."""
     from tensorflow_datasets.core.data_sources import base
 
     try:

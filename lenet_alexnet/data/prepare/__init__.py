@@ -1,1 +1,1 @@
-"""`lenet-alexnet data prepare`: from the files that people have to records that training reads."""
+"""`lenet-alexnet data prepare`: converts the user's files to the records that training reads."""

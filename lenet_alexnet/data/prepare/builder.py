@@ -1,6 +1,6 @@
-"""Writing a small data set as tfds ArrayRecord files without TensorFlow.
+"""Writes a small data set as tfds ArrayRecord files without TensorFlow.
 
-The result has the stock name, version and features, so `tfds.data_source("mnist")` reads it too.
+The result has tfds's own name, version and features, so `tfds.data_source("mnist")` reads it too.
 """
 
 import contextlib
@@ -26,22 +26,22 @@ CONNECT_SECONDS = 5
 
 
 def write(name: str, source: str | None, folder: Path) -> None:
-    """Writes a data set aside, then puts it in its place; of one that fails nothing is left."""
+    """Writes a data set to a temporary folder, then renames it; a failure leaves nothing behind."""
     import tensorflow_datasets as tfds
 
     known = KNOWN[name]
-    # Broken files are named before anything is written.
+    # Broken files are reported before anything is written.
     splits = None if source is None else known.read(source)
     if source is None:
         _require_network(known)
     partial = folder.with_name(f"{folder.name}{prepared.PARTIAL}")
     with durable.alone(partial):
         try:
-            # What a killed run has left would be taken for finished.
+            # The files of a killed run would be taken for finished.
             shutil.rmtree(partial / durable.PARTS / name, ignore_errors=True)
             builder = _builder(name, str(partial / durable.PARTS), splits)
-            tfds.disable_progress_bar()  # Its bars outlive an error; ours is in the generator.
-            with contextlib.redirect_stdout(sys.stderr):  # Ours is for the folder alone.
+            tfds.disable_progress_bar()  # Its bars stay after an error; ours is in the generator.
+            with contextlib.redirect_stdout(sys.stderr):  # Only the folder goes to stdout.
                 builder.download_and_prepare(
                     file_format="array_record",
                     download_dir=folder.parents[1] / "downloads",
@@ -61,7 +61,7 @@ def write(name: str, source: str | None, folder: Path) -> None:
 
 
 def complete(folder: Path, known: Known) -> None:
-    """Adds what tfds does not write: the statistics of colours, and the checksums."""
+    """Adds what tfds does not write: the statistics of colour images, and the checksums."""
     if known.shape[-1] == 3:
         images = prepared.decode(folder, "train").images
         statistics.save(folder, statistics.compute(images))
@@ -69,7 +69,7 @@ def complete(folder: Path, known: Known) -> None:
 
 
 def _require_network(known: Known) -> None:
-    """Fails within seconds where a download would retry for minutes."""
+    """Fails within seconds if there is no connection; a download would retry for minutes."""
     parts = urlsplit(known.url)
     port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     try:
@@ -82,7 +82,7 @@ def _require_network(known: Known) -> None:
 
 
 def _builder(name: str, data_dir: str, splits: dict[str, InMemory] | None) -> Any:
-    """A tfds builder of our own under the stock name and version that needs no TensorFlow.
+    """A tfds builder with tfds's own name and version that needs no TensorFlow.
 
     It writes `splits`, or downloads the official files.
     """

@@ -1,7 +1,7 @@
-"""CIFAR-10's official files: the binary version, and the Python version, none of which is run.
+"""Reads CIFAR-10's official files: the binary version, and the Python version without running it.
 
-A binary record is a label and 3,072 bytes: 32x32 red ones row by row, then green, then blue. A file
-has 10,000 records (www.cs.toronto.edu/~kriz/cifar.html).
+A binary record is a label and 3,072 bytes: 32x32 red values row by row, then green, then blue. A
+file has 10,000 records (www.cs.toronto.edu/~kriz/cifar.html).
 """
 
 import gzip
@@ -41,7 +41,7 @@ META = "batches.meta.txt"
 TARS = ("cifar-10-binary.tar.gz", "cifar-10-python.tar.gz")
 FOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py")
 CIFAR100 = ("train.bin", "test.bin", "fine_label_names.txt")
-LARGEST, LARGEST_TAR = 1 << 26, 1 << 29  # bytes; the official ones have less than half
+LARGEST, LARGEST_TAR = 1 << 26, 1 << 29  # bytes; the official files have less than half
 GZIP = b"\x1f\x8b"
 NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy")
 
@@ -50,11 +50,11 @@ def read(source: str | Path) -> dict[str, InMemory]:
     """The splits train [50000,32,32,3] and test [10000,32,32,3] in the order of the files.
 
     Args:
-      source: the folder of the six files (or one that holds it), cifar-10-binary.tar.gz, or the
-        Python version, packed or not.
+      source: the folder of the six files (or its parent), cifar-10-binary.tar.gz, or the Python
+        version, packed or not.
 
     Raises:
-      DataError: a file that is missing, cut, too long or not CIFAR-10's.
+      DataError: a file is missing, truncated, too long or not CIFAR-10's.
     """
     place, found = _contents(Path(source))
     if missing := [name for name in NAMES if name not in found and f"{name}.bin" not in found]:
@@ -69,7 +69,7 @@ def read(source: str | Path) -> dict[str, InMemory]:
         parts = [_batch(f"{place}/{name}", found, name) for name in names]
         images = np.concatenate([images for images, _ in parts]).reshape(-1, 3, SIDE, SIDE)
         labels = np.concatenate([labels for _, labels in parts]).astype(np.int32)
-        # Planes of colours to pixels of three.
+        # From colour planes to pixels of three colours.
         splits[split] = InMemory(
             np.ascontiguousarray(images.transpose(0, 2, 3, 1)), labels, CLASSES
         )
@@ -77,7 +77,7 @@ def read(source: str | Path) -> dict[str, InMemory]:
 
 
 def _contents(source: Path) -> tuple[Path, dict[str, bytes]]:
-    """Where the files are, and what is in those with a known name."""
+    """The folder or tar of the files, and the contents of files with a known name."""
     if not source.exists():
         raise DataError(f"no folder or tar '{source}'")
     if source.is_file():
@@ -92,7 +92,7 @@ def _contents(source: Path) -> tuple[Path, dict[str, bytes]]:
 
 
 def _read(place: Path) -> dict[str, bytes]:
-    """The contents of the known files of a folder or a tar, by their names."""
+    """The contents of the known files of a folder or a tar, by name."""
     wanted = {*NAMES, *(f"{name}.bin" for name in NAMES), META, *CIFAR100}
     found = {}
     try:
@@ -106,7 +106,7 @@ def _read(place: Path) -> dict[str, bytes]:
 
 
 def _folder(folder: Path, wanted: set[str]) -> Iterator[tuple[str, IO[bytes], int]]:
-    """Name, file and length in bytes of those that are wanted."""
+    """Name, open file and length in bytes of each wanted file."""
     for path in sorted(folder.iterdir()):
         if path.name in wanted and path.is_file():
             with open_regular(path) as file:
@@ -114,7 +114,7 @@ def _folder(folder: Path, wanted: set[str]) -> Iterator[tuple[str, IO[bytes], in
 
 
 def _tar(path: Path, wanted: set[str]) -> Iterator[tuple[str, IO[bytes], int]]:
-    """The same of a tar, packed or not; each file is at the place where it is to be read."""
+    """The same for a tar, packed or not; each file is positioned at its content."""
     with open_regular(path) as packed, tempfile.TemporaryFile() as unpacked:
         file: IO[bytes] = packed
         if packed.read(len(GZIP)) == GZIP:
@@ -153,16 +153,16 @@ def _batch(
 def _binary(path: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:
     size = RECORDS * (1 + PIXELS)
     if len(content) == RECORDS * (2 + PIXELS):
-        raise DataError(f"{path} has two labels a record, as CIFAR-100 has: CIFAR-10 is needed")
+        raise DataError(f"{path} has two labels per record, as CIFAR-100 has: CIFAR-10 is needed")
     if len(content) != size:
         problem = "truncated" if len(content) < size else "too long"
-        raise DataError(f"{path} is {problem}: {len(content):,} bytes, the official has {size:,}")
+        raise DataError(f"{path} is {problem}: {len(content):,} bytes, the official file {size:,}")
     records = np.frombuffer(content, np.uint8).reshape(RECORDS, 1 + PIXELS)
     return records[:, 1:], records[:, 0]
 
 
 class _Inert:
-    """Stands for whatever a pickle asks to be made, and keeps what it was to be made of."""
+    """Replaces the objects that a pickle creates, and keeps their arguments and state."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments, self.state = arguments, ()
@@ -172,7 +172,7 @@ class _Inert:
 
 
 class _Reader(pickle.Unpickler):
-    """Reads numbers, strings, lists and dicts; arrays become `_Inert`, all else is refused."""
+    """Reads numbers, strings, lists and dicts; arrays become `_Inert`, all else is an error."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module in NUMPY and name in ("_reconstruct", "ndarray", "dtype"):
@@ -181,7 +181,7 @@ class _Reader(pickle.Unpickler):
 
 
 def _python(path: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """A file of the Python version: a pickle, of which nothing is run."""
+    """Reads a file of the Python version: a pickle, of which no code is run."""
     try:
         batch = _Reader(io.BytesIO(content), encoding="bytes").load()
         _, shape, kind, by_columns, data = batch[b"data"].state
@@ -191,10 +191,10 @@ def _python(path: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:
         labels = np.array(batch[b"labels"], np.uint8)
         if labels.shape != (RECORDS,):
             raise ValueError(f"{RECORDS} images and labels of {labels.shape}")
-    except Exception as error:  # A pickle raises whatever it stumbles over.
+    except Exception as error:  # Damaged pickles raise many kinds.
         reason = " ".join(str(error).split())[:200]
         raise DataError(
-            f"{path} is no batch of CIFAR-10's Python version ({type(error).__name__}: {reason}): "
-            f"take {TARS[0]}"
+            f"{path} is not a batch of CIFAR-10's Python version "
+            f"({type(error).__name__}: {reason}): take {TARS[0]}"
         ) from error
     return images, labels

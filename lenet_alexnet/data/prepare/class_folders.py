@@ -1,4 +1,4 @@
-"""Photos in class folders, or in a tar of class folders; Imagenette among them."""
+"""Photos in class folders, or in a tar of class folders, such as Imagenette."""
 
 import os
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ IMAGENETTE = (
 
 
 def imagenette(source: str | Path) -> Source:
-    """Imagenette's folder (or one that holds it), or an uncompressed tar of it."""
+    """Imagenette's folder (or its parent), or an uncompressed tar of it."""
     import tensorflow_datasets as tfds
 
     path = tfds.core.tfds_path("image_classification/imagenette_labels.txt")
@@ -46,11 +46,11 @@ def imagenette(source: str | Path) -> Source:
 def read(source: str | Path) -> Source:
     """Class folders: DIR/<class>/*.jpg, or DIR/train, DIR/val or validation, DIR/test of these.
 
-    A tar of the same is read too. Classes are those of the training split, by name.
+    A tar of these is read too. The classes are those of the training split, sorted by name.
 
     Raises:
-      DataError: nothing there, no class folders, fewer than two classes, a class without images,
-        one that training does not have, or an odd name (`check_names`).
+      DataError: no such folder, no class folders, fewer than two classes, a class without images,
+        a class that training does not have, or a bad class name (`check_names`).
     """
     root = Path(source)
     if not root.exists():
@@ -88,9 +88,9 @@ def read(source: str | Path) -> Source:
 
 
 def _listing(root: Path, below: PurePosixPath, depth: int) -> Iterator[tuple[PurePosixPath, Any]]:
-    """Folders (None), files (path, offset, size), and why others are left out (a text).
+    """Yields folders (None), files (path, offset, size), and why others are left out (a string).
 
-    The depth ends what links make endless.
+    The depth is limited, as links may form a cycle.
     """
     try:
         entries = list(os.scandir(root / below))
@@ -111,7 +111,7 @@ def _listing(root: Path, below: PurePosixPath, depth: int) -> Iterator[tuple[Pur
 
 
 def _tar_listing(path: Path) -> Iterator[tuple[PurePosixPath, Any]]:
-    """The same of a tar."""
+    """The same for a tar."""
     with open_regular(path) as file:
         members = tar.members(file, path, needs_end=True)
     for member in members:
@@ -132,13 +132,13 @@ def _tar_listing(path: Path) -> Iterator[tuple[PurePosixPath, Any]]:
 
 
 def _layout(listing: dict[PurePosixPath, Any], root: Path) -> tuple[PurePosixPath, bool]:
-    """The folder that holds the splits, or the classes alone, and which of the two it is."""
+    """The folder of the splits or of the classes, and whether it has splits."""
     top = {path.name for path in listing if len(path.parts) == 1 and listing[path] is None}
     for base in [PurePosixPath(), *map(PurePosixPath, top if len(top) == 1 else ())]:
         if base / "train" in listing:
             both = {base / "val", base / "validation"} & listing.keys()
             if len(both) > 1:
-                raise DataError(f"'{root}' has both val and validation: which is it?")
+                raise DataError(f"'{root}' has both val and validation: keep one")
             return base, True
     if known := sorted(top & SPLITS.keys()):
         raise DataError(f"'{root}' has a folder '{known[0]}' but no 'train'")
@@ -158,5 +158,5 @@ def _class_names(classes: dict[str, dict[str, list[Photo]]], root: Path) -> tupl
             if not photos:
                 raise DataError(f"'{root}': no images in the folder of class '{name}' ({split})")
     if len(names) < 2:
-        raise DataError(f"'{root}' has one class only, '{names[0]}': two or more are needed")
+        raise DataError(f"'{root}' has one class only, '{names[0]}': at least two are needed")
     return names

@@ -1,4 +1,4 @@
-"""`prepare` and `check`: any data set that we prepare, by its name."""
+"""`prepare` and `check` for every data set that this program prepares, by name."""
 
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,12 @@ from lenet_alexnet.runtime import storage
 
 
 def prepare(name: str, /, *, source: str | None, data_dir: str, **options: Any) -> Path:
-    """Prepares data set `name` below `data_dir` and returns its folder; done already, it stays.
+    """Prepares data set `name` below `data_dir`, unless it is prepared; returns its folder.
 
     Args:
-      name: mnist, fashion_mnist, kmnist or cifar10; or a kind of photos, for which see
-        `photos.prepare`.
+      name: mnist, fashion_mnist, kmnist or cifar10; or a kind of photos, see `photos.prepare`.
       source: a folder with the official files; None downloads them.
-      data_dir: where prepared data sets live.
+      data_dir: the folder of prepared data sets.
       options: of `photos.prepare`.
 
     Raises:
@@ -38,7 +37,7 @@ def prepare(name: str, /, *, source: str | None, data_dir: str, **options: Any) 
     if not folder.exists():
         builder.write(name, source, folder)
     elif not (folder / "dataset_info.json").is_file():
-        raise DataError(f"'{folder}' is there but holds no prepared data set: delete it")
+        raise DataError(f"'{folder}' exists but holds no prepared data set: delete it")
     elif not (folder / checksums.FILE).exists():  # as tfds itself leaves it
         try:
             builder.complete(folder, known)
@@ -48,10 +47,10 @@ def prepare(name: str, /, *, source: str | None, data_dir: str, **options: Any) 
 
 
 def check(folder: Path) -> str:
-    """Verifies checksums, then reads every record and counts; returns a line about what it saw.
+    """Verifies checksums, then reads and counts all records; returns a line with the counts.
 
     Raises:
-      DataError: names the file or split that is not what it should be.
+      DataError: names the file or split that is wrong.
     """
     expected = checksums.read(folder)
     for name, checksum in expected.items():
@@ -68,6 +67,6 @@ def check(folder: Path) -> str:
             if labels.min() < 0 or labels.max() >= len(classes):
                 raise DataError(f"{folder}: '{split}' has labels outside 0..{len(classes) - 1}")
             classes += np.bincount(labels, minlength=len(classes))
-        counts.append(f"{split} {size:,} ({classes.min():,}-{classes.max():,} a class)")
-    sums = f"{len(expected)} checksums hold" if expected else "no checksums to compare"
+        counts.append(f"{split} {size:,} ({classes.min():,}-{classes.max():,} per class)")
+    sums = f"{len(expected)} checksums match" if expected else "no checksums to compare"
     return f"{', '.join(counts)}; {sums}"

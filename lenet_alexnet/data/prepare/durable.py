@@ -1,4 +1,4 @@
-"""Folders that are prepared aside and appear whole, on the disk also after a power loss."""
+"""Folders that are prepared under a temporary name and appear whole, even after a power loss."""
 
 import contextlib
 import shutil
@@ -9,12 +9,12 @@ from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
 from lenet_alexnet.runtime.storage import open_here, sync
 
-PARTS = "parts"  # in it: what only preparing needs
+PARTS = "parts"  # its subfolder of files that only preparing needs
 
 
 @contextlib.contextmanager
 def alone(partial: Path) -> Iterator[None]:
-    """Makes the folder, keeps a second run out of it, and removes what a killed one left.
+    """Creates and locks the folder, and removes temporary files of a killed run.
 
     Raises:
       DataError: another process prepares it, the disk is full, or the folder cannot be written.
@@ -35,11 +35,11 @@ def alone(partial: Path) -> Iterator[None]:
 
 
 def finish(partial: Path, folder: Path) -> None:
-    """Puts a prepared folder in its place, with everything in it on the disk before."""
+    """Writes everything in a prepared folder to disk, then renames it."""
     for path in partial.iterdir():
         if path.is_file():
             sync(path)
     sync(partial)
     partial.replace(folder)
     sync(folder.parent)
-    shutil.rmtree(folder / PARTS)  # Not before: it says what is finished.
+    shutil.rmtree(folder / PARTS)  # Last, as it records what is finished.

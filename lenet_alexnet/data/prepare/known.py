@@ -30,12 +30,12 @@ def _digits(folder: str | Path) -> dict[str, InMemory]:
 
 
 class Known(NamedTuple):
-    """A data set we prepare.
+    """A data set that this program prepares.
 
     Attributes:
-      url: where the official files are, up to their names.
+      url: of the official files, without their names.
       class_names: of its ten classes.
-      title: what it shows, for its description.
+      title: its content, for the description.
       files: the names of the official files.
       read: (the files' folder) -> its splits.
       version: tfds's.
@@ -87,4 +87,4 @@ KNOWN = {
         numbered=True,
     ),
 }
-# The same addresses as in tfds, whose checksums we use.
+# The addresses are those in tfds, whose checksums are used.

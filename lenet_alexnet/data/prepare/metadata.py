@@ -1,6 +1,6 @@
-"""What a prepared set of photos has beside its records.
+"""Writes the files of a prepared set of photos besides its records.
 
-Statistics of the training images, `manifest.json`, a description for tfds, and checksums.
+They are the statistics of the training images, `manifest.json`, tfds's description and checksums.
 """
 
 import json
@@ -27,10 +27,10 @@ def write(
     plan: dict[str, Any],
     work: dict[str, list[shards.Shard]],
 ) -> None:
-    """Writes statistics, manifest, what tfds needs to read the records, and checksums.
+    """Writes statistics, manifest, tfds's description of the records, and checksums.
 
     Raises:
-      DataError: a split of which no photo could be read.
+      DataError: no photo of a split could be read.
     """
     reports = {split: [shards.read_report(shard) for shard in work[split]] for split in work}
     counts = {split: sum(r.stored for r in parts) for split, parts in reports.items()}

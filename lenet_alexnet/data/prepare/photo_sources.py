@@ -1,6 +1,6 @@
-"""Where photos are before they are prepared; ImageNet's own tars.
+"""The sources of photos to prepare; ImageNet's official tars.
 
-Nothing is unpacked: a photo is a place in a file, and the names in a tar serve as labels only.
+Nothing is unpacked: a photo is a part of a file, and the names in a tar are used only as labels.
 """
 
 import sys
@@ -16,7 +16,7 @@ TRAIN_IMAGES = 1_281_167
 
 
 class Photo(NamedTuple):
-    """`size` bytes at `offset` of the file `path`, its label, and the name it goes by."""
+    """A photo: `size` bytes at `offset` of the file `path`, with a label and a name."""
 
     name: str
     label: int
@@ -38,7 +38,7 @@ class Photo(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Everything to prepare: photos by split, the classes, and files that are no photos."""
+    """What to prepare: photos by split, the classes, and files that are not photos."""
 
     class_names: tuple[str, ...]
     splits: dict[str, list[Photo]]
@@ -46,7 +46,7 @@ class Source(NamedTuple):
 
 
 class Official(NamedTuple):
-    """What ILSVRC2012's files hold, as tfds lists it."""
+    """The content of ILSVRC2012's files, as tfds lists it."""
 
     wnids: tuple[str, ...]
     validation_labels: tuple[str, ...]  # in the order of the file names
@@ -64,10 +64,10 @@ def official() -> Official:
 
 
 def imagenet2012(folder: str | Path) -> Source:
-    """The two official tars in `folder`. Class names are the wnids: tfds has no others.
+    """The two official tars in `folder`. Class names are the wnids, as in tfds.
 
     Raises:
-      DataError: a tar that is missing, damaged, or not the official one.
+      DataError: a tar is missing, damaged, or not the official one.
     """
     paths = [Path(folder, name) for name in (TRAIN_TAR, VALIDATION_TAR)]
     for path in paths:
@@ -83,7 +83,7 @@ def imagenet2012(folder: str | Path) -> Source:
 
 
 def _train(path: Path, expected: Official) -> list[Photo]:
-    """A tar of one tar a class, each of which is read where it lies."""
+    """Reads the training tar, which has one tar per class; none is unpacked."""
     labels = {f"{wnid}.tar": label for label, wnid in enumerate(expected.wnids)}
     photos, found = [], set()
     with open_regular(path) as file:
@@ -122,11 +122,13 @@ def _validation(path: Path, expected: Official) -> list[Photo]:
 def _files(
     file: IO[bytes], path: str | Path, start: int = 0, size: int | None = None
 ) -> list[tar.Member]:
-    """The members of one of ImageNet's tars, which hold files alone."""
+    """The members of one of ImageNet's tars, which hold only files."""
     members = tar.members(file, path, start, size, needs_end=False)
     for member in members:
         if member.kind != tar.FILE:
-            raise DataError(f"{path} holds {member.name!r}, {member.kind}: the official has files")
+            raise DataError(
+                f"{path} holds {member.name!r}, {member.kind}: official tars hold only files"
+            )
     return members
 
 

@@ -1,8 +1,8 @@
-"""Preparing photographs: ImageNet 2012, Imagenette, or any class folders, as tfds ArrayRecords.
+"""Prepares photos: ImageNet 2012, Imagenette, or any class folders, as tfds ArrayRecords.
 
-A prepared set holds squares of one size in a fixed mixed order, the statistics of its training
-images (`statistics.npz`), and `manifest.json`: how it was made, which files were left out and why,
-and which were converted.
+A prepared set holds square images of one size in a fixed random order, the statistics of its
+training images (`statistics.npz`), and `manifest.json`: how it was made, which files were left out
+and why, and which were converted.
 """
 
 import hashlib
@@ -35,8 +35,8 @@ VERSIONS = {"imagenet2012": "5.1.0"}  # tfds's own
 STORES = ("raw", "jpeg")
 PLAN = f"{durable.PARTS}/plan.json"
 SEED = 0  # of the order of the records
-JPEG_BYTES = 0.5  # a pixel: 33 KB for 256x256 at quality 95
-SPARE = 1 << 20  # bytes a shard for its report
+JPEG_BYTES = 0.5  # per pixel: 33 KB for 256x256 at quality 95
+SPARE = 1 << 20  # bytes per shard for its report
 
 
 def prepare(
@@ -49,34 +49,34 @@ def prepare(
     store: str = "raw",
     jobs: int = 0,
 ) -> Path:
-    """Prepares photos below `data_dir` and returns the data set's folder; done already, it stays.
+    """Prepares photos below `data_dir`, unless this is done; returns the data set's folder.
 
     Args:
       kind: imagenet2012, imagenette or folder.
       source: a folder or tar, see `photo_sources`.
-      data_dir: where prepared data sets live.
-      name: what a `folder` is called from then on.
+      data_dir: the folder of prepared data sets.
+      name: the data set's name, for kind `folder`.
       size: height and width of the images.
-      store: raw (bytes, nothing lost, fastest) or jpeg (quality 95, a sixth of the size).
-      jobs: processes; 0 takes all processors.
+      store: raw (bytes, lossless, fastest) or jpeg (quality 95, a sixth of the size).
+      jobs: processes; 0: one per processor.
 
     Raises:
-      UsageError: a wrong argument, or prepared otherwise before. DataError: a broken source, too
-        little space.
+      UsageError: a wrong argument, or earlier preparation with other settings. DataError: a broken
+        source, too little space.
     """
     name = _name(kind, name)
     if store not in STORES:
         raise UsageError(f"unknown --store '{store}': {nearest(store, STORES)}")
     if size < 1:
-        raise UsageError(f"--size={size} is no size")
+        raise UsageError(f"--size={size} is not at least 1")
     version = VERSIONS.get(kind, "1.0.0")
     folder = expand(data_dir) / name / version
     if folder.exists():
         _same(folder / metadata.MANIFEST, {"size": size, "store": store}, folder)
-        print(f"{name} is prepared already", file=sys.stderr)
+        print(f"{name} is already prepared", file=sys.stderr)
         return folder
     if source is None:
-        raise UsageError(f"--from=DIR is missing: where the photos of {kind} are")
+        raise UsageError(f"--from=DIR is missing: the folder or tar of the photos of {kind}")
     found = KINDS[kind](source)
     partial = folder.with_name(f"{version}{prepared.PARTIAL}")
     plan = {"size": size, "store": store, "photos": _fingerprint(found)}
@@ -88,7 +88,7 @@ def prepare(
             json.dump(plan, file)
         everything = [shard for split in work.values() for shard in split]
         for path in set(partial.glob("*.array_record-*")) - {shard.path for shard in everything}:
-            path.unlink()  # It was begun with other settings, and its plan is lost.
+            path.unlink()  # It was started with other settings, and its plan is lost.
         shards.write_all(everything, jobs or len(own_cores()))
         metadata.write(partial, name, version, found, plan, work)
         durable.finish(partial, folder)
@@ -101,16 +101,16 @@ def _name(kind: str, name: str) -> str:
             raise UsageError(f"--name is for 'data prepare folder'; this one is called {kind}")
         return kind
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise UsageError(f"--name='{name}' must be small letters, digits and _, e.g. --name=mine")
+        raise UsageError(f"--name='{name}' must be lower case letters, digits, _, e.g. --name=mine")
     if name in KINDS or name in KNOWN:
         raise UsageError(f"--name={name} is the name of another data set")
     return name
 
 
 def _same(path: Path, wanted: dict[str, Any], folder: Path) -> None:
-    """Refuses what was prepared, or begun, with other settings.
+    """Raises UsageError if the folder was prepared, or started, with other settings.
 
-    A plan that is lost refuses nothing: each shard's report tells what it is of.
+    A lost plan is no error, as each shard's report has the shard's key.
     """
     try:
         there = load_json(path)
@@ -125,7 +125,7 @@ def _same(path: Path, wanted: dict[str, Any], folder: Path) -> None:
     for key, value in wanted.items():
         if there[key] == value:
             continue
-        verb = "prepared" if path.name == metadata.MANIFEST else "begun"
+        verb = "prepared" if path.name == metadata.MANIFEST else "started"
         how = "from other photos" if key == "photos" else f"with --{key}={there[key]}"
         raise UsageError(
             f"'{folder}' was {verb} {how}: delete that folder, or name another --data_dir"
@@ -133,7 +133,7 @@ def _same(path: Path, wanted: dict[str, Any], folder: Path) -> None:
 
 
 def _fingerprint(source: Source) -> str:
-    """Says whether two runs are about the same photos in the same order."""
+    """Equal for two runs on the same photos in the same order."""
     total = hashlib.sha256(repr(source.class_names).encode())
     for split, photos in source.splits.items():
         total.update(split.encode())
@@ -146,7 +146,7 @@ def _fingerprint(source: Source) -> str:
 def _shards(
     source: Source, folder: Path, name: str, size: int, store: str
 ) -> dict[str, list[shards.Shard]]:
-    """The shards of each split, its photos mixed once: class folders are sorted."""
+    """The shards of each split, its photos in random order, as class folders are sorted."""
     work = {}
     for split, photos in source.splits.items():
         order = np.random.Generator(np.random.Philox(SEED)).permutation(len(photos))
@@ -165,7 +165,7 @@ def _shards(
 
 
 def _require_space(work: dict[str, list[shards.Shard]], folder: Path) -> None:
-    """Says what is to come, and refuses what will not fit."""
+    """Prints what will be written; raises DataError if it does not fit the disk."""
     everything = [shard for split in work.values() for shard in split]
     missing = [shard for shard in everything if shards.finished(shard) is None]
     size, store = everything[0].size, everything[0].store
@@ -177,7 +177,7 @@ def _require_space(work: dict[str, list[shards.Shard]], folder: Path) -> None:
     done = len(everything) - len(missing)
     print(
         f"{counts} photos to {size}x{size} {store}: about {need / 1e9:.1f} GB in {folder.parent}"
-        + (f"; {done} of {len(everything)} shards are there already" if done else ""),
+        + (f"; {done} of {len(everything)} shards are finished" if done else ""),
         file=sys.stderr,
     )
     if need > free:

@@ -1,8 +1,8 @@
-"""Writing photos as ArrayRecord shards, in parallel; a run again does only what is missing.
+"""Writes photos as ArrayRecord shards, in parallel; another run writes only missing shards.
 
-A shard is written aside and renamed, then its report (`parts/SHARD.npz`: counts, sums, and what was
-left out or converted) likewise: a shard with a report is finished. A run that goes on compares its
-size and checksum with its report's.
+A shard is written under a temporary name and renamed, then its report (`parts/SHARD.npz`: counts,
+sums, and what was left out or converted): a shard with a report is finished. A run that resumes
+compares its size and checksum with the report.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from lenet_alexnet.data.sources import example
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
 
-LARGEST, FEWEST, SMALLEST = 4096, 16, 256  # photos a shard, shards, photos a shard
+LARGEST, FEWEST, SMALLEST = 4096, 16, 256  # photos per shard, shards, photos per shard
 
 
 class Shard(NamedTuple):
@@ -37,23 +37,23 @@ class Shard(NamedTuple):
     photos: Sequence[Photo]
     size: int
     store: str
-    sums: bool  # whether it counts for the statistics
+    sums: bool  # whether it is part of the statistics
 
     @property
     def report(self) -> Path:
-        """Where its report goes; there, it is finished."""
+        """The path of its report, which exists once the shard is finished."""
         return self.path.parent / durable.PARTS / f"{self.path.name}.npz"
 
     @property
     def key(self) -> str:
-        """Tells it from shards of other photos, or of the same stored in another way."""
+        """Differs for shards of other photos, or of the same photos stored in another way."""
         photos = [(photo.name, photo.label, photo.size) for photo in self.photos]
         content = repr((photos, self.size, self.store, self.sums))
         return hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()
 
 
 class Report(NamedTuple):
-    """What became of a shard's photos."""
+    """The result of writing a shard's photos."""
 
     key: str  # of the shard
     stored: int
@@ -65,10 +65,10 @@ class Report(NamedTuple):
 
 
 def cut(photos: Sequence[Photo]) -> list[Sequence[Photo]]:
-    """The photos of each shard: few files where there are many photos, some where there are few.
+    """The photos of each shard, of equal numbers up to 1.
 
-    At least 16 shards keep the processors busy, but none of less than 256 photos; none has more
-    than 4096, so that ImageNet's 313 can all be open at once.
+    At least 16 shards keep the processors busy, unless shards get smaller than 256 photos. With at
+    most 4096 photos per shard, ImageNet's 313 shards can all be open at once.
     """
     count = len(photos)
     shards = min(-(-count // SMALLEST), max(FEWEST, -(-count // LARGEST)))
@@ -77,7 +77,7 @@ def cut(photos: Sequence[Photo]) -> list[Sequence[Photo]]:
 
 
 def write_all(shards: Sequence[Shard], jobs: int) -> None:
-    """Writes the unfinished ones of `shards` with `jobs` processes, showing a bar.
+    """Writes the unfinished `shards` with `jobs` processes, showing a progress bar.
 
     Raises:
       DataError: the source cannot be read or the disk is full; finished shards stay.
@@ -94,19 +94,19 @@ def write_all(shards: Sequence[Shard], jobs: int) -> None:
 
 
 def finished(shard: Shard) -> Report | None:
-    """The report of a shard that was finished, but for its sums; None if there is none."""
+    """The report of a finished shard, without its sums; None if there is none."""
     try:
         text = str(load_arrays(shard.report)["text"])
         key, stored, size, checksum, left_out, converted = json.loads(text)
         report = Report(key, stored, size, checksum, left_out, converted, sums=None)
         there = report.key == shard.key and shard.path.stat().st_size == report.size
     except (OSError, ValueError, TypeError, KeyError, RecursionError, DataError):
-        return None  # Cut off, or as another version wrote it: the shard is written again.
+        return None  # Truncated, or from another version: the shard is written again.
     return report if there else None
 
 
 def _without_whole(shards: Sequence[Shard], jobs: int) -> list[Shard]:
-    """The shards that are to be written: not finished, or not as they were written."""
+    """The shards to write: not finished, or changed since."""
     reports = [finished(shard) for shard in shards]
     if any(reports):
         print("checking the finished shards", file=sys.stderr)
@@ -120,7 +120,7 @@ def _without_whole(shards: Sequence[Shard], jobs: int) -> list[Shard]:
 
 
 def write(shard: Shard, advance: Callable[[int], Any]) -> None:
-    """Writes one shard and its report; calls `advance(1)` for every photo it has seen."""
+    """Writes one shard and its report; calls `advance(1)` after every photo."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     aside = shard.path.with_name(f".{shard.path.name}.{os.getpid()}")
@@ -139,7 +139,7 @@ def write(shard: Shard, advance: Callable[[int], Any]) -> None:
                 stored: bytes = image.tobytes()
                 if shard.store == "jpeg":
                     stored = stored_images.encode_jpeg(image)
-                    image = stored_images.decode(stored)  # The sums are of what will be read.
+                    image = stored_images.decode(stored)  # The sums are of what is read back.
                 writer.write(example.encode(example.Example(stored, photo.label, photo.name)))
                 if sums is not None:
                     sums.add(image[None])

@@ -1,8 +1,7 @@
-"""The members of a plain tar, each a place in the file; nothing is unpacked.
+"""Lists the members of a plain tar by their place in the file; nothing is unpacked.
 
-By hand, because `tarfile` believes its headers: a negative size sends it round in circles
-(CVE-2025-8194), so does a sparse member that is cut, the size of a name is allocated unseen, and a
-damaged header is taken for the end.
+Python's `tarfile` trusts the headers: a negative size (CVE-2025-8194) or a truncated sparse member
+makes it loop forever, it allocates a name of any size, and takes a damaged header for the end.
 
 The format: "Basic Tar Format" in GNU tar's manual, and pax in POSIX.1-2001.
 """
@@ -36,13 +35,13 @@ class Member(NamedTuple):
     """`size` bytes at `offset` of the file that holds the tar."""
 
     name: str
-    kind: str  # FILE, FOLDER, or what else it is
+    kind: str  # FILE, FOLDER, or another of `KINDS`
     offset: int
     size: int
 
 
 class _Damaged(Exception):
-    """A header that cannot be right; the text says why."""
+    """A header is invalid; the message has the reason."""
 
 
 def members(
@@ -53,18 +52,18 @@ def members(
     *,
     needs_end: bool,
 ) -> list[Member]:
-    """The members of the tar at `start` of an open file, in their order.
+    """The members of the tar at `start` of an open file, in order.
 
     Args:
       file: open for reading.
-      path: what messages call it.
+      path: its name in messages.
       start: where the tar begins.
       size: its length; None: to the end of the file.
-      needs_end: whether the two zero blocks of its end must be there. They tell a whole tar from
-        one that was cut between members, but some tars whose members are counted have none.
+      needs_end: whether its end mark, two zero blocks, is required. It shows that the tar was not
+        cut between members, but some tars whose members are counted have none.
 
     Raises:
-      DataError: it is no plain tar, or damaged.
+      DataError: it is not a plain tar, or damaged.
     """
     length = os.fstat(file.fileno()).st_size - start
     length = length if size is None else min(size, length)
@@ -75,7 +74,7 @@ def members(
     except _Damaged as error:
         if not found:
             hint = _hint(path)
-            raise DataError(f"{path} is no plain tar, or damaged: {error}{hint}") from error
+            raise DataError(f"{path} is not a plain tar, or damaged: {error}{hint}") from error
         raise DataError(
             f"{path} is damaged or truncated after {len(found):,} members: {error}"
         ) from error
@@ -117,7 +116,7 @@ def _read(file: IO[bytes], start: int, length: int, needs_end: bool) -> Iterator
                 what = FOLDER
             if kind == b"S":
                 offset = _after_map(file, start, offset, header)
-            # What has no content may say a size: a hard link that of its file.
+            # Members without content may have a size: a hard link has that of its file.
             size = 0 if kind in b"123456" else size
             if not 0 <= size <= length - offset:
                 raise _Damaged(f"{given!r} is of {size} bytes")
@@ -127,7 +126,7 @@ def _read(file: IO[bytes], start: int, length: int, needs_end: bool) -> Iterator
 
 
 def _after_map(file: IO[bytes], start: int, position: int, header: bytes) -> int:
-    """Where the content of a sparse file begins: after the blocks that go on with its map."""
+    """Where the content of a sparse file begins: after the blocks that continue its map."""
     more = header[482]
     while more:
         more = _bytes(file, start, position, BLOCK)[504]
@@ -144,7 +143,7 @@ def _bytes(file: IO[bytes], start: int, position: int, size: int) -> bytes:
 
 
 def _check(header: bytes) -> bytes:
-    """The kind of a member whose header is whole."""
+    """The kind of a member; raises _Damaged if its header is truncated or damaged."""
     if len(header) < BLOCK:
         raise _Damaged("it ends within a header")
     # The checksum counts its own field as blanks.
@@ -156,7 +155,7 @@ def _check(header: bytes) -> bytes:
 
 
 def _number(field: bytes) -> int:
-    """Octal digits, or base 256 where the first bit is set (GNU), negative where the second is."""
+    """Octal digits, or base 256 if the first bit is set (GNU), negative if the second is too."""
     if field[0] in (0x80, 0xFF):
         return int.from_bytes(field[1:], "big", signed=False) - (
             256 ** (len(field) - 1) if field[0] == 0xFF else 0
@@ -178,7 +177,7 @@ def _text(field: bytes) -> str:
 
 
 def _records(content: bytes) -> dict[str, str]:
-    """Pax records: "LENGTH KEY=VALUE\\n", LENGTH counting all of it."""
+    """Pax records: "LENGTH KEY=VALUE\\n", where LENGTH is that of the whole record."""
     found = {}
     while content.strip(b"\0"):
         digits, blank, _ = content.partition(b" ")
@@ -194,7 +193,7 @@ def _records(content: bytes) -> dict[str, str]:
 
 def _decimal(text: str) -> int:
     if not text.isascii() or not text.isdigit():
-        raise _Damaged(f"'{text[:20]}' is no size")
+        raise _Damaged(f"'{text[:20]}' is not a size")
     return int(text[:20])
 
 

@@ -1,4 +1,4 @@
-"""Processes that work side by side on parts of a data set, with one progress and one end."""
+"""Processes that work side by side on parts of a data set, with a common progress and stop."""
 
 import multiprocessing
 import os
@@ -25,14 +25,14 @@ def run(
 
     Args:
       work: a function of a module; it calls `advance(n)` after n more photos.
-      items: what can be pickled.
-      jobs: how many processes work at once.
-      show: is told again and again how many photos all of them have done.
+      items: picklable.
+      jobs: the largest number of processes at once.
+      show: called often, with the number of photos done by all processes.
 
     Raises:
-      DataError: a process was killed. Whatever `work` raises; the others then stop.
+      DataError: a process was killed. Errors of `work` pass through, and the others stop.
     """
-    # spawn: threads of the libraries here would not survive a fork.
+    # spawn, as the threads of libraries in this process would not survive a fork.
     context = multiprocessing.get_context("spawn")
     seen, stop = context.Value("q", 0), context.Event()
     with ProcessPoolExecutor(
@@ -60,18 +60,18 @@ class _Stopped(Exception):
     """Another worker failed, or the user stopped the command."""
 
 
-_shared: tuple[Any, Any] = (None, None)  # of a worker: the photos seen by all, and when to stop
+_shared: tuple[Any, Any] = (None, None)  # in a worker: the photos done by all, the stop event
 
 
 def _start_worker(seen: Any, stop: Any) -> None:
     global _shared
     _shared = (seen, stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then says stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which sets `stop`.
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
 
 def _leave_with_parent() -> None:
-    """A killed parent leaves no workers behind."""
+    """Ends the worker after its parent, which may be killed."""
     parent = multiprocessing.parent_process()
     while parent is not None and parent.is_alive():
         time.sleep(1)

@@ -1,1 +1,1 @@
-"""What happens to a batch inside the jitted step, of digits and of photos; their statistics."""
+"""Preprocessing of digits and of photos inside the jitted step, and the photos' statistics."""

@@ -1,4 +1,4 @@
-"""What happens to a batch inside the jitted step: scaling, distortion, padding, normalisation."""
+"""Preprocessing inside the jitted step: scaling, distortion, padding, normalisation."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Key
 
 from lenet_alexnet.errors import UsageError, nearest
 
-# (images, a key for each or None, the step) -> what the network sees
+# (images, a key for each or None, the step) -> the network's inputs
 Preprocess = Callable[..., Float[Array, "b h2 w2 c"]]
 Number = float | Float[Array, ""]
 RANGES = ("shift", "scale", "squeeze", "shear", "rotation")
@@ -22,20 +22,20 @@ def create_preprocess(
     distort: Mapping[str, Number],
     interpolation: str = "linear",
 ) -> Preprocess:
-    """Bytes to what the network sees: /255, distorted (given keys), zero-padded, normalised.
+    """From bytes to the network's inputs: /255, distorted (given keys), zero-padded, normalised.
 
     Args:
-      mean, std: of the pixels on the scale 0..1; the network sees (x - mean) / std.
+      mean, std: of the pixels on the scale 0..1; the inputs are (x - mean) / std.
       pad: pixels of background (0) added on each side, before normalising.
       distort: ranges of `affine`; all zero: none.
-      interpolation: linear, or cubic, which keeps strokes as sharp as they were.
+      interpolation: linear, or cubic, which keeps strokes sharp.
     """
     if interpolation not in WEIGHTS:
         hint = nearest(interpolation, WEIGHTS)
         raise UsageError(f"unknown data.interpolation '{interpolation}': {hint}")
     for name in distort.keys() - set(RANGES):
         raise UsageError(f"unknown data.distort.{name}: {nearest(name, RANGES)}")
-    # A sweep carries ranges as traced numbers, which are there to be used.
+    # In a sweep ranges may be traced numbers, which count as not zero.
     active = any(isinstance(value, jax.Array) or value for value in distort.values())
 
     def preprocess(images: Array, keys: Array | None = None, step: Array | None = None) -> Array:
@@ -43,7 +43,7 @@ def create_preprocess(
         if active and keys is not None:
             x = affine(keys, x, **distort, weights=WEIGHTS[interpolation])
             if interpolation == "cubic":
-                x = jnp.clip(x, 0, 1)  # Its weights overshoot at edges.
+                x = jnp.clip(x, 0, 1)  # The cubic overshoots at edges.
         x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
         return (x - mean) / std
 
@@ -80,14 +80,14 @@ def affine(
     The list of LeCun et al. 1998, sec. III.A (rotation added); they give no ranges.
 
     Args:
-      keys: one for each image, so that its draw does not depend on the batch it is in.
+      keys: one for each image, so that its draw does not depend on its batch.
       images: any values; 0 is the background.
       shift: largest translation along each axis, in pixels.
       scale: largest relative change of size.
       squeeze: one axis times 1+q, the other divided by it, |q| <= squeeze.
       shear: largest horizontal shear, in columns per row.
       rotation: largest angle, in degrees.
-      weights: of a pixel by its distance: `WEIGHTS` has those to choose from.
+      weights: of a pixel by its distance, see `WEIGHTS`.
     """
     matrix, offset = _draw(keys, shift, scale, squeeze, shear, jnp.deg2rad(rotation))
     _, height, width, _ = images.shape
@@ -96,8 +96,8 @@ def affine(
     to_y, to_x = offset[:, 0, None, None], offset[:, 1, None, None]
 
     # Any affine map is a pass along the rows and a pass along the columns (Catmull and Smith
-    # 1980): each is interpolation in one direction, written as a sum over the line with weights by
-    # distance. No gathers, so it is fast on every backend.
+    # 1980): each interpolates in one direction, as a sum over the line weighted by distance.
+    # Without gathers it is fast on every backend.
     slope = xy / yy
     source_x = slope * y[:, None] + (xx - slope * yx) * x + to_x - slope * to_y  # [b, source y, x]
     weight = weights(source_x[:, :, None, :] - x[:, None])  # [b, source y, source x, x]

@@ -1,6 +1,6 @@
-"""What happens to a batch of photos inside the jitted step: crop, reflection, mean, colour noise.
+"""Preprocessing of photos inside the jitted step: crop, reflection, mean, colour noise.
 
-Krizhevsky et al. 2012, secs. 2 and 4.1, and where the source of 2012 differs (convdata_jpeg.py).
+Krizhevsky et al. 2012, secs. 2 and 4.1, and the variants in the source of 2012 (convdata_jpeg.py).
 """
 
 from collections.abc import Callable
@@ -35,26 +35,26 @@ def create_photo_preprocess(
     colour_form: str = "paper",
     colour_until: int = 0,
 ) -> Preprocess:
-    """Bytes to what the network sees, on the scale 0..255 without the mean, divided by `std`.
+    """From bytes to the network's inputs: 0..255 minus the mean, divided by `std`.
 
     Args:
       image_size: side of the stored images.
       crop: side of the network's input; given keys it is cut at any of the
         (image_size - crop + 1)^2 places (33x33 for 224 of 256), else at the centre.
-      statistics: of the training images; None where neither a mean nor colour noise is wanted.
-      mean: what is subtracted: `image`, the mean image at the crop's own place (the paper; Caffe);
-        `centre`, its centre for every crop (the source); `channel`, one number a colour; `none`.
+      statistics: of the training images; None if neither a mean nor colour noise is used.
+      mean: what is subtracted: `image`, the mean image at the crop's place (the paper; Caffe);
+        `centre`, its centre for every crop (the source); `channel`, one number per colour; `none`.
       std: 1 in 2012.
       flip: horizontal reflection, with probability 1/2.
       place: `random`, or `centre` for the same crop in training as in testing.
       share: how many neighbours in the batch share a place and a reflection (the source: 32).
-      colour_noise: standard deviation of the three a_i (sec. 4.1: 0.1); 0 is none.
+      colour_noise: standard deviation of the three a_i (sec. 4.1: 0.1); 0: no noise.
       colour_form: `source` divides the image by 1 + colour_noise while there is noise.
-      colour_until: the step from which there is no noise; 0: there always is.
+      colour_until: the step from which there is no noise; 0: always noise.
 
     The text adds a_i times the eigenvalue lambda_i of the colours' covariance: on the scale 0..255
-    a noise of hundreds of grey levels. The source multiplies by the standard deviations,
-    sqrt(lambda_i), about ten grey levels, and so do we in both forms.
+    this is a noise of hundreds of grey levels. The source multiplies a_i by the standard deviation
+    sqrt(lambda_i), about ten grey levels; both forms here do so, too.
 
     Raises:
       UsageError: the crop is larger than the images, or the statistics are of another size.
@@ -150,7 +150,7 @@ def _split3(keys: Key[Array, " b"]) -> Key[Array, "3 b"]:
 
 
 def _first(keys: Key[Array, " b"], share: int) -> Key[Array, " b"]:
-    """Each key replaced by that of the first of its `share` neighbours."""
+    """Replaces each key by that of the first of its `share` neighbours."""
     return keys if share == 1 else keys[jnp.arange(len(keys)) // share * share]
 
 

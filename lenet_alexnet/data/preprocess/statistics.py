@@ -1,9 +1,9 @@
 """Mean image and colour covariance of a training set: exact sums, merged in any order.
 
-`statistics.npz` in a prepared data set's folder, and in that of a run on it, holds, over the
-training images, 0..255:
-`images` (their number), `mean_image` float32 [h,w,3] (2012, sec. 2), and of the RGB of all pixels
-`colour_mean` [3], `eigenvalues` [3] (largest first) and `eigenvectors` [3,3] (columns; sec. 4.1).
+`statistics.npz`, in the folder of a prepared data set and of a run on it, holds for the training
+images (0..255): `images` (their number), `mean_image` float32 [h,w,3] (2012, sec. 2), and of the
+RGB of all pixels `colour_mean` [3], `eigenvalues` [3] (largest first) and `eigenvectors` [3,3]
+(columns; sec. 4.1).
 """
 
 from pathlib import Path
@@ -18,11 +18,11 @@ from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
 
 FILE = "statistics.npz"
-AT_ONCE = 1 << 21  # bytes of small images that are counted in together
+AT_ONCE = 1 << 21  # bytes of small images that are added together
 
 
 class Statistics(NamedTuple):
-    """What sec. 2 and 4.1 of the 2012 paper subtract and add, on a scale of 0..255."""
+    """The statistics for secs. 2 and 4.1 of the 2012 paper, on the scale 0..255."""
 
     images: int
     mean_image: Float32[np.ndarray, "h w 3"]
@@ -32,7 +32,7 @@ class Statistics(NamedTuple):
 
 
 class Sums:
-    """Integer sums over images of one shape; adding them up gives the same in any order."""
+    """Integer sums over images of one shape; the result does not depend on the order."""
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         self.count = 0
@@ -40,7 +40,7 @@ class Sums:
         self.products = np.zeros((3, 3), np.int64)  # of the colours of each pixel
 
     def add(self, images: UInt8[np.ndarray, "n h w 3"]) -> None:
-        """Counts some images in."""
+        """Adds some images."""
         self.count += len(images)
         for image in images:
             self.image += image
@@ -48,19 +48,19 @@ class Sums:
         planes = np.ascontiguousarray(images.reshape(-1, 3).T).astype(np.float64)
         for i in range(3):
             for j in range(i, 3):
-                # Not @, whose threads would fight with the other workers'.
+                # Not @, whose threads would compete with the other workers.
                 product = int(np.einsum("i,i->", planes[i], planes[j]))
                 self.products[i, j] += product
                 self.products[j, i] = self.products[i, j]
 
     def merge(self, other: "Sums") -> None:
-        """Counts in what another has counted."""
+        """Adds the sums of another."""
         self.count += other.count
         self.image += other.image
         self.products += other.products
 
     def finish(self) -> Statistics:
-        """The statistics of everything counted."""
+        """The statistics of all added images."""
         pixels = self.image.shape[0] * self.image.shape[1] * self.count
         mean = self.image.sum((0, 1)) / pixels
         covariance = self.products / pixels - np.outer(mean, mean)
@@ -84,7 +84,7 @@ def compute(images: UInt8[np.ndarray, "n h w 3"]) -> Statistics:
 
 
 def same(a: Statistics, b: Statistics) -> bool:
-    """Whether they are of the same images: the sums agree, principal axes up to rounding."""
+    """Whether both are of the same images: equal sums, eigenvalues equal up to rounding."""
     sums = a.images == b.images and np.array_equal(a.mean_image, b.mean_image)
     return sums and np.allclose(a.eigenvalues, b.eigenvalues, rtol=1e-6)
 

@@ -1,1 +1,1 @@
-"""Where examples come from: embedded digits, idx files, image folders, prepared data sets."""
+"""Sources of examples: embedded digits, idx files, image folders, prepared data sets."""

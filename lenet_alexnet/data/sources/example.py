@@ -1,8 +1,8 @@
-"""One record: an image, its label and its file's name as a tf.train.Example, by hand.
+"""Encodes and decodes a record: image, label and file name as a tf.train.Example.
 
-tfds reads and writes the same messages. By hand, the bytes are a function of the content alone
-(protocol buffers may write a map's entries in any order), and an image of 196,608 bytes is read
-without a copy.
+tfds reads and writes the same messages. Without the protobuf library the bytes depend only on the
+content (it may write a map's entries in any order), and an image of 196,608 bytes is read without a
+copy.
 """
 
 from collections.abc import Iterator
@@ -26,14 +26,14 @@ def encode(example: Example) -> bytes:
     """The record of an example."""
     image = _feature(b"image", BYTES, bytes(example.image))
     label = _feature(b"label", INT64, _varint(example.label))
-    # A file system's names are bytes: what is not UTF-8 in them is kept.
+    # File names are bytes: bytes that are not UTF-8 are kept.
     file_name = example.file_name.encode(errors="surrogateescape")
     name = _feature(b"file_name", BYTES, file_name)
     return _field(1, image + label + name)
 
 
 def decode(record: bytes) -> tuple[memoryview, int]:
-    """The stored image and the label of a record; ValueError if it is no such record."""
+    """The stored image and the label of a record; ValueError if it is not such a record."""
     image: memoryview | None = None
     label: int | None = None
     try:
@@ -62,7 +62,7 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, lowest first; the high bit says that more follow."""
+    """Seven bits per byte, lowest first; the high bit is set if more bytes follow."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -90,6 +90,6 @@ def _fields(buffer: memoryview) -> Iterator[tuple[int, memoryview]]:
             raise ValueError("a record of another kind")
         length, position = _read_varint(buffer, position)
         if position + length > len(buffer):
-            raise ValueError("a record that was cut")
+            raise ValueError("a truncated record")
         yield tag >> 3, buffer[position : position + length]
         position += length

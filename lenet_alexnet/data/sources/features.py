@@ -1,7 +1,7 @@
-"""What the records of a prepared set hold, as its features.json says it.
+"""Checks features.json, which describes the records of a prepared set.
 
-tfds imports whatever module a class named there is in: code of who wrote the file would be run. So
-the names are compared first with those of the classes that `data prepare` writes.
+tfds imports the module of any class named there, so the file's author could run code. Therefore
+only the classes that `data prepare` writes are allowed.
 """
 
 import json
@@ -19,7 +19,7 @@ LABEL, TEXT = f"{PACKAGE}class_label_feature.ClassLabel", f"{PACKAGE}text_featur
 
 
 def check_features(folder: Path) -> None:
-    """Raises DataError unless a prepared set has an image, a label and else texts, all known."""
+    """Raises DataError unless a prepared set has an image, a label and otherwise only texts."""
     path = folder / FILE
     try:
         features = _classes(path)
@@ -33,17 +33,17 @@ def check_features(folder: Path) -> None:
         raise DataError(f"'{folder}' has features {sorted(features)}, image and label are needed")
     for name, kind in features.items():
         if kind not in known.get(name, {TEXT}):
-            raise DataError(f"{path}: '{name}' is of class {kind!a}, which is not read")
+            raise DataError(f"{path}: '{name}' is of class {kind!a}, which is not supported")
 
 
 def _classes(path: Path) -> dict[str, str]:
-    """The class of each feature; ValueError if the file is not of the form that tfds writes."""
+    """The class of each feature; ValueError if the file is not in the form that tfds writes."""
     from google.protobuf import json_format
     from tensorflow_datasets.core.proto import feature_pb2
 
     with open_regular(path) as file:
         content: Any = json.loads(file.read())
-    # As tfds parses it: JSON may spell a field in two ways. Its older form begins with "type".
+    # Parsed as by tfds, as JSON may spell a field in two ways. Its older form has "type".
     message = json_format.ParseDict(content, feature_pb2.Feature())
     if "type" in content or message.python_class_name != DICT:
         raise ValueError("it is not in the form that tfds 4.9 writes")

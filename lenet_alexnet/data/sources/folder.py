@@ -13,16 +13,16 @@ from lenet_alexnet.errors import DataError, UsageError, nearest
 
 
 def read(folder: str | Path, split: str, image_size: int, channels: int) -> InMemory:
-    """Reads a split: a sub-folder of class folders; `all` takes `folder` itself.
+    """Reads a split: a subfolder of class folders; `all` is `folder` itself.
 
-    Classes are numbered as those of `train`, where there is one. The examples come in a fixed
-    random order, so that `all[:90%]` holds every class. Images are scaled so that the short side is
-    `image_size`, and cropped to their centre. Hidden files and folders are no part of it, nor are
-    those of tools (`__MACOSX`, `@eaDir`).
+    Classes are numbered as in `train`, if there is one. The examples have a fixed random order, so
+    that `all[:90%]` holds every class. Images are scaled so that the short side is `image_size`,
+    and cropped to their centre. Hidden files and folders are ignored, as are those of tools
+    (`__MACOSX`, `@eaDir`).
 
     Raises:
       UsageError: no such split. DataError: no images, one that cannot be read, a class that `train`
-        does not have, a class of training without images, or an odd name (`check_names`).
+        does not have, a training class without images, or a bad class name (`check_names`).
     """
     root = Path(folder)
     if not root.is_dir():

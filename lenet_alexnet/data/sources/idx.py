@@ -20,8 +20,8 @@ from lenet_alexnet.errors import DataError, UsageError
 
 PREFIX = {"train": "train", "test": "t10k"}
 UNSIGNED_BYTE = 8
-DEFLATE = 1032  # the most that gzip packs into a byte
-MEMBERS = 1000  # Each costs a copy of what is left; official files have one.
+DEFLATE = 1032  # the largest number of bytes that gzip packs into one
+MEMBERS = 1000  # Each member costs a copy of the rest; official files have one.
 
 
 def read(folder: str | Path, split: str, num_classes: int = 10) -> InMemory:
@@ -53,32 +53,34 @@ def find(folder: str | Path, name: str) -> Path:
 def read_file(path: Path, dimensions: int) -> np.ndarray:
     """The array in one idx file of unsigned bytes.
 
-    No more is unpacked than the header promises.
+    No more bytes are unpacked than the header states.
 
     Raises:
-      DataError: not gzip, wrong magic number, truncated, or more bytes than the header says.
+      DataError: not gzip, wrong magic number, truncated, or more bytes than the header states.
     """
     try:
         with open_regular(path) as file:
             content = file.read()
-        # By content, not by name: browsers unpack a download and keep its .gz.
+        # By content, not by name: browsers may unpack a download but keep its .gz suffix.
         unpack = _gunzip if content[:2] == b"\x1f\x8b" else _first
         return _parse(path, dimensions, partial(unpack, content))
     except MemoryError as error:
-        raise DataError(f"cannot read {path}: it does not fit the memory") from error
+        raise DataError(f"cannot read {path}: it does not fit in memory") from error
     except (OSError, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}") from error
 
 
 def _parse(path: Path, dimensions: int, first: Callable[[int], bytes]) -> np.ndarray:
-    """The array of a file of which `first(n)` gives the first n bytes, fewer if it ends there."""
+    """The array of a file; `first(n)` gives its first n bytes, or all if it has fewer."""
     header_size = 4 + 4 * dimensions
     header = first(header_size)
     if len(header) < header_size:
         raise DataError(f"{path} is truncated: {len(header)} bytes, its header alone has more")
     zeros, kind, count = struct.unpack(">HBB", header[:4])
     if zeros or kind != UNSIGNED_BYTE:
-        raise DataError(f"{path} is no idx file of bytes: its magic number is {header[:4].hex()}")
+        raise DataError(
+            f"{path} is not an idx file of bytes: its magic number is {header[:4].hex()}"
+        )
     if count != dimensions:
         wanted = {1: "labels", 3: "images"}[dimensions]
         raise DataError(f"{path} has {count} dimensions, {wanted} have {dimensions}: swapped?")
@@ -100,7 +102,7 @@ def _first(content: bytes, size: int) -> bytes:
 def _gunzip(content: bytes, size: int) -> bytes:
     """The first `size` bytes in a gzip file of one or more members, whose checksums must hold."""
     if size > DEFLATE * len(content):
-        raise OSError(f"truncated: {len(content)} packed bytes never hold what its header says")
+        raise OSError(f"truncated: {len(content)} packed bytes are too few for its header")
     unpacked, rest = [], content
     for _ in range(MEMBERS):
         if not rest or not size:

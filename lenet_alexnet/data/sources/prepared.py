@@ -22,13 +22,13 @@ from lenet_alexnet.runtime import storage
 from lenet_alexnet.runtime.storage import expand
 
 PARTIAL = ".partial"  # the suffix of a folder that is being prepared
-CHUNK, CHUNK_BYTES = 1000, 32 << 20  # records a thread decodes at a time: the lesser of both
+CHUNK, CHUNK_BYTES = 1000, 32 << 20  # A thread decodes at most this many records and bytes.
 CHUNKS_AHEAD = 16
-CACHE_BYTES = 1 << 30  # More than this is not kept decoded on the disk.
+CACHE_BYTES = 1 << 30  # Larger splits are not cached on disk after decoding.
 
 
 def default_dir() -> Path:
-    """Where prepared data sets live: $TFDS_DATA_DIR, or tfds's own default."""
+    """The folder of prepared data sets: $TFDS_DATA_DIR, or tfds's default."""
     return expand(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))
 
 
@@ -55,7 +55,7 @@ def find(name: str, data_dir: str) -> Path:
 
 
 def read(name: str, data_dir: str, split: str) -> InMemory:
-    """Reads one split of data set `name`, decoded once and kept beside it for the next time."""
+    """Reads one split of data set `name`; it is decoded once and cached beside the records."""
     folder = find(name, data_dir)
     if split not in sizes(folder):
         raise UsageError(f"'{name}' has no split '{split}': {nearest(split, sizes(folder))}")
@@ -68,7 +68,7 @@ def sizes(folder: Path) -> dict[str, int]:
 
 
 def count(folder: Path, split: str) -> int:
-    """The number of records in the files of a split, whatever their description says."""
+    """The number of records in the files of a split; the description is not used."""
     from array_record.python.array_record_module import ArrayRecordReader
 
     total = 0
@@ -105,7 +105,7 @@ def decode(folder: Path, split: str) -> InMemory:
 
 
 def chunks(folder: Path, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Images and labels of all records in their order, a part at a time, in bounded memory."""
+    """Images and labels of all records in order, a part at a time, in bounded memory."""
     builder = open_builder(folder)
     source = _data_source(builder, split)
     image_bytes = np.prod([side or 1 for side in builder.info.features["image"].shape])
@@ -138,7 +138,7 @@ def _decode_chunk(source: Any, chunk: range) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _image(stored: Any, source: Any) -> np.ndarray:
-    """An image as it is, or of the bytes of a PNG or JPEG file."""
+    """An image: as stored, or decoded from a PNG or JPEG file."""
     if not isinstance(stored, bytes):
         return np.asarray(stored)
     return stored_images.decode(stored, source.dataset_info.features["image"].shape[-1])
@@ -156,13 +156,13 @@ def open_builder(folder: Path) -> Any:
     """The tfds builder of a prepared data set, which has an image and a label.
 
     Raises:
-      DataError: its description is damaged, or of features that we do not read.
+      DataError: its description is damaged, or has features that are not supported.
     """
     import tensorflow_datasets as tfds
 
     check_features(folder)
     for path in folder.iterdir():
-        if not path.is_file() and not path.is_dir():  # Reading it may wait for ever.
+        if not path.is_file() and not path.is_dir():  # Reading it may never end.
             raise DataError(f"cannot read '{path}': it is no regular file")
     logging.getLogger("absl").setLevel(logging.ERROR)  # It recommends OpenCV at every start.
     try:
@@ -179,7 +179,7 @@ def _data_source(builder: Any, split: str) -> Any:
     import tensorflow_datasets as tfds
 
     image = builder.info.features["image"]
-    # tfds is slow at PNG, and decodes JPEG by OpenCV where that is installed: to other values.
+    # tfds decodes PNG slowly, and JPEG by OpenCV if that is installed, to other values.
     ours = isinstance(image, tfds.features.Image) and image.shape[-1] in (1, 3)
     decoders = {"image": tfds.decode.SkipDecoding()} if ours else None
     try:
@@ -187,20 +187,20 @@ def _data_source(builder: Any, split: str) -> Any:
     except NotImplementedError as error:
         raise DataError(
             f"'{builder.data_dir}' is stored as {builder.info.file_format.value}, not as "
-            "array_record, which alone is read without TensorFlow: prepare it again"
+            "array_record, the only format read without TensorFlow: prepare it again"
         ) from error
 
 
 def _cached(folder: Path, split: str) -> InMemory:
-    """`decode`, with the arrays kept in one file that is valid for just these records.
+    """`decode`, with the arrays cached in one file that is valid only for these records.
 
-    Decoding 60,000 records takes some seconds, reading them back 0.05 s: what a sweep of many
-    short trials needs.
+    Decoding 60,000 records takes some seconds, reading the cache 0.05 s. A sweep of many short
+    trials needs this.
     """
     stamps = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.glob("*"))]
     key = hashlib.sha256(repr([s for s in stamps if f"-{split}." in s[0]]).encode())
     path = folder / ".decoded" / f"{split}-{key.hexdigest()[:12]}.npz"
-    # One that is broken is made again.
+    # A broken cache is made again.
     with contextlib.suppress(DataError, KeyError):
         arrays = load_arrays(path)
         return InMemory(arrays["images"], arrays["labels"], class_names(folder))
@@ -214,5 +214,5 @@ def _cached(folder: Path, split: str) -> InMemory:
             np.savez(aside, images=data.images, labels=data.labels)
         storage.settle(temporary, path)
     except OSError:
-        pass  # A read-only data folder costs the seconds again, nothing else.
+        pass  # In a read-only data folder each run decodes again.
     return data
