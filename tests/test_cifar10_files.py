@@ -180,7 +180,7 @@ def test_no_pickle_is_run(batches, tmp_path, monkeypatch):
         "it asks for posix\\.mkdir": pickle.dumps({"data": Runs()}, protocol=2),
         "of \\(9, 3072\\)": python_batch(images[:9], labels[:9]),
         "labels of \\(9,\\)": python_batch(images, labels[:9]),
-        "no batch of CIFAR-10's Python version": whole["test_batch"][:-100],
+        "not a batch of CIFAR-10's Python version": whole["test_batch"][:-100],
         "take cifar-10-binary.tar.gz": b"\x80\x02K\x01.",
     }
     for message, content in cases.items():

@@ -173,7 +173,7 @@ def test_streamed_photos_have_no_lanes(capsys, tmp_path):
         ("return 1 / 0", "ZeroDivisionError"),
         ("return 3", "must yield dicts"),
         ("return {'learning_rate': float('nan')}", "no finite number"),
-        ("return {'learning_rate': print}", "no number, text or list"),
+        ("return {'learning_rate': print}", "not a number, string or list"),
         ("return {1: 2}", "which is not a string"),
         ("return itertools.count()", "more than 100,000"),
     ],
