@@ -1,1 +1,1 @@
-"""Training: what a config stands for, the step, the loop, and who holds what on many devices."""
+"""Training: the experiment of a config, the step, the loop, and the layout on many devices."""
