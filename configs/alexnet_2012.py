@@ -11,8 +11,8 @@ Where it differs from the paper's text: LRN divides alpha by the window and come
 ReLU, a second, spatial normalisation follows the second LRN, conv3 to conv5 start at 0.03, crop and
 reflection are shared by 32 images, the centre of the mean image is subtracted from every crop, the
 image is divided by 1.1 while there is colour noise, batches are the same in every epoch, biases
-have a constant rate of their own, conv1 is slowed at epoch 67 and frozen at 72, and the noise ends
-at 67.
+have a separate constant rate, conv1 is slowed at epoch 67 and frozen at 72, and the noise ends at
+67.
 """
 
 import alexnet_imagenet
@@ -21,8 +21,8 @@ import alexnet_imagenet
 def get_config():
     config = alexnet_imagenet.get_config().unlock()
     config.model.variant = "source2012"
-    # Batches are fixed slices, the same in every epoch. Departure: of one random order, not of the
-    # order in files of 1,024; 15 photos are left out, as 128 must divide the rest for that.
+    # Batches are fixed slices, the same in every epoch. Departure: slices of one random order, not
+    # of the order in files of 1,024; 15 photos are left out so that 128 divides the rest.
     config.data.update(train="train[:1281152]", reshuffle=False)
     config.data.photo.update(
         mean="centre", share=32, colour_form="source", colour_until="67 epochs"
@@ -30,7 +30,7 @@ def get_config():
     config.optimizer = {
         "name": "sgd2012",
         "learning_rate": 0.01,
-        "scale_rule": "none",  # "linear", "sqrt": the rate is for a batch of 128, and goes by it
+        "scale_rule": "none",  # "linear", "sqrt": the rate is for a batch of 128 and scales with it
         "bias_rate_factor": 2.0,
         "bias_schedule": {"name": "constant"},  # epsB stayed 0.02 while epsW fell
         "bias_decay": False,

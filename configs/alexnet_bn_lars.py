@@ -5,7 +5,7 @@
 
 Expected at this batch of 4,096 and rate of 10: 60.4 % top-1 accuracy on the validation images,
 centre crop, 100 epochs (Table 3; 8,192 at 14: 60.1, 16,384 at 23: 59.3, 32,768 at 22: 57.8). Not
-measured here. On one device the batch is cut into parts to fit: train.accumulate.
+measured here. To fit one device the batch is split into parts: train.accumulate.
 """
 
 import alexnet_imagenet

@@ -6,7 +6,8 @@
 Expected: 57.1 % top-1 and 80.2 % top-5 accuracy on the validation images, centre crop, after
 360,000 steps (its readme). Not measured here.
 
-Departure: Caffe squashed the images to 256x256; ours keep their aspect (short side 256, centre).
+Departure: Caffe resized the images to 256x256; ours keep their aspect ratio (short side 256,
+centre).
 """
 
 import alexnet_imagenet

@@ -6,9 +6,9 @@
     lenet-alexnet eval --workdir=runs/mine --split=validation --views=10
     lenet-alexnet predict --workdir=runs/mine photo.jpg
 
-The recipe of alexnet_imagenette.py. The last 10 % of the training photos, which are mixed when they
-are prepared, are held out; name another split with --config.data.validation=validation. What to
-expect depends on the photos; a few hundred a class is little for 60 million parameters.
+The recipe of alexnet_imagenette.py. The last 10 % of the training photos, which preparation
+shuffles, are held out; name another split with --config.data.validation=validation. The error
+depends on the photos; a few hundred a class are few for 60 million parameters.
 """
 
 import alexnet_imagenette

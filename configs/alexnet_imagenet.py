@@ -5,11 +5,11 @@
     lenet-alexnet eval --workdir=runs/alexnet --split=validation --views=10
 
 Expected: 40.7 % top-1 and 18.2 % top-5 error on the validation images, mean of 10 views (the paper,
-Table 2). Not measured here: the net, the update, the crops and the colour noise are tested, and a
-small run on ten classes is in experiments/; ImageNet itself has not been trained.
+Table 2). Not measured here: the network, the update, the crops and the colour noise are tested,
+and a small run on ten classes is in experiments/; ImageNet itself has not been trained.
 
-The rate is divided by 10 when the validation error stalls, three times. Here that looks at the
-error of the centre view after each epoch; in 2012 a person looked.
+The rate is divided by 10 when the validation error stalls, three times. Here a rule reads the error
+of the centre view after each epoch; in 2012 a person decided.
 """
 
 from lenet_alexnet import config as configs
@@ -27,7 +27,7 @@ def get_config():
     config.optimizer = {
         "name": "sgd2012",
         "learning_rate": 0.01,
-        "scale_rule": "none",  # "linear", "sqrt": the rate is for a batch of 128, and goes by it
+        "scale_rule": "none",  # "linear", "sqrt": the rate is for a batch of 128 and scales with it
         "momentum": 0.9,
         "weight_decay": 0.0005,
         "schedule": {"name": "constant"},

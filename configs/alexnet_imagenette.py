@@ -3,12 +3,12 @@
     lenet-alexnet data prepare imagenette --from=DIR
     lenet-alexnet train --config=configs/alexnet_imagenette.py --workdir=runs/imagenette
 
-At this size it wants a GPU. On a CPU, smaller: prepare with --size=128 and add
+At this size it needs a GPU. On a CPU prepare with --size=128 and add
 
     --config.data.image_size=128 --config.data.photo.crop=112 --config.model.image_size=112 \
     --config.train.batch_size=64 --config.train.duration="8 epochs"
 
-The paper's net with the initial weights of He et al. (2015) for inputs of unit variance: with
+The paper's network with the initial weights of He et al. (2015) for inputs of unit variance: with
 N(0, 0.01) everywhere and biases of 1 the loss is flat for the first epoch (experiments/017). The
 last 10 % of the training photos are held out.
 """
@@ -31,7 +31,7 @@ def get_config():
     config.optimizer = {
         "name": "sgd",
         "learning_rate": 0.01,
-        "scale_rule": "none",  # "linear", "sqrt": the rate is for a batch of 128, and goes by it
+        "scale_rule": "none",  # "linear", "sqrt": the rate is for a batch of 128 and scales with it
         "momentum": 0.9,
         "nesterov": False,
         "weight_decay": 0.0005,

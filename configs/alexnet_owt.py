@@ -1,4 +1,4 @@
-"""The one-tower net of 2014, as torchvision has it, without normalisation.
+"""The one-tower network of 2014, as torchvision has it, without normalisation.
 
     lenet-alexnet data prepare imagenet2012 --from=DIR
     lenet-alexnet train --config=configs/alexnet_owt.py --workdir=runs/alexnet_owt
@@ -6,8 +6,8 @@
 Expected: 56.52 % top-1 and 79.07 % top-5 accuracy on the validation images, centre crop
 (torchvision's AlexNet_Weights.IMAGENET1K_V1). Not measured here.
 
-Departure: torchvision cuts crops of random size and aspect; here they are 224 of 256. Weights start
-as He et al. (2015) propose.
+Departure: torchvision takes crops of random size and aspect ratio; here they are 224 of 256. The
+initial weights are those of He et al. (2015).
 """
 
 import alexnet_imagenet

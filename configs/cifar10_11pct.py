@@ -4,8 +4,8 @@
     lenet-alexnet train --config=configs/cifar10_11pct.py --workdir=runs/cifar10_11pct
 
 Sec. 3.3 of the AlexNet paper credits its response normalisation with the fall from 13 to 11 %. But
-the published files differ in more: local3 has 64 maps for 32, the decay of fc10 is 0.01 for 0.004,
-and training is 520 epochs long for 160.
+the published files differ in more: local3 has 64 maps instead of 32, the decay of fc10 is 0.01
+instead of 0.004, and training has 520 epochs instead of 160.
 
 Departure: all 50,000 images from the first epoch on, where the source had batches 1 to 4 for 350
 epochs and all five for 150 more.

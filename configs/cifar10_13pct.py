@@ -3,11 +3,11 @@
     lenet-alexnet data prepare cifar10
     lenet-alexnet train --config=configs/cifar10_13pct.py --workdir=runs/cifar10_13pct
 
-Two convolutions, two local layers and fc10, on 24x24 crops and their reflections; the error is of
-the mean of ten views. Sec. 3.3 of the AlexNet paper speaks of this network ("13 %").
+Two convolutions, two local layers and fc10, on 24x24 crops and their reflections; the error is that
+of the mean of ten views. Sec. 3.3 of the AlexNet paper means this network ("13 %").
 
 Departure: all 50,000 images from the first epoch on. The source trained 100 epochs on batches 1 to
-4, looked at batch 5, and trained 40 more on all five; then ten at each of two lower rates.
+4, validated on batch 5, and trained 40 more on all five; then ten at each of two lower rates.
 """
 
 import cifar10_19pct

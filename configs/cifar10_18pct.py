@@ -4,7 +4,7 @@
     lenet-alexnet train --config=configs/cifar10_18pct.py --workdir=runs/cifar10_18pct
 
 The network of cifar10_19pct.py with response normalisation within each map after pool1 and pool2
-(3x3, scale 5e-5, power 0.75), and decay 1 of fc10 for 3.
+(3x3, scale 5e-5, power 0.75), and decay 1 instead of 3 for fc10.
 """
 
 import cifar10_19pct

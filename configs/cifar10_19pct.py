@@ -4,11 +4,11 @@
     lenet-alexnet train --config=configs/cifar10_19pct.py --workdir=runs/cifar10_19pct
 
 Three convolutions and fc10 on whole images of 32x32, without crops or reflections. Decay 3 of fc10
-is no slip: its rate of 0.001 multiplies it.
+is intended: the rate of 0.001 multiplies it.
 
-Where the source leaves something open: the file has no number of epochs (here 140, with the two
-drops of the rate that layers-18pct.cfg was trained with), and the images come in a new order in
-each epoch (there: always in the same).
+Not as in the source: its file has no number of epochs (here 140, with the two drops of the rate
+with which layers-18pct.cfg was trained), and its images come in the same order in every epoch (here
+in a new one).
 """
 
 from lenet_alexnet import config as configs

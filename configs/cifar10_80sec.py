@@ -4,7 +4,7 @@
     lenet-alexnet train --config=configs/cifar10_80sec.py --workdir=runs/cifar10_80sec
 
 Three convolutions, a dense layer of 64 units and fc10, on whole images. The number of epochs is not
-in the file. In 80 seconds the GPU of the time made about nine: 140 epochs of the network of 18 %,
+in the file. In 80 seconds a GPU of that time did about nine: 140 epochs of the network of 18 %,
 with as many multiply-adds, took 20 minutes. Here the last of the nine has a tenth of the rate.
 """
 

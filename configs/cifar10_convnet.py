@@ -1,12 +1,12 @@
-"""A small convolutional net on 5,000 images of CIFAR-10: half a minute on a CPU.
+"""A small convolutional network on 5,000 images of CIFAR-10: half a minute on a CPU.
 
     lenet-alexnet data prepare cifar10
     lenet-alexnet train --config=configs/cifar10_convnet.py --workdir=runs/cifar10
 
-The net sees the central 24x24 pixels, without augmentation: each file of
-configs/sweeps/cifar10_*.py changes one thing, and experiments/009 to 014 say what came of it. The
-rate is the best one for ReLU in sweeps/cifar10_activation.py, by the training error; the test
-images chose nothing.
+The network sees the central 24x24 pixels, without augmentation. Each file of
+configs/sweeps/cifar10_*.py changes one thing; experiments/009 to 015 have the results. The rate is
+the best one for ReLU in sweeps/cifar10_activation.py, by the training error; the test images chose
+nothing.
 """
 
 from lenet_alexnet import config as configs

@@ -6,8 +6,8 @@
 The paper: 1.7 % on 16x16 digits centred in the 28x28 input. Ours: 1.25 +- 0.11 %
 (3 seeds, commit 3b2aa66, experiments/008_fig9_classifiers), a minute or two a run on one CPU core.
 
-Departures: our digits are the files' own, 20x20 in 28x28; the weights start as in LeNet-5's first
-runs, and E is that of eqs. 7 to 9, as the figure above was made.
+Departures: our digits are the files' own, 20x20 in 28x28; the initial weights are those of
+LeNet-5's first runs, and E is that of eqs. 7 to 9, as in the runs of the figure above.
 """
 
 import lenet5_1998

@@ -6,10 +6,11 @@
 Result: test error 0.937 +- 0.067 % after 20 passes (6 seeds, commit 58d860b,
 experiments/002_lenet5_1998); the paper: 0.95. About five minutes a run on one CPU core.
 
-Departures: the weights start uniform in +-1.7/sqrt(F), not +-2.4/F, with which nothing is learnt at
-the paper's steps; the biases of a unit start in the same range as its weights. E is half of eq. 9,
-as in EBLearn. Both, and what S2 and S4 start with (which the paper leaves open), were chosen until
-the steps and the errors of the first three passes were like the paper's; later errors were not.
+Departures: the initial weights are uniform in +-1.7/sqrt(F), not +-2.4/F, with which the network
+does not learn at the paper's steps; the biases of a unit start in the same range as its weights. E
+is half of eq. 9, as in EBLearn. Both, and the initial values of S2 and S4 (which the paper leaves
+open), were chosen so that the steps and the errors of the first three passes resemble the paper's;
+later errors were not fitted.
 """
 
 from lenet_alexnet import config as configs

@@ -6,9 +6,9 @@
 Result: test error 0.665 +- 0.024 % after 20 passes (4 seeds, commit 58d860b,
 experiments/002_lenet5_1998); the paper: 0.82 with an uncertainty of 0.1.
 
-The paper lists translation, scaling, squeezing and horizontal shear and gives no ranges; these were
-the best of those tried on held-out training images, by less than seeds differ. As there: 20 passes
-of 60,000, so that each of the 600,000 is seen twice.
+The paper lists translation, scaling, squeezing and horizontal shear and gives no ranges. These were
+the best that were tried on held-out training images, by less than seeds differ. As in the paper:
+20 passes of 60,000, so that each of the 600,000 is seen twice.
 """
 
 import lenet5_1998

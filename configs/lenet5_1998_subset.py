@@ -7,7 +7,8 @@ For the figure's other point: --config.data.train="train[:30000]"
 
 Result: test error 1.432 +- 0.102 % on 15,000 and 1.087 +- 0.083 % on 30,000 (6 seeds each, commit
 58d860b, experiments/002_lenet5_1998); the paper: 1.68 and 1.14
-with an uncertainty of 0.1. So the first is below the paper's; of the second it cannot be told.
+with an uncertainty of 0.1. So the first is below the paper's; the interval of the second is too
+wide to say.
 """
 
 import lenet5_1998

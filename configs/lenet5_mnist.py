@@ -1,4 +1,4 @@
-"""LeNet-5 on MNIST, trained as one would today.
+"""LeNet-5 on MNIST with a modern recipe.
 
 lenet-alexnet data prepare mnist
 lenet-alexnet train --config=configs/lenet5_mnist.py --workdir=runs/lenet5_mnist

@@ -10,7 +10,7 @@ experiments/008_fig9_classifiers), half a minute to one minute a run on one CPU 
 
 The paper trained them with the optimizer of its appendix C and gives neither rates nor targets.
 Departures: batches of 10 and 10 passes, for time; the rate was chosen on held-out training images;
-targets +1 and -1 of squashed outputs, as in LeNet-1.
+targets +1 and -1 after the output's activation, as in LeNet-1.
 """
 
 import lenet5_1998

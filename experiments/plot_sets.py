@@ -1,4 +1,4 @@
-"""Draws errors.png in experiments' folders from their results.csv: a mark a seed, a bar a mean.
+"""Draws errors.png in experiments' folders from their results.csv: a mark per seed, a bar per mean.
 
 python experiments/plot_sets.py experiments/010_depth experiments/013_pooling ...
 """
@@ -17,7 +17,7 @@ SPLITS = {
 
 
 def draw(folder: Path) -> Path:
-    """Two panels, each with its own scale: what the sets differ in is small."""
+    """Draws two panels, each with its own scale, as the sets differ little."""
     rows = records.read(folder / "results.csv")
     names = list(dict.fromkeys(row["set"] for row in rows))
     figure, panels = plots.pyplot().subplots(1, 2, figsize=(10, 4.2))

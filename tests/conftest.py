@@ -1,6 +1,6 @@
-"""What all tests share.
+"""Fixtures and hooks of all tests.
 
-The package is imported in fixtures only: what is imported with this file has no shapes checked.
+Only fixtures import the package: the shapes of what this file imports are not checked.
 """
 
 import os
@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from absl import flags
 
-# XLA complains at length of its own tuning flags in programs from the cache.
+# XLA logs long warnings about its own tuning flags in cached programs.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 flags.FLAGS.mark_as_parsed()
 if "PYTEST_XDIST_WORKER" not in os.environ:
-    # Programs that several tests compile are compiled once, by whichever process comes first: the
+    # Programs that several tests need are compiled once, by the first process that needs one: the
     # workers and the processes that they start inherit the folder. It is removed at the end.
     PROGRAMS = tempfile.TemporaryDirectory(prefix="lenet_alexnet_programs_")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = PROGRAMS.name
@@ -28,18 +28,18 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def pytest_runtest_setup(item):
-    """What a test is counted as goes into its report, and so from a worker to the summary."""
+    """Puts a test's counts into its report, which takes them from a worker to the summary."""
     for marker in item.iter_markers("counted"):
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         item.user_properties.append(("counted", marker.args[0].format_map(parameters)))
 
 
 def pytest_terminal_summary(terminalreporter):
-    """How many of each kind of fault were survived."""
+    """Prints how many faults of each kind were survived."""
     counts = defaultdict(dict)
-    for outcome in ("passed", "failed", "error"):  # An error at the end of a test overrules.
+    for outcome in ("passed", "failed", "error"):  # An error in teardown overrides the outcome.
         for report in terminalreporter.getreports(outcome):
-            # A module that could not be collected has a report of another kind, without them.
+            # The report of a module that was not collected has no counts.
             for name, value in getattr(report, "user_properties", ()):
                 if name == "counted":
                     counts[value][report.nodeid] = outcome == "passed"
@@ -56,7 +56,7 @@ def rng():
 
 @pytest.fixture
 def synced(monkeypatch):
-    """Says whether all files of a folder, and its name, were on the disk when it was renamed."""
+    """Returns whether a folder's files and name were on the disk when it was renamed."""
     fsync, replace, on_disk, renamed = os.fsync, os.replace, set(), {}
 
     def watched_fsync(descriptor):
@@ -82,7 +82,7 @@ def synced(monkeypatch):
 
 @pytest.fixture(scope="session")
 def colour_photos(tmp_path_factory):
-    """The folder of a prepared data set `mine`; a test that changes it copies it before."""
+    """The folder of a prepared data set `mine`; a test that changes it copies it first."""
     from tests.helpers import photo_files
 
     return photo_files.prepare_colours(tmp_path_factory.mktemp("colours"))

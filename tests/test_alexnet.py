@@ -54,7 +54,7 @@ def small(variant="paper", size=64, classes=7, **options):
 
 @functools.cache
 def initial(model):
-    """The initial variables: to compile them takes longer than all else here."""
+    """The initial variables; compiling them takes longer than everything else here."""
     return jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *model.input_shape)))
 
 
@@ -125,7 +125,7 @@ def test_towers_meet_at_conv3_and_not_before():
         return features(model, params, x)[name]
 
     kernel = variables["params"]["conv2"]["kernel"]
-    other = kernel.at[1].multiply(3.0)  # The second tower's filters alone.
+    other = kernel.at[1].multiply(3.0)  # Only the second tower's filters.
     run = jax.jit(map_of, static_argnums=1)
     for name, half in (("conv2", 128), ("pool2", 128)):
         a, b = run(kernel, name), run(other, name)

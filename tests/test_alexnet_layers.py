@@ -117,9 +117,9 @@ def test_dropout_forms(form, kept, tested):
     out = dropped(jax.random.key(0), xs)
     assert {float(v) for v in np.unique(out)} == {0.0, float(kept)}
     assert abs(np.mean(np.array(out) > 0) - 0.75) < 0.01
-    assert len(np.unique(np.concatenate(out), axis=0)) == 128  # Every mask is another.
+    assert len(np.unique(np.concatenate(out), axis=0)) == 128  # Every mask is different.
     fewer = dropped(jax.random.key(0), [x[:5] for x in xs])
-    np.testing.assert_array_equal(fewer[1], out[1][:5])  # It hangs on the place in the batch alone.
+    np.testing.assert_array_equal(fewer[1], out[1][:5])  # It depends only on the position.
     assert np.mean(np.array(dropped(jax.random.key(1), xs)) != np.array(out)) > 0.3
     np.testing.assert_allclose(layer.apply({}, xs)[0], 3 * tested)
 

@@ -1,4 +1,4 @@
-"""The house: imports between rooms run downwards only, without circles; nothing grows too long."""
+"""The package: imports between rooms run only downwards, without cycles; nothing is too long."""
 
 import ast
 import itertools
@@ -10,16 +10,16 @@ import pytest
 from tests.helpers import ROOT
 
 PACKAGE = "lenet_alexnet"
-# From the top: a room may import those below it and itself.
+# From the top: a room may import only itself and the rooms below it.
 ROOMS = (
     "cli", "reproduce", "bench", "report", "sweep", "inference", "info", "training", "runs",
     "plots", "config", "data", "optimizers", "models", "losses", "ops", "runtime", "errors",
 )  # fmt: skip
 AT_THE_ROOT = {"__init__", "__main__", "errors", "losses", "plots"}
-# What is in it is a table: it may be as long as the table is.
+# Functions that are tables may be as long as the table.
 TABLES = {"lenet_alexnet.config.sections.base"}
 LONGEST = {"module": 250, "class": 150, "function": 60}
-MOST_SKIPS = 20  # "fmt: skip" in the whole repository
+MOST_SKIPS = 20  # at most this many "fmt: skip" in the repository
 
 
 @cache
@@ -69,7 +69,7 @@ def test_every_room_has_its_place():
 
 def test_no_circles():
     graph = {n: set(imported(n, tree, lazily=True)) for n, tree in modules().items()}
-    # A package is imported with each of its modules; its names come from them.
+    # Importing a module imports its package, whose names come from its modules.
     packages = {name for name in graph if any(other.startswith(f"{name}.") for other in graph)}
     done, circles = set(), []
 

@@ -1,4 +1,4 @@
-"""The page of attacks is that of the tests, and long enough."""
+"""The page of attacks matches the tests, and lists enough of them."""
 
 from collections import Counter
 

@@ -57,7 +57,7 @@ def test_equals_scipys_affine_transform(rng, ranges):
 
 
 def test_cubic_weights_are_nearer_to_the_truth_and_sum_to_one(rng):
-    """A parabola moved by half a pixel comes out exactly, where linear weights flatten it."""
+    """A parabola moved by half a pixel is exact; linear weights flatten it."""
     parabola = jnp.asarray(np.linspace(-1, 1, 28) ** 2, jnp.float32)
     points = jnp.arange(4.0, 24.0) + 0.5
     found = {

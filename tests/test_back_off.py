@@ -1,4 +1,4 @@
-"""A run that diverges, goes back and goes on with a smaller rate, disturbed or not."""
+"""A run that diverges, goes back and continues with a smaller rate, disturbed or not."""
 
 import contextlib
 import io
@@ -24,7 +24,7 @@ from tests.helpers.tiny_configs import make_tiny_config
 
 slow = pytest.mark.slow
 RATE, FACTOR = 0.01, 1e-4
-# Good up to step 35, then far too much; saved are, as planned, 15, 20, 30 ...
+# Good up to step 35, then far too large; the steps saved are, as planned, 15, 20, 30 ...
 JUMP = {"name": "piecewise", "boundaries": ("35 steps",), "values": (1.0, 1e10)}
 
 
@@ -84,7 +84,7 @@ class Death(BaseException):
 
 
 def die(monkeypatch, owner, name, at_call, after=False):
-    """Ends the run as `owner.name` is called for the nth time, or has just been."""
+    """Ends the run before or just after the nth call of `owner.name`."""
     original, calls = getattr(owner, name), []
 
     def wrapper(*arguments, **keywords):
@@ -126,7 +126,7 @@ def test_a_run_that_died_around_it_ends_in_the_same_bits(
 @slow
 @pytest.mark.parametrize("polls", [1, 36, 38, 44, 50])
 def test_a_run_that_was_stopped_around_it_ends_in_the_same_bits(undisturbed, tmp_path, polls):
-    """Also where the stop leaves a checkpoint, at 35 and 37, that no undisturbed run has."""
+    """Also if the stop leaves a checkpoint, at 35 and 37, that no undisturbed run has."""
     with pytest.raises(Interrupted):
         loop.train_and_evaluate(make_config(), tmp_path, stop_requested=stop_after(polls))
     loop.train_and_evaluate(make_config(), tmp_path)
@@ -135,7 +135,7 @@ def test_a_run_that_was_stopped_around_it_ends_in_the_same_bits(undisturbed, tmp
 
 @slow
 def test_what_came_back_is_damaged_and_the_one_before_is_used(undisturbed, tmp_path):
-    with pytest.raises(Interrupted):  # At step 34, gone back once.
+    with pytest.raises(Interrupted):  # At step 34, after going back once.
         loop.train_and_evaluate(make_config(), tmp_path, stop_requested=stop_after(44))
     assert len(notes(tmp_path)) == 1
     for one in integrity.saved(tmp_path / "checkpoints"):

@@ -1,4 +1,4 @@
-"""The JAX that is installed computes what it says."""
+"""The installed JAX computes correctly."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def test_a_vmapped_product_that_is_summed_is_right_under_jit(rng):
-    """jax-ml/jax#39103: jaxlib 0.10.2 returns other numbers under jit on CPU, without a word."""
+    """jax-ml/jax#39103: jaxlib 0.10.2 silently returns wrong numbers under jit on CPU."""
     matrices = jnp.asarray(rng.normal(size=(8, 16, 16)), jnp.float32)
     vectors = jnp.asarray(rng.normal(size=(8, 16)), jnp.float32)
 

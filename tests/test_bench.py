@@ -76,7 +76,7 @@ def test_subjects_take_turns_and_the_median_counts():
     a, b = interleave(
         [subject("a", 10), subject("b", 30)], repeats=3, seconds=4.0, clock=lambda: now
     )
-    # Warm-up, then a second run says how many units take 4 seconds; then turns.
+    # Warm-up; a second run measures how many units take 4 seconds; then turns.
     assert calls == [("a", 1)] * 2 + [("b", 1)] * 2 + [("a", 2), ("b", 4)] * 3
     assert (a.seconds, b.seconds) == ([1.0, 5.0, 2.0], [4.0, 5.0, 1.0])
     assert a.rates == [20.0, 4.0, 10.0]
@@ -240,7 +240,7 @@ def test_the_peer_is_the_same_network(rng, options, count):
     model = create_model(**options)
     x = rng.normal(size=(2, *model.input_shape)).astype(np.float32)
     params = jax.device_get(jax.jit(model.init)(jax.random.key(0), x))["params"]
-    # Larger weights than the paper's, or the biases drown them.
+    # Larger weights than the paper's, so that the biases do not dominate.
     params = jax.tree.map(
         lambda p: rng.normal(0, (2 / p[0].size * p.shape[-1]) ** 0.5, p.shape).astype(np.float32),
         params,

@@ -22,12 +22,12 @@ from tests.helpers import damage
 
 
 def make_state(step):
-    kernel = jax.random.normal(jax.random.key(step), (40, 50))  # It cannot be compressed.
+    kernel = jax.random.normal(jax.random.key(step), (40, 50))  # Random bytes cannot be compressed.
     params = {"C1": {"kernel": kernel, "bias": jnp.arange(4.0)}}
     return TrainState(jnp.int32(step), params, {}, None, {"mu": params}, Metrics.zero())
 
 
-# What orbax had in hand when a save failed complains as it is collected.
+# Objects that orbax left after a failed save warn when they are collected.
 abandoned = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
@@ -57,7 +57,7 @@ def folder(tmp_path):
 def no_waiting(monkeypatch):
     monkeypatch.setattr(saver, "RETRY_SECONDS", (0.0, 0.0))
     yield
-    gc.collect()  # So that what a failed save abandoned complains here, where it is expected.
+    gc.collect()  # Objects left by a failed save warn here, where it is expected.
 
 
 @contextlib.contextmanager
@@ -80,12 +80,12 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(folder, templat
     with Checkpoints(folder, read_only=True) as checkpoints:
         assert checkpoints.first_whole("last") == 20
         assert same(checkpoints.restore(20, template), make_state(20))
-    assert (folder / "30").exists()  # Who reads changes nothing.
+    assert (folder / "30").exists()  # Reading changes nothing.
     assert "checkpoint of step 30 is damaged" in capsys.readouterr().err
     with Checkpoints(folder) as checkpoints:
         assert (checkpoints.latest(), checkpoints.best()) == (20, 10)
         assert same(checkpoints.restore(20, template), make_state(20))
-        checkpoints.save(30, make_state(30), 0.2, wait=True)  # The name is free again.
+        checkpoints.save(30, make_state(30), 0.2, wait=True)  # The name can be used again.
         assert same(checkpoints.restore(30, template), make_state(30))
     assert capsys.readouterr().err.count("checkpoint of step 30 is damaged") == 1
     assert (folder / "damaged-30").exists()
@@ -148,7 +148,7 @@ def test_a_save_that_died_is_never_taken_for_a_checkpoint(folder, template):
 
 
 @abandoned
-@pytest.mark.parametrize("size", [64, 700])  # Of orbax's own files, of the arrays alone.
+@pytest.mark.parametrize("size", [64, 700])  # Only the arrays among orbax's own files.
 def test_a_full_disk_keeps_what_is_there_and_is_one_clear_error(folder, template, capsys, size):
     with Checkpoints(folder) as checkpoints:
         with disk_full(size), pytest.raises(DataError, match=r"cannot save .* step 40 .* step 30"):
@@ -175,7 +175,7 @@ def test_a_save_that_failed_behind_is_made_good_by_the_next(folder, template, ca
         assert same(checkpoints.restore(50, template), make_state(50))
         last, before, best = (one.step for one in integrity.saved(folder))
         assert (last, best) == (50, 10)
-        # Orbax may complete what had failed, as it is closed on a disk that has room again.
+        # On a disk with room again, orbax may complete the failed save as it is closed.
         assert before in (30, 40)
         assert same(checkpoints.restore(before, template), make_state(before))
 

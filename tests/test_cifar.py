@@ -1,4 +1,4 @@
-"""The small net for CIFAR-10: sizes by hand, and each switch changes what it says."""
+"""The small network for CIFAR-10: sizes by hand, and each switch has its effect."""
 
 import math
 
@@ -23,7 +23,7 @@ def params_of(model):
 
 
 def outputs(**options):
-    """Every layer's output, with the same weights for nets of the same sizes."""
+    """Every layer's output, with the same weights for networks of the same sizes."""
     model = create_model(name="convnet", **options)
 
     @jax.jit
@@ -146,7 +146,7 @@ def test_epochs_until_a_training_error_between_two_epochs():
     assert epochs_to(0.25, curves) == {"relu": [pytest.approx(3.5)], "tanh": [math.inf]}
     assert FIG1.measure is not None
     assert FIG1.measure([], curves)["times"] == [math.inf]
-    # All are watched for as long as the shortest; who is there after one epoch counts as well.
+    # All are cut to the length of the shortest; a run that is there after one epoch counts too.
     first = {"set": "tanh", "seed": "1", "split": "train", "epoch": "1", "error": "0.2"}
     assert epochs_to(0.25, [*curves, first]) == {"relu": [math.inf], "tanh": [math.inf, 1.0]}
 

@@ -33,7 +33,7 @@ def content_of(records_of):
 
 @pytest.fixture
 def batches(monkeypatch, rng):
-    """The images [n, 3, 32, 32] and labels of each file, as few as fit."""
+    """A few images [n, 3, 32, 32] and labels for each file."""
     monkeypatch.setattr(cifar10, "RECORDS", COUNT)
     return {
         name: (rng.integers(0, 256, (COUNT, 3, 32, 32), np.uint8), rng.permutation(10))
@@ -43,7 +43,7 @@ def batches(monkeypatch, rng):
 
 @pytest.fixture
 def official(batches, tmp_path):
-    """The folder of the binary version, with ten images a file."""
+    """A folder of the binary version, with ten images per file."""
     folder = tmp_path / "cifar-10-batches-bin"
     folder.mkdir()
     for name, (images, labels) in batches.items():
@@ -198,7 +198,7 @@ def test_the_official_file_is_downloaded_and_checked(official, batches, tmp_path
     sums = made.url_infos["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"]
     assert sums.checksum == "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 
-    class Manager:  # What tfds gives: each file under a name of its own.
+    class Manager:  # What tfds gives: each file under a separate name.
         download_dir = tmp_path
 
         def download(self, urls):
@@ -279,7 +279,7 @@ def test_png_by_hand_is_png(rng, channels):
     with Image.open(io.BytesIO(content)) as file:
         assert np.array_equal(np.asarray(file).reshape(image.shape), image)
     assert stored_images._plain_png(content, channels) is not None
-    # With filters, or of another kind, Pillow reads it.
+    # Pillow reads files with filters or of another kind.
     smooth = np.broadcast_to(np.arange(40, dtype=np.uint8)[:, None, None], (40, 40, channels))
     file = io.BytesIO()
     Image.fromarray(smooth[..., 0] if channels == 1 else smooth).save(file, "PNG")

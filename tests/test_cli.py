@@ -1,4 +1,4 @@
-"""The command line as a person meets it: output, one clear line per mistake, exit codes."""
+"""The command line as users see it: output, one clear line per mistake, exit codes."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def test_help_lists_the_commands(capsys):
 
 
 def test_help_is_light():
-    """It imports neither JAX nor the data libraries: that is what keeps it under a second."""
+    """It imports neither JAX nor the data libraries, so it takes less than a second."""
     script = (
         "import sys; from lenet_alexnet.cli import main; main(['x', '--help']);"
         "print([m for m in ('jax', 'flax', 'orbax', 'tensorflow_datasets') if m in sys.modules])"
@@ -43,7 +43,7 @@ def test_help_is_light():
 
 
 def test_overriding_a_switch_of_the_model_leaves_xla_quiet(tmp_path):
-    """JAX reads the level of its log as it is imported, and such an override imports it."""
+    """JAX reads its log level when it is imported, and such an override imports it."""
     script = (
         "import os, sys; from lenet_alexnet.cli import main; main(sys.argv[1:]);"
         "print(os.environ['TF_CPP_MIN_LOG_LEVEL'])"

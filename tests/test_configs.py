@@ -20,7 +20,7 @@ def test_every_config_file_loads_and_says_what_it_is(path, monkeypatch):
     assert config.is_locked
     assert "lenet-alexnet" in (module.__doc__ or "")
     model = create_model(precision=config.train.precision, **config.model)
-    if "photo" in config.data:  # Its mean image comes with prepared photos.
+    if "photo" in config.data:  # The mean image comes with prepared photos.
         images = np.zeros((2, *[config.data.image_size] * 2, 3), np.uint8)
         monkeypatch.setattr(experiment, "load_photo_statistics", lambda _: compute(images))
     preprocess = experiment.build_preprocess(config)

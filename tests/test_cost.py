@@ -1,4 +1,4 @@
-"""The formulas against what XLA compiles."""
+"""The formulas against the program that XLA compiles."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def test_what_a_device_holds(results):
     alone = results["dp", 1, "float32"]
     assert alone["exchanged"] == {}
     assert results["dp", 8, "float32"]["param_bytes"] == alone["param_bytes"]
-    # All but fc8's bias is halved.
+    # Everything except fc8's bias is halved.
     half = (alone["param_bytes"] - 8 * 4) // 2 + 8 * 4
     assert results["tower", 8, "float32"]["param_bytes"] == half
     # Momentum, and a few scalars.
@@ -101,7 +101,7 @@ def test_the_published_net_by_hand():
         "all-gather": gathered,
         "reduce-scatter": gathered // 2,
     }
-    # Each GPU sends its half of each seam forward, and as much backward; and its sums.
+    # Each GPU sends its half of each exchanged input forward, as much backward, and its sums.
     assert formula_sent("tower", size, 2, 128) == gathered // 2 + gathered // 2 + 4 * 128 * 1000
     assert formula("dp", size, 2, 128) == {"all-reduce": 243_860_896}
     # One weird trick moves less than data parallel at 128 on each device.

@@ -12,7 +12,7 @@ SIZE, CROP = 12, 8
 
 @pytest.fixture(scope="module")
 def images():
-    # Every pixel says where it is: red = row, green = column.
+    # Every pixel encodes its position: red = row, green = column.
     rows, columns = np.mgrid[:SIZE, :SIZE]
     one = np.stack([10 * rows, 10 * columns, 7 * rows + 3 * columns], -1)
     return jnp.asarray(np.stack([one + n for n in range(4)]), jnp.uint8)
@@ -40,7 +40,7 @@ def keys(count, seed=0):
 
 
 def places(x):
-    """Where crops of the painted images were cut: (row, column)."""
+    """The positions (row, column) of crops of the painted images."""
     return [(int(crop[0, 0, 0]) // 10, int(crop[0, 0, 1]) // 10) for crop in np.asarray(x)]
 
 

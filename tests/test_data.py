@@ -185,7 +185,7 @@ def test_folder_reads_classes_by_name(image_folder):
     train = load("folder", data_dir=image_folder, size=16, channels=3)
     assert train.images.shape == (6, 16, 16, 3)
     assert train.class_names == ("cat", "dog")
-    # The grey of each image says which class it was drawn for.
+    # The grey level of each image encodes its class.
     assert [int(image[0, 0, 0]) % 40 for image in train.images] == train.labels.tolist()
     assert train.labels.tolist() != sorted(train.labels.tolist())
     assert len(load("folder", "test", image_folder, size=16)) == 4
@@ -217,7 +217,9 @@ def test_parts_of_a_split_have_the_same_classes(image_folder):
 
 
 @pytest.mark.attack(
-    "silent", "folders of git, macOS and notebooks beside the classes", "they are no classes"
+    "silent",
+    "folders of git, macOS and notebooks next to the classes",
+    "they are not taken as classes",
 )
 @pytest.mark.parametrize("name", [".git", "__MACOSX", ".ipynb_checkpoints", "@eaDir", "lost+found"])
 def test_folders_of_tools_are_no_classes(image_folder, name):
@@ -295,7 +297,7 @@ def folder_config(config, image_folder, **data):
 
 @pytest.mark.attack("silent", "a run is evaluated on a split with other classes", "one line")
 def test_a_run_and_its_splits_have_the_same_classes(image_folder, tiny_config):
-    (image_folder / "train").rename(image_folder / "fit")  # Nothing says which split is training.
+    (image_folder / "train").rename(image_folder / "fit")  # Now no split is for training.
     config = folder_config(tiny_config, image_folder, train="fit", test="test")
     build(config)
     shutil.rmtree(image_folder / "test" / "cat")

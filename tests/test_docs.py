@@ -1,4 +1,4 @@
-"""The documents: their commands and code run, their paths exist, their numbers are the records'."""
+"""The documents: commands and code run, paths exist, numbers match the run records."""
 
 import dataclasses
 import functools
@@ -31,7 +31,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*
 EXPERIMENTS = sorted(ROOT.glob("experiments/**/*.md"))
 GENERATED = {"config_keys.md", "commands.md", "api/index.md"}  # by docs/generate/
 
-# Commands that no test runs, each with its reason; they are parsed with the real flags.
+# Commands that no test runs, with the reason; they are parsed with the real flags.
 NOT_RUN = {
     "bench": "measures for minutes; tests/test_bench.py runs each subject",
     "data prepare": "needs the internet or the official files; tests/test_prepare.py has stand-ins",
@@ -67,7 +67,7 @@ RUN = "runs/lenet5_quickstart"
 
 @dataclasses.dataclass(frozen=True)
 class Shell:
-    """A command in a document: its words, the variables set before it, and where it is."""
+    """A command in a document: its words, the variables set for it, and its place."""
 
     words: tuple[str, ...]
     variables: dict[str, str]
@@ -75,7 +75,7 @@ class Shell:
 
     @property
     def arguments(self) -> list[str]:
-        """What follows lenet-alexnet."""
+        """The words after lenet-alexnet."""
         return list(self.words[1:])
 
 
@@ -143,7 +143,7 @@ TO_RUN = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder as a user has it: configs/, a short quickstart run, and images."""
+    """A user's folder: configs/, a short quickstart run, and an image."""
     path = tmp_path_factory.mktemp("docs")
     for name in ("configs", "experiments", "docs"):
         (path / name).symlink_to(ROOT / name)
@@ -163,7 +163,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("found", OURS, ids=by_place)
 def test_command_is_parsed(found, monkeypatch):
-    """Flags, config overrides and names are those that the command has."""
+    """The command has these flags, config entries and names."""
     arguments, parsed = found.arguments, []
     if "VARIANT" in " ".join(arguments):
         arguments = [argument.replace("VARIANT", "paper") for argument in arguments]
@@ -209,7 +209,7 @@ def test_command_runs(found, folder, monkeypatch, capsys):
         subprocess.run(command, env=environment, check=True, capture_output=True, timeout=900)
         return
     assert entry.main(["lenet-alexnet", *arguments]) == 0
-    assert capsys.readouterr().out or arguments[0] == "data"  # There may be none prepared.
+    assert capsys.readouterr().out or arguments[0] == "data"  # Perhaps no data set is prepared.
 
 
 def python_blocks() -> Iterator:
@@ -264,7 +264,7 @@ def test_extras_exist():
 
 
 def test_sbatch_file(tmp_path):
-    """With programs in Slurm's place: what srun is told is a valid command; 75 is queued again."""
+    """With stand-ins for Slurm: srun gets a valid command; exit code 75 queues the job again."""
     for name, code in (("srun", 75), ("scontrol", 0)):
         script = tmp_path / name
         script.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/{name}.txt\nexit {code}\n')
@@ -306,7 +306,7 @@ def test_container_recipe():
     assert 'ENTRYPOINT ["lenet-alexnet"]' in text
 
 
-# What runs and sweeps leave, and files of others.
+# Files written by runs and sweeps, and files of other projects.
 LEFT = {
     "config.json",
     "run.json",
@@ -330,7 +330,7 @@ ALL_PAGES = [*PAGES, ROOT / "CHANGELOG.md", *EXPERIMENTS]
 
 
 def exists(path: Path, name: str) -> bool:
-    """Whether a name in a document is that of a file or folder, in one of the usual places."""
+    """Whether a name in a document is a file or folder in one of the usual places."""
     if re.fullmatch(r"experiments/\d{3}", name):
         name += "_*"
     places = (ROOT, path.parent, ROOT / "lenet_alexnet", ROOT / "docs", ROOT / "configs")

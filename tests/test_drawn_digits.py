@@ -1,4 +1,4 @@
-"""Digits drawn on paper, read by the quickstart's net; tuned on other seeds than those here."""
+"""Digits drawn on paper, read by the quickstart's network; tuned on other seeds than these."""
 
 import json
 
@@ -21,7 +21,7 @@ SEED = 2024
 
 @pytest.fixture(scope="session")
 def quickstart(tmp_path_factory):
-    """The quickstart's run, for a quarter of its epochs."""
+    """A run of the quickstart for a quarter of its epochs."""
     config = configs.load(str(ROOT / "configs" / "lenet5_quickstart.py")).get_config()
     with config.unlocked():
         config.train.duration = "10 epochs"
@@ -36,7 +36,7 @@ def saved(pixels, path, **options):
 
 
 def read(workdir, drawings, folder):
-    """The answers, their probabilities, and whether there is a warning."""
+    """The predictions, their probabilities, and whether there is a warning."""
     files = [saved(d.pixels, folder / f"{i}.png") for i, d in enumerate(drawings)]
     results = predict(workdir, files, top=1)
     best = [result["predictions"][0] for result in results]
@@ -53,7 +53,7 @@ def test_drawn_digits_are_read_on_any_paper_with_any_pen(quickstart, tmp_path):
     right = answers == [d.digit for d in drawings]
     assert right.sum() >= 36
     assert not (~right & (probabilities > 0.99) & ~np.array(warned)).any()
-    assert np.mean(warned) <= 0.2  # A warning that is always there warns of nothing.
+    assert np.mean(warned) <= 0.2  # A warning that always appears is useless.
 
 
 @pytest.mark.slow
@@ -97,7 +97,7 @@ def test_drawn_digits_in_any_file_give_the_same_glyph(tmp_path, chalk):
     exif = Image.Exif()
     exif[0x0112] = 6  # The camera was turned: the file lies on its side.
     turned = np.rot90(pixels)
-    clear = np.dstack([np.zeros_like(pixels)] * 3 + [255 - pixels])  # On white, it is `pixels`.
+    clear = np.dstack([np.zeros_like(pixels)] * 3 + [255 - pixels])  # On white it equals `pixels`.
     files = {
         "deep.png": ((pixels.astype(np.uint16) * 257), {}),
         "turned.jpg": (turned, {"exif": exif, "quality": 95}),

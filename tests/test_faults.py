@@ -1,4 +1,4 @@
-"""Runs that are killed, stopped and damaged end as if nothing had happened."""
+"""Runs that are killed, stopped or damaged end as if nothing had happened."""
 
 import contextlib
 import errno
@@ -31,14 +31,14 @@ TERM, INT, USR1, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIG
 
 
 def call(kind, workdir):
-    if kind == "sweep":  # It leaves to its workers what is here to be seen.
+    if kind == "sweep":  # Its workers do what is observed here.
         return faults.start(kind, workdir).wait()
     return main(["lenet-alexnet", *faults.command(kind, workdir)])
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """The folder of a run of each kind, as it is asked for."""
+    """The folder of a run of each kind, made on request."""
     done: dict[str, Path] = {}
 
     def get(kind):
@@ -51,7 +51,7 @@ def undisturbed(tmp_path_factory):
 
 
 def kill_at(lines, later, kind, workdir):
-    """Starts a run and kills it so many seconds after it has written so many lines."""
+    """Starts a run and kills it `later` seconds after it has written `lines` lines."""
     run = faults.start(kind, workdir)
     ready = functools.partial(faults.lines if lines else faults.began, workdir)
     while ready() < max(lines, 1) and run.poll() is None:
@@ -60,7 +60,7 @@ def kill_at(lines, later, kind, workdir):
     return faults.kill(run)
 
 
-# Each stretch of a run has its turn, compiling and the last save among them.
+# Every part of a run is covered, including compilation and the last save.
 STRETCHES = 20
 FAST = {("lenet", 13), ("photos", 11)}
 MOMENTS = [
@@ -132,7 +132,7 @@ def test_a_signal_in_any_phase_saves_and_the_run_goes_on(
 
 @contextlib.contextmanager
 def start_script(script, *arguments):
-    """A process that runs `script`; ended with the block, however that ends."""
+    """A process that runs `script`; it ends with the block, in any case."""
     process = subprocess.Popen(
         [sys.executable, "-c", script, *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -150,7 +150,7 @@ def start_script(script, *arguments):
     "hangs", "a second signal while a long call is under way", "the process ends at once"
 )
 def test_the_first_signal_is_answered_and_the_second_exits_amid_a_long_call():
-    """A long call outside of Python, as a compilation is one."""
+    """A long call outside Python, like a compilation."""
     script = (
         "import hashlib; from lenet_alexnet.runtime import signals\n"
         "with signals.catch():\n"
@@ -201,7 +201,7 @@ def test_under_nohup_sighup_is_nothing(monkeypatch):
         signal.signal(HUP, before)
 
 
-# One write a line: unbuffered (PYTHONUNBUFFERED), print writes a line's end by
+# One write per line: unbuffered (PYTHONUNBUFFERED), print writes a line's end by
 # itself, and two processes' lines would mix.
 HOLD = (
     "import os, pathlib, sys, time; from lenet_alexnet.runs import lock\n"
@@ -219,14 +219,14 @@ def test_a_second_run_is_refused_with_the_owner(tmp_path, capsys):
         err = capsys.readouterr().err
         assert f"in use by process {owner.pid} on host {os.uname().nodename} since 2" in err
         assert err.count("\n") == 1
-    # Killed: as after a crash or a reboot, nothing is left to be cleared away.
+    # Killed, as in a crash or a reboot: nothing needs cleaning up.
     with lock.hold(tmp_path):
         pass
 
 
 def test_a_worker_that_outlives_its_run_does_not_keep_the_folder(tmp_path):
     with start_script(HOLD.format("os.fork(); "), tmp_path) as owner:
-        # Both have written: the worker is past what it does first after the fork.
+        # Both have written, so the worker is past its first actions after the fork.
         pids = {int(owner.stdout.readline()) for _ in range(2)}
         (worker,) = pids - {owner.pid}
         try:
@@ -236,7 +236,7 @@ def test_a_worker_that_outlives_its_run_does_not_keep_the_folder(tmp_path):
             owner.wait()
             with lock.hold(tmp_path):
                 pass
-            os.kill(worker, 0)  # It was there all the while.
+            os.kill(worker, 0)  # It was there all the time.
         finally:
             os.kill(worker, signal.SIGKILL)
 
@@ -298,7 +298,7 @@ def test_what_no_one_foresaw_is_in_the_summary(tmp_path, monkeypatch):
         raise RuntimeError("out of memory\nand much more")
 
     monkeypatch.setattr(SingleRun, "_evaluate", fail)
-    assert call("lenet", tmp_path) == 1  # In one line: test_unforeseen.py.
+    assert call("lenet", tmp_path) == 1  # test_unexpected.py tests that it is one line.
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["status"], summary["error"]) == ("failed", "out of memory")
     assert summary["step"] == 40

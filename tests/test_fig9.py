@@ -68,7 +68,7 @@ def test_the_claims_train_the_networks_that_they_name(name):
         config = runner.load(one)
         hidden = "-".join(map(str, config.model.hidden))
         assert label == (f"{hidden}, distorted" if hidden else "linear")
-    if hidden:  # The distortions are those that LeNet-5 had when these networks were measured.
+    if hidden:  # LeNet-5 had these distortions when these networks were measured.
         other = configs.load(str(ROOT / "configs" / "lenet5_1998_distorted.py")).get_config().data
         other.distort.squeeze = 0.15
         assert config.data.distort == other.distort
@@ -125,7 +125,7 @@ def test_k_is_chosen_on_images_that_are_held_out():
     k, errors = neighbours.choose_k(train, 600)
     assert errors[k] == min(errors.values())
     assert 0.05 < errors[k] < 0.2
-    # With the held-out images among those that are asked, each would find itself.
+    # If the held-out images were among the training images, each would find itself.
     answers = neighbours.classify(train.images, train.labels, train.images[600:], (1,))[0]
     assert (answers == train.labels[600:]).all()
 

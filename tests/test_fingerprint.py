@@ -1,4 +1,4 @@
-"""What decides a run's bits beside its config, and what is refused when it is not the same."""
+"""What decides a run's bits besides its config, and what is refused if it differs."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ def test_each_pixel_label_and_class_counts(rng, side, monkeypatch):
 
 
 def test_large_splits_are_looked_at_in_part(rng, monkeypatch):
-    """So that a run on many gigabytes starts no later."""
+    """So that a run on many gigabytes starts as fast."""
     data = split(rng, 8)
     whole = data.fingerprint()
     monkeypatch.setattr(dataset, "SUMMED_BYTES", 8 * 8 * 10)
@@ -80,7 +80,7 @@ def test_photos_on_disk_are_known_by_their_checksums(tmp_path):
 
 @pytest.fixture(scope="module")
 def stopped_once(tmp_path_factory):
-    """A run that was stopped while it trained."""
+    """A run that was stopped in training."""
     workdir = tmp_path_factory.mktemp("stopped")
     with pytest.MonkeyPatch.context() as sending:
         send(sending, *LENET["training"][:2], *LENET["training"][2:4])
@@ -90,7 +90,7 @@ def stopped_once(tmp_path_factory):
 
 @pytest.fixture
 def stopped(stopped_once, tmp_path):
-    """A copy of it."""
+    """A copy of the stopped run."""
     return shutil.copytree(stopped_once, tmp_path / "run")
 
 
@@ -103,14 +103,16 @@ def resume(workdir, *more):
     return main(["lenet-alexnet", *faults.command("lenet", workdir), *more])
 
 
-@pytest.mark.attack("silent", "a run resumes with other data", "one line, whatever is allowed")
+@pytest.mark.attack(
+    "silent", "a run resumes with other data", "one line, even if other bits are allowed"
+)
 def test_a_run_goes_on_with_its_own_data_alone(stopped, capsys, monkeypatch):
     data = read_json(stopped / "run.json")["data"]
     assert data["train"]["examples"] == 300
     assert data["test"]["classes"] == 10
     monkeypatch.setattr(InMemory, "fingerprint", lambda _: "another")
     before = (stopped / "run.json").read_bytes()
-    for more in ((), ("--allow-other-bits",)):  # Other data are never the same run.
+    for more in ((), ("--allow-other-bits",)):  # Other data always make another run.
         assert resume(stopped, *more) == 2
         err = capsys.readouterr().err
         assert "holds a run on other data (data.train has other content)" in err.splitlines()[-1]

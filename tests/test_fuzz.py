@@ -1,6 +1,6 @@
-"""Spoiled inputs at random: each command does its work or ends in one line, and never hangs.
+"""Randomly damaged inputs: each command does its work or ends in one line, and never hangs.
 
-What these found is a case of its own in malformed.py, malformed_files.py or the module's tests.
+Each failure found here is a separate case in malformed.py, malformed_files.py or a module's tests.
 """
 
 import contextlib
@@ -22,14 +22,14 @@ from tests.helpers.photo_files import encoded, picture, prepare_folder, tar_byte
 
 pytestmark = [
     pytest.mark.slow,
-    # What a reader had open when its file turned out to be broken complains as it is collected.
+    # Objects that a reader left open on a broken file warn when they are collected.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-LIMIT = 180  # seconds for one command; they take one or two, where nothing else runs
+LIMIT = 180  # seconds for one command, which takes one or two on an idle machine
 
 
 class HungError(BaseException):
-    """A command that hangs; no `except Exception` of the program takes it for its own."""
+    """A command hangs; no `except Exception` of the program catches it."""
 
 
 def fuzz(examples):
@@ -136,7 +136,7 @@ def test_a_spoiled_tar_of_photos(content, tmp_path):
     (tmp_path / "photos.tar").write_bytes(content)
     options = ("--name=mine", "--size=16", "--jobs=1", f"--data_dir={tmp_path / 'D'}")
     code = contract("data", "prepare", "folder", f"--from={tmp_path / 'photos.tar'}", *options)
-    if code == 0:  # All four are there, or those that are not are listed.
+    if code == 0:  # All four are there, or the missing ones are listed.
         (path,) = (tmp_path / "D").glob("*/*/manifest.json")
         told = json.loads(path.read_text())
         assert len(list(mutations.leaves(told))) > 1
@@ -164,7 +164,7 @@ def bound(text, size):
 @fuzz(200)
 @given(terms=st.lists(TERM, min_size=1, max_size=3))
 def test_a_split_expression_is_what_python_slices(terms):
-    """An empty split is refused; every other has just the labels of Python's slices."""
+    """An empty split is refused; every other has exactly the labels of Python's slices."""
     whole = {name: embedded(name) for name in ("train", "test")}
     text = "+".join(f"{name}[{start or ''}:{stop or ''}]" for name, start, stop in terms)
     expected = []

@@ -1,4 +1,4 @@
-"""What keeps the tests themselves in order."""
+"""Rules for the tests themselves."""
 
 import ast
 
@@ -10,7 +10,7 @@ FILES = sorted((ROOT / "tests").rglob("*.py"))
 
 
 def imported(path):
-    """The names of the modules that a file imports, those in strings of code not included."""
+    """The names of the modules that a file imports, except in strings of code."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -72,7 +72,7 @@ def test_each_known_format_is_read(tmp_path, kind):
 def test_what_is_no_file_is_refused_unopened(tmp_path, monkeypatch, kind):
     path = tmp_path / "train" / "a" / "x.png"
     path.parent.mkdir(parents=True)
-    monkeypatch.chdir(path.parent)  # A socket's path must be short.
+    monkeypatch.chdir(path.parent)  # The path of a socket must be short.
     if kind == "fifo":
         os.mkfifo(path)
     elif kind == "folder":

@@ -1,4 +1,4 @@
-"""make install takes files by their hashes: requirements are constraints with hashes."""
+"""make install checks hashes: the requirements are the constraints with hashes."""
 
 import re
 import tomllib
@@ -36,7 +36,7 @@ def test_requirements_are_the_constraints_with_hashes(which):
     assert all(hashes for _, hashes in locked.values())
     for package, (version, _) in locked.items():
         assert version == versions.get(package, (version, 0))[0], package
-    # Only what another system needs is not among the versions that were tested.
+    # Only packages of other systems are not among the tested versions.
     text = (ROOT / f"requirements{which}.txt").read_text()
     for package in locked.keys() - versions.keys():
         assert re.search(rf"^{package}==\S+ ; sys_platform == 'win32'", text, re.MULTILINE), package

@@ -20,7 +20,7 @@ def test_counts_per_layer():
     assert {layer["name"]: layer["params"] for layer in description["layers"]} == PARAMS
     assert description["total_params"] == 61_706
     connections = {layer["name"]: layer["connections"] for layer in description["layers"]}
-    # Of the printed counts (1998, sec. II.B) those of C1, C5 and F6 hold for this net as well.
+    # The printed counts (1998, sec. II.B) of C1, C5 and F6 hold for this network too.
     assert (connections["C1"], connections["C5"], connections["F6"]) == (122_304, 48_120, 10_164)
 
 
@@ -83,7 +83,7 @@ def test_bfloat16_keeps_parameters_and_outputs_in_float32():
     assert out.dtype == jnp.float32
     exact = jax.jit(make()[0].apply)({"params": params}, x)
     difference = float(jnp.abs(out - exact).max())
-    assert 0 < difference < 0.05  # Half precision is used, and is near.
+    assert 0 < difference < 0.05  # Half precision is used, and is close.
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_features_are_the_states_of_every_layer_by_name():
     image = jnp.ones((1, 32, 32, 1))
     seen = features(model, params, image)
     assert list(seen) == ["C1", "S2", "C3", "S4", "C5", "F6", "output"]
-    assert "output" not in params  # The codes are no parameters.
+    assert "output" not in params  # The codes are not parameters.
     distance = ((seen["F6"] - tables.digit_codes()) ** 2).sum(-1)
     np.testing.assert_allclose(seen["output"][0], distance, rtol=1e-5)
     np.testing.assert_allclose(network(model, params, image), seen["output"], rtol=1e-5)
@@ -197,7 +197,7 @@ def test_initial_ranges():
         assert abs(bias) <= by_fan_in[used]
 
     ours = create(LeNet5_1998())
-    # A uniform distribution's deviation is its bound over sqrt(3).
+    # The standard deviation of a uniform distribution is its bound over sqrt(3).
     np.testing.assert_allclose(np.std(ours["C5"]["kernel"]), 1.7 / 20 / math.sqrt(3), rtol=0.02)
     assert 0.9 * 1.7 / 20 < np.abs(ours["C5"]["bias"]).max() <= 1.7 / 20
     other = create(LeNet5_1998(bias_init="zero", subsampling_bias=0.0, bias_in_fan_in=True))
@@ -235,4 +235,4 @@ def test_eq9_gradient_is_the_posterior_also_where_exponentials_underflow():
         np.testing.assert_allclose(gradient, expected, atol=1e-6)
     far = jax.grad(lambda y: penalty_eq9(y, jnp.array([2]), 400.0)[0])(jnp.asarray(y + 200))
     assert np.isfinite(np.asarray(far)).all()
-    np.testing.assert_allclose(far.sum(), 0, atol=1e-5)  # no rubbish class left
+    np.testing.assert_allclose(far.sum(), 0, atol=1e-5)  # no rubbish class

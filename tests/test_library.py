@@ -40,7 +40,7 @@ def network(name):
     """Outputs as a function of (variables, images), variables, two images."""
     model = create_model(**MODELS[name])
     x = jax.random.normal(jax.random.key(1), (2, *model.input_shape))
-    rng = np.random.default_rng(0)  # To compile the initial values takes longer than the tests.
+    rng = np.random.default_rng(0)  # Compiling the initial values takes longer than the tests.
 
     def numbers(leaf):
         values = rng.normal(size=leaf.shape) / np.sqrt(np.prod(leaf.shape[:-1]) or 1)
@@ -55,7 +55,7 @@ def network(name):
     return model.apply, {**variables, **stats}, x
 
 
-SLOW = {"paper", "caffenet", "single", "owt", "half"}  # with nothing that the others lack
+SLOW = {"paper", "caffenet", "single", "owt", "half"}  # without terms that the others lack
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in MODELS]
 
 
@@ -102,7 +102,7 @@ def test_export_of_a_fixed_and_of_any_batch(name):
     for batch in ("2", "b"):
         shape = export.symbolic_shape(f"{batch}, {', '.join(map(str, x.shape[1:]))}")
         arguments = variables, jax.ShapeDtypeStruct(shape, x.dtype)
-        # Not through a file: JAX writes one with a package (flatbuffers) that nothing else needs.
+        # Not through a file: for that JAX needs a package (flatbuffers) that nothing else needs.
         found = export.export(jax.jit(apply))(*arguments).call(variables, x)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 

@@ -1,4 +1,4 @@
-"""Each mistake and each broken file ends in one line and its exit code; bytes at random too."""
+"""Each mistake and each broken file ends in one line and its exit code; random bytes too."""
 
 import contextlib
 import gc
@@ -37,7 +37,7 @@ def test_there_are_sixty():
     assert len(set(names)) == len(names) >= 60
 
 
-# What orbax had in hand when a restore failed complains as it is collected.
+# Objects that orbax left after a failed restore warn when they are collected.
 @pytest.mark.attack(
     "one line",
     "command lines, config files, data sets and run files that are wrong: see the list below",
@@ -60,7 +60,7 @@ def test_one_line_and_the_exit_code(case, tmp_path, request, capsys):
     assert case.fragment.format(d=tmp_path / "d") in captured.err
     assert captured.out == ""
     if run.exists():
-        gc.collect()  # So that orbax complains here, and not in whichever test comes later.
+        gc.collect()  # So that orbax warns here, and not in a later test.
 
 
 def idx_bytes(kind, shape, content):

@@ -20,9 +20,9 @@ from tests.helpers.processes import start
 
 SHAPES = [  # batch, height, width, channels, filters, size
     (32, 32, 32, 1, 6, 5),  # C1
-    (37, 14, 14, 6, 16, 5),  # C3, a last block in part
+    (37, 14, 14, 6, 16, 5),  # C3, the last block not full
     (1, 5, 6, 2, 1, 5),
-    (16, 9, 7, 3, 13, 3),  # groups of filters of unlike sizes
+    (16, 9, 7, 3, 13, 3),  # groups of filters of different sizes
     (33, 12, 11, 7, 5, 7),  # more taps than are summed at once
     (2, 6, 6, 1, 2, 1),
 ]
@@ -31,7 +31,7 @@ SHAPES = [  # batch, height, width, channels, filters, size
 @needs_compiler
 @pytest.mark.parametrize(("batch", "height", "width", "channels", "filters", "size"), SHAPES)
 def test_equals_the_plain_form(rng, batch, height, width, channels, filters, size):
-    """Within 1e-5 of the largest, values and the gradients of images, kernel and bias."""
+    """Values and gradients of images, kernel and bias are within 1e-5 of the largest."""
     x = numbers(rng, batch, height, width, channels)
     kernel, bias = numbers(rng, size, size, channels, filters), numbers(rng, filters)
 
@@ -106,7 +106,7 @@ print(found[0].sharding.spec)
 
 @needs_compiler
 def test_inside_shard_map(tmp_path):
-    """Each device its own images, with weights that all have."""
+    """Each device has its own images and the same weights."""
     (tmp_path / "sharded.py").write_text(SHARDED)
     process = start([str(tmp_path / "sharded.py")], 2)
     out, err = process.communicate(timeout=100)

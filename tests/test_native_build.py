@@ -1,4 +1,4 @@
-"""The library of the loops: compiled once, verified before it is loaded, never waited for."""
+"""The library of the loops: compiled once, verified before loading, never waited for."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def cache(monkeypatch, tmp_path):
 
 
 def why():
-    """Why there are no loops, asked again and not once a process."""
+    """Why there are no loops, checked again at each call instead of once per process."""
     return native.compile_loops.__wrapped__()
 
 
@@ -52,7 +52,7 @@ def test_why_the_loops_cannot_be_had(monkeypatch, cache, capfd):
     monkeypatch.delenv("CXX")
     monkeypatch.setenv("PATH", str(cache))
     assert "no C++ compiler" in why()
-    assert capfd.readouterr().err == ""  # This is no surprise.
+    assert capfd.readouterr().err == ""  # This is expected.
     assert list(cache.iterdir()) == []
 
 
@@ -125,7 +125,7 @@ def wait_until(ready, seconds=60):
 )
 @needs_compiler
 def test_compiled_once_for_many_processes(cache):
-    """And not again; another compiler has a library of its own."""
+    """And only once; another compiler has a separate library."""
     compiler = build._compiler()
     first = build._library(compiler)
     written = first.stat().st_mtime_ns
@@ -138,7 +138,7 @@ def test_compiled_once_for_many_processes(cache):
 
 @pytest.fixture
 def fake(monkeypatch, cache, tmp_path_factory):
-    """A compiler that takes no time, and says how often it was called."""
+    """A compiler that takes no time and records how often it was called."""
     folder = tmp_path_factory.mktemp("fake")
     last = 'for last; do :; done; printf "a library" >"$last"'
     script = compiler_script(folder, f"echo >>{folder}/calls; {last}")

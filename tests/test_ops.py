@@ -136,7 +136,7 @@ WINOGRAD = [
 BLOCK = [
     (32, 32, 1, 6, 5),  # C1
     (14, 14, 6, 16, 5),  # C3
-    (28, 24, 6, 16, 5),  # several tiles, the last one in part
+    (28, 24, 6, 16, 5),  # several tiles, the last one not full
     (15, 17, 3, 4, 3),
     (13, 12, 16, 4, 3),  # blocks of side 1 at points
     (5, 5, 2, 3, 5),
@@ -152,7 +152,7 @@ FORMS += [("block", *shape, 1, ((0, 0), (0, 0))) for shape in BLOCK]
 def test_a_form_equals_the_plain_one(
     rng, form, height, width, channels, filters, size, stride, padding
 ):
-    """Within 1e-5 of the largest, values and gradients."""
+    """Values and gradients are within 1e-5 of the largest."""
     x = numbers(rng, 2, height, width, channels)
     kernel = numbers(rng, size, size, channels, filters)
 
@@ -232,7 +232,7 @@ def test_dense_towers_against_one_product_each(rng, form):
     [("block", 3), *(pytest.param("native", n, marks=needs_compiler) for n in (3, 32))],
 )
 def test_maps_in_a_forms_order_are_those_of_a_plain_layer(rng, form, batch):
-    """Convolution, squashing, pooling and convolution again, as in LeNet-5, in both orders."""
+    """Convolution, activation, pooling and convolution, as in LeNet-5, in both layouts."""
     x, weight = numbers(rng, batch, 32, 32, 1), numbers(rng, batch, 10, 10, 4)
     kernels = numbers(rng, 5, 5, 1, 6), numbers(rng, 5, 5, 6, 4)
     biases = numbers(rng, 6), numbers(rng, 4)

@@ -64,7 +64,7 @@ def test_another_optimizer_swaps_the_options():
     config = override(make_tiny_config(), "optimizer.momentum=0.5", "optimizer.name=sgd")
     kept = config.optimizer.to_dict()
     kept.pop("schedule")
-    # What SGD has too stays as the file has it; Adam's moments are gone.
+    # Entries that SGD also has stay as in the file; Adam's moments are gone.
     assert kept == {
         "name": "sgd",
         "learning_rate": 3e-3,
@@ -106,7 +106,7 @@ def test_options_are_swept_by_their_short_names_too():
 def test_each_trial_has_the_switches_of_its_own_variant():
     base = configs.load(f"{ROOT}/configs/alexnet_imagenet.py").get_config()
     a, b = trials_of({"model.variant": "owt"}, {"model.lrn": "caffe"}, base=base)
-    assert "lrn" not in a.config.model  # owt has none; the other trial's key does not give it one.
+    assert "lrn" not in a.config.model  # owt has none, nor from the other trial's key.
     assert b.config.model.lrn == "caffe"
 
 
@@ -119,7 +119,7 @@ def test_the_hashes_of_runs_begun_before_stay():
 
 def test_what_is_left_at_its_default_is_no_difference(tmp_path):
     old = make_tiny_config().to_dict()
-    del old["train"]["back_off"]  # as a version before it had written it
+    del old["train"]["back_off"]  # as an earlier version wrote it
     (tmp_path / "config.json").write_text(json.dumps(old))
     RunDirectory(tmp_path, override(make_tiny_config(), "optimizer.clip=0"))
     with pytest.raises(UsageError, match=r"\(optimizer.clip: 0.0 -> 1.0\)"):

@@ -25,7 +25,7 @@ def _no_process_stays():
 
 
 def train(tmp_path, devices, config="lenet5_quickstart.py", steps=5, **overrides):
-    """Parameters after a few steps on so many devices, and a report."""
+    """Parameters after a few steps on a number of devices, and a report."""
     folder = tmp_path / f"devices_{devices}"
     program = ["-m", "tests.helpers.parallel_program", config, folder, steps, json.dumps(overrides)]
     report = json.loads(finish(start(program, devices)))
@@ -47,7 +47,7 @@ def alone(tmp_path_factory):
 def test_lenet_data_parallel_gives_the_parameters_of_one_device(alone, tmp_path, devices):
     params, report = train(tmp_path, devices, **LENET)
     assert_same(alone, params)
-    # One all-reduce worth of gradients, and scalars.
+    # One all-reduce of the gradients, and scalars.
     reduced = sum(sizes(report, "all-reduce"))
     assert report["param_bytes"] <= reduced <= 1.05 * report["param_bytes"]
     assert {c["kind"] for c in report["collectives"]} == {"all-reduce"}
@@ -100,11 +100,11 @@ def assert_same_curve(one, two):
 
 def test_two_processes_give_the_run_of_one(tmp_path):
     processes = start_two(tmp_path / "two")
-    with ThreadPoolExecutor(2) as pool:  # Each says what is wrong, not only the first.
+    with ThreadPoolExecutor(2) as pool:  # Each reports what is wrong, not only the first.
         outputs = [*pool.map(finish, processes)]
     finish(start(command(tmp_path / "one"), 1))
     assert "test error" in outputs[0]
-    assert "test error" not in outputs[1]  # One of them speaks.
+    assert "test error" not in outputs[1]  # Only one of them prints.
     assert_same_curve(tmp_path / "one", tmp_path / "two")
     assert main(["", "eval", f"--workdir={tmp_path / 'two'}"]) == 0
 
@@ -183,7 +183,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, first):
     while not log.exists() or log.read_text().count("\n") < 3:
         assert processes[0].poll() is None
         time.sleep(0.2)
-    processes[-1].terminate()  # One is told, all stop.
+    processes[-1].terminate()  # One is signalled, all stop.
     assert [process.wait(timeout=120) for process in processes] == [75] * first
     for process in begin[3 - first](tmp_path / "run"):
         process.communicate(timeout=600)
@@ -194,7 +194,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, first):
 
 @pytest.mark.slow
 def test_two_processes_share_the_records_of_a_streamed_run(tmp_path):
-    """Each reads its half of every batch: a batch is put together from halves, or not at all."""
+    """Each reads its half of every batch; a batch is made from both halves or not at all."""
     for i in range(3):
         (tmp_path / "in" / f"class_{i}").mkdir(parents=True)
         for j in range(16):

@@ -1,4 +1,4 @@
-"""AlexNet in every parallel mode: the same parameters, and the exchanges that are named."""
+"""AlexNet in every parallel mode: the same parameters, and the expected exchanges."""
 
 import json
 
@@ -49,7 +49,7 @@ def test_alexnet_gives_the_parameters_of_one_device_in_every_mode(
     batch = 16 // (devices // 2 if mode == "tower" else devices)  # on each device
     exchanges = [(c["kind"], c["shapes"]) for c in report["collectives"]]
     shapes = [tuple(shape) for _, many in exchanges for shape in many]
-    # No batch of images, and no weight, ever travels whole.
+    # No whole batch of images and no whole weight is ever exchanged.
     assert not [shape for shape in shapes if shape[-3:] in ((72, 72, 3), (64, 64, 3))]
     gathered = sorted(tuple(s) for kind, many in exchanges if kind == "all-gather" for s in many)
     scattered = sorted(
@@ -68,7 +68,7 @@ def test_alexnet_gives_the_parameters_of_one_device_in_every_mode(
         assert (16, 256) in gathered
         dense = sum(np.prod(s) for s in ((256, 32), (64, 32), (32, 8))) * 2 * 4
         assert report["param_bytes_here"] < report["param_bytes"] - 0.45 * dense
-    if mode == "turns":  # As many rows as each device has, in each of the turns.
+    if mode == "turns":  # In each turn, as many rows as each device has.
         assert (batch, 256) in gathered
         assert (16, 256) not in gathered
     if mode == "dp":

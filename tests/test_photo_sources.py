@@ -104,7 +104,7 @@ def test_folders_that_are_no_class_folders(tmp_path, split, message):
 
 def test_folder_splits_and_plain_class_folders(tmp_path):
     root = write_folder(tmp_path / "a", ("train", "val", "test"))
-    (root / "train" / "cat" / "up").symlink_to(root)  # Links in circles end.
+    (root / "train" / "cat" / "up").symlink_to(root)  # Circular links end.
     folder = prepare_folder(root, tmp_path / "D")
     assert records.sizes(folder) == {"train": 6, "validation": 6, "test": 6}
     plain = prepare_folder(root / "test", tmp_path / "D", name="plain")
@@ -212,7 +212,7 @@ def test_hidden_tool_and_special_files_are_listed_never_opened(tmp_path):
     assert b"set/train/dog/\xff.jpg" in names
 
 
-# Members that a plain tar of files need not have, and headers that lie.
+# Members that a plain tar of files does not have, and false headers.
 def tar_of(*special):
     """A tar of two classes, then special members: (edit of the TarInfo, content)."""
     file = io.BytesIO()
@@ -226,7 +226,7 @@ def tar_of(*special):
 
 
 def header(name, size=0, kind=b"0", **fields):
-    """A header, each field of `fields` put at its place `pNUMBER`, the checksum made right."""
+    """A header with each of `fields` at its offset `pNUMBER` and a correct checksum."""
     info = bytearray(tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT))
     info[124:136] = b"%011o\0" % size if size >= 0 else b"\xff" + size.to_bytes(11, signed=True)
     info[156:157] = kind
@@ -267,7 +267,7 @@ def test_tar_headers_that_lie_are_refused(tmp_path, lie):
 )
 def test_dropped_members_of_a_tar_are_listed(tmp_path):
     special = [
-        header("cat/hard.jpg", 900, b"1", p157=b"cat/0.jpg"),  # The size is its file's.
+        header("cat/hard.jpg", 900, b"1", p157=b"cat/0.jpg"),  # The size is that of its file.
         header("cat/soft.jpg", 0, b"2", p157=b"0.jpg"),
         header("cat/fifo.jpg", 0, b"6"),
         header("cat/device.jpg", 0, b"3"),

@@ -35,7 +35,7 @@ def test_official_tars_end_to_end(official, tmp_path, store):
     folder = prepare_imagenet(official, tmp_path / "D", store=store)
     assert folder == tmp_path / "D" / "imagenet2012" / "5.1.0"
     assert records.sizes(folder) == {"train": 24, "validation": 4}
-    # Naming the version, tfds goes by the files; our JPEG form is also what its own code expects.
+    # With a version, tfds reads by the files; its own code also expects our JPEG form.
     names = ["imagenet2012:5.1.0"] + ["imagenet2012"] * (store == "jpeg")
     for name in names:
         source = tfds.data_source(name, split="train", data_dir=tmp_path / "D")
@@ -50,7 +50,7 @@ def test_official_tars_end_to_end(official, tmp_path, store):
                 assert np.array_equal(found[file]["image"], expected)
     validation = tfds.data_source("imagenet2012:5.1.0", split="validation", data_dir=tmp_path / "D")
     labels = {e["file_name"].decode(): WNIDS[e["label"]] for e in validation}
-    # The labels are in the order of the names, not in that of the tar.
+    # The labels follow the order of the names, not that of the tar.
     assert labels == {f"ILSVRC2012_val_{i:08}.JPEG": w for i, w in enumerate(VALIDATION, 1)}
     assert "train 24 (8-8 per class), validation 4 (1-2 per class)" in datasets.check(folder)
     assert manifest(folder) | {"photos": ""} == {
@@ -80,7 +80,7 @@ def test_records_are_mixed_and_read_into_memory(official, tmp_path, store):
     assert np.bincount(data.labels).tolist() == [8, 8, 8]
     assert len(np.unique(data.labels[:8])) == 3
     assert len(list(folder.glob("*-train.array_record-*"))) == 5
-    # What is being prepared is not taken for prepared.
+    # A set in preparation does not count as prepared.
     begun = folder.with_name(f"5.1.0{records.PARTIAL}")
     begun.mkdir()
     (begun / "dataset_info.json").write_text("{}")
@@ -264,7 +264,7 @@ def test_shards_are_even_and_few():
 
 
 def interrupted(official, data_dir, monkeypatch, after=3):
-    """The folder of a preparation that stopped after so many shards."""
+    """The folder of a preparation that stopped after a number of shards."""
     write, written = shards.write, []
 
     def some(shard, advance):
@@ -281,7 +281,7 @@ def interrupted(official, data_dir, monkeypatch, after=3):
 
 
 def resumed(official, data_dir, monkeypatch):
-    """The folder of a preparation that goes on, and the shards it had to write."""
+    """The folder of the resumed preparation, and the shards it had to write."""
     write, written = shards.write, []
 
     def count(shard, advance):

@@ -17,7 +17,7 @@ from tests.helpers.tiny_configs import make_tiny_config
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run that has learnt enough to know most digits."""
+    """A run that has learnt enough to recognise most digits."""
     config = make_tiny_config()
     with config.unlocked():
         config.data.train, config.train.duration = "train[:2000]", "400 steps"
@@ -94,7 +94,7 @@ def test_an_image_of_another_data_sets_classes_is_no_digit(tmp_path):
     assert result["warnings"] == []
     seen = np.asarray(Image.open(show))[::8, ::8]
     assert seen.shape == (28, 28)
-    assert seen[14, 14] == 215  # still wide: not brought to the width of a stroke
+    assert seen[14, 14] == 215  # still wide: not reduced to the width of a stroke
     assert seen[0, 0] == 5
 
 

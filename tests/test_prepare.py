@@ -56,10 +56,10 @@ def test_prepared_records_hold_the_files_contents(official, tmp_path):
             read("idx", official, split)
         )
     assert read("tfds", tmp_path / "D").class_names[0] == "o"
-    # The stock name opens it too, without TensorFlow.
+    # tfds opens it by its usual name, without TensorFlow.
     source = tfds.data_source("kmnist", split="train", data_dir=tmp_path / "D")
     assert len(source) == SIZES["train"]
-    # The second reading comes from the arrays kept beside the records, and is the same.
+    # The second read uses the arrays kept next to the records, with the same result.
     assert list((tmp_path / "D").glob("kmnist/*/.decoded/train-*.npz"))
     assert multiset(read("tfds", tmp_path / "D")) == multiset(read("idx", official))
 
@@ -75,7 +75,7 @@ def test_kept_arrays_of_older_records_are_not_used(official, tmp_path):
         changed = dict(arrays)
     changed["labels"] = changed["labels"] * 0
     np.savez(kept, **changed)
-    assert read("tfds", tmp_path).labels.max() == 0  # The file is what is read ...
+    assert read("tfds", tmp_path).labels.max() == 0  # The arrays in the file are what is read ...
     shard = next(folder.glob("*train.array_record*"))
     shard.touch()
     assert read("tfds", tmp_path).labels.max() > 0  # ... until the records change.
@@ -191,7 +191,7 @@ def test_damaged_descriptions_are_one_error(official, tmp_path, name, content):
 
 @pytest.mark.attack(
     "one line",
-    "a broken set among those that data list shows",
+    "a broken set among the sets that data list shows",
     "it is shown as broken; the list continues",
 )
 def test_the_list_goes_on_after_a_set_that_is_not_ours(official, tmp_path, capsys):
@@ -285,7 +285,7 @@ def test_preparing_writes_to_nothing_through_a_link(official, tmp_path):
 
 
 @pytest.mark.attack(
-    "one line", "broken decoded arrays beside the records", "they are decoded again"
+    "one line", "broken decoded arrays next to the records", "they are decoded again"
 )
 @pytest.mark.parametrize("content", [b"", b"PK", b"x" * 99, BROKEN_ARRAYS["encrypted"]])
 def test_kept_arrays_that_are_broken_are_made_again(official, tmp_path, content):
@@ -357,7 +357,7 @@ def test_checksums_of_the_official_files_are_known():
     made = builder._builder("mnist", "/nowhere", None)
     urls = [f"{known.KNOWN['mnist'].url}{file}" for file in known.FILES]
     sums = [made.url_infos[url].checksum for url in urls]
-    # The first as published with the stock data set.
+    # The first is as published with the tfds data set.
     assert sums[0] == "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
     assert len(set(sums)) == 4
 

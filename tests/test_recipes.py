@@ -56,7 +56,7 @@ def test_the_update_of_2012_by_hand():
     w += v  # 1.968
     v = 0.9 * v - 0.01 * 0.1 * w - 0.1 * 0.3
     np.testing.assert_allclose(found["conv1"]["kernel"], [[w + v]], rtol=1e-6)
-    b = 0.5  # The text makes no exception for biases.
+    b = 0.5  # The paper's text makes no exception for biases.
     v = -0.01 * 0.1 * b + 0.1 * 0.1
     b += v
     v = 0.9 * v - 0.01 * 0.1 * b + 0.1 * 0.1

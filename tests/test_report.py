@@ -134,7 +134,7 @@ def test_ties_are_judged_as_in_evaluation(rng):
     seen = jax.jit(state.Seen.of)(jnp.zeros(200), jnp.asarray(scores), jnp.asarray(labels))
     assert answers.wrong.sum() == int(seen.errors) > (scores.argmax(1) != labels).sum()
     best = scores[np.arange(200), answers.answers]
-    assert (best == scores.max(1)).all()  # Of a tie the answer is one of those that tie.
+    assert (best == scores.max(1)).all()  # In a tie, the prediction is one of the tied classes.
     assert answers.probabilities == pytest.approx(np.asarray(jax.nn.softmax(scores)), abs=1e-6)
     scores[3, 1] = np.nan
     with pytest.raises(DataError, match="finite"):
@@ -276,7 +276,7 @@ def test_the_page_is_no_wider_than_a_screen(tmp_path, width):
     ]
     text = page.as_html(word, f"In {word}.", [("folder", word)], sections, "x" * 500)
     text = text.replace("<details>", "<details open>").replace("</body>", MEASURE + "</body>")
-    # A frame, for a window of Chromium has at least 500 pixels.
+    # In a frame, as a window of Chromium has at least 500 pixels.
     frame = f'<iframe style="width: {width}px; border: 0" srcdoc="{html.escape(text)}"></iframe>'
     (tmp_path / "page.html").write_text(frame)
     found = subprocess.run(

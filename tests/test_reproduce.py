@@ -1,4 +1,4 @@
-"""Every number of the papers is listed, verdicts follow their rules, a claim can be run again."""
+"""Every number of the papers is listed, verdicts follow their rules, claims can be run again."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def test_every_number_of_both_papers_is_in_the_list():
         if "Fig. 9" in claim.source
         for row in claim.full.rows
     )
-    # Fig. 9 from the top, but LeNet-5's two bars, which are Figs. 5 and 6 here.
+    # Fig. 9 from the top, except LeNet-5's two bars, which are Figs. 5 and 6 here.
     fig9 = [
         12.0, 8.4, 7.6, 5.0, 2.4, 3.3, 3.6, 1.1, 1.1, 1.0, 0.8, 4.7, 3.6, 1.6, 4.5, 3.8, 3.05, 2.5,
         2.95, 2.45, 1.7, 1.1, 1.1, 1.1, 0.7,

@@ -1,4 +1,4 @@
-"""The tables in the documents are those of the run records."""
+"""The tables in the documents match the run records."""
 
 import csv
 import json

@@ -71,9 +71,9 @@ def test_fixed_variants_are_the_original_and_then_distortions_of_it(data):
     np.testing.assert_allclose(original, PREPROCESS(images[5:6], None)[0], rtol=0, atol=1e-6)
     assert np.abs(first - original).max() > 0.1 < np.abs(second - first).max()
     again = draw(index[1:2], size=23)[0]
-    np.testing.assert_allclose(again, first, atol=1e-6)  # Whatever the batch.
+    np.testing.assert_allclose(again, first, atol=1e-6)  # For any batch.
     fresh = draw(index[:1], size=0)[0]
-    assert np.abs(fresh - original).max() > 0.1  # With one variant the image itself moves.
+    assert np.abs(fresh - original).max() > 0.1  # With one variant the image itself changes.
 
 
 def test_dispatches_give_the_same_bits_however_they_are_cut(data):
@@ -179,7 +179,7 @@ def test_the_moving_average_is_what_is_evaluated(data):
     step = jax.jit(make_step(tx, average=0.75))
     ema = optax.ema(0.75, debias=True)
     theirs = ema.init(state.params)
-    for _ in range(3):  # The initial parameters take no part in it.
+    for _ in range(3):  # The initial parameters are not part of the average.
         state = step(state, *data, index, KEY)
         expected, theirs = ema.update(state.params, theirs)
         assert_close(state.variables["params"], expected, 1e-6)
@@ -235,20 +235,20 @@ def test_metrics_count_ranks_and_never_take_nan_for_a_hit():
 
 
 def test_ties_are_misses():
-    """Of the first five, too, where the right class does not fit with all that tie with it."""
+    """Also for the top five, if the right class and all its ties do not fit in."""
 
     def errors(*rows):
         logits = jnp.array(rows, jnp.float32)
         seen = jax.jit(Seen.of)(jnp.zeros(len(rows)), logits, jnp.zeros(len(rows), jnp.int32))
         return int(seen.errors), int(seen.top5_errors)
 
-    assert errors([0.0] * 10) == (1, 1)  # Constant outputs know nothing.
+    assert errors([0.0] * 10) == (1, 1)  # Constant outputs carry no information.
     assert errors([2, 2, 0, 0, 0, 0]) == (1, 0)
     assert errors([1, 1, 2, 2, 2, 0]) == (1, 0)  # At worst the fifth.
     assert errors([1, 1, 2, 2, 2, 2]) == (1, 1)  # At worst the sixth.
     assert errors([1, 0, 0, 0, 0, 0]) == (0, 0)
     broken = [[1, jnp.nan, 0], [jnp.nan, 1, 0], [jnp.inf, 1, 0]]
-    assert errors(*broken) == (3, 3)  # Though there are not five classes.
+    assert errors(*broken) == (3, 3)  # Though there are fewer than five classes.
 
 
 def test_without_ties_or_nan_errors_are_those_of_sorting(rng):

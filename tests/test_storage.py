@@ -1,4 +1,4 @@
-"""Files written whole and never through a link; folders that are held, moved and removed."""
+"""Files are written whole and never through links; folders are locked, moved and removed."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.helpers import faults
 
 @pytest.fixture
 def mine(tmp_path):
-    """A file of the user's, outside of any run."""
+    """A file of the user, outside any run."""
     path = tmp_path / "mine"
     path.write_text("precious\n")
     yield path
@@ -126,7 +126,7 @@ def test_where_folders_cannot_be_locked_the_loss_of_the_lock_file_is_noticed(tmp
             held.check()
 
 
-# What orbax had in hand when its folder went complains as it is collected.
+# Objects that orbax left when its folder was removed warn when they are collected.
 @pytest.mark.attack(
     "silent",
     "the folder of a run is moved, removed or replaced",

@@ -111,8 +111,8 @@ def test_groups_share_what_a_program_can_carry():
     assert [len(members) for members in together] == [2, 1]
     saved = {trials[0].id: {15, 30}, trials[1].id: {30, 45}}
     together = group(trials[:2] + trials[4:5], most=9, steps=lambda t: saved.get(t.id, set()))
-    assert [len(members) for members in together] == [2, 1]  # One has not begun.
-    saved = {trials[0].id: {15}}  # A kill came between the first saves: they start anew together.
+    assert [len(members) for members in together] == [2, 1]  # One trial has not begun.
+    saved = {trials[0].id: {15}}  # Killed between the first saves: they start again together.
     together = group(trials[:2] + trials[4:5], most=9, steps=lambda t: saved.get(t.id, set()))
     assert [len(members) for members in together] == [3]
 
@@ -299,7 +299,7 @@ def test_results_are_grouped_over_seeds_and_ranked(tmp_path):
     rows = results.collect(sweep, trials)
     order = ranked(rows, "top1_error")
     rates = [dict(setting.overrides)["optimizer.learning_rate"] for setting in order]
-    assert rates == [0.2, 0.1, 40.0, 0.3]  # A setting that diverged once comes last.
+    assert rates == [0.2, 0.1, 40.0, 0.3]  # A setting with a diverged trial comes last.
     assert order[0].mean == pytest.approx(0.15)
     assert order[0].std == pytest.approx(0.1 / 2**0.5)
     text = results.table(rows, "top1_error")

@@ -1,4 +1,4 @@
-"""Sweeps as a person runs them: processes that fail, are stopped, are killed."""
+"""Sweeps as users run them: processes that fail, are stopped, are killed."""
 
 import csv
 import functools
@@ -38,13 +38,13 @@ def finish(path, workdir, *more):
 
 
 def table(workdir):
-    """results.csv without what the clock decides."""
+    """results.csv without the columns that depend on time."""
     with (workdir / "results.csv").open() as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
 def ended(workdir):
-    """When each trial that has come to its end was started."""
+    """The start time of each completed trial."""
     done = {}
     for path in workdir.glob("trials/*/summary.json"):
         if read_json(path)["status"] == "completed":
@@ -143,7 +143,7 @@ def test_trials_go_on_to_other_bits_only_if_allowed(tmp_path, executor):
     work, flags = tmp_path / "w", [f"--executor={executor}", "--jobs=1"]
     code, _, err = finish(path, work, *flags)
     assert code == 0, err
-    for folder in (work / "trials").iterdir():  # As if they had been stopped, and begun otherwise.
+    for folder in (work / "trials").iterdir():  # As if stopped, and begun otherwise.
         (folder / "summary.json").unlink()
         content = json.loads((folder / "run.json").read_text())
         content["switches"]["jax_enable_x64"] = True

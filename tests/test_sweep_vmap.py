@@ -1,4 +1,4 @@
-"""Runs as lanes of one program: each is the run alone."""
+"""Runs as lanes of one program: each equals the single run."""
 
 import json
 

@@ -116,7 +116,7 @@ def test_a_run_that_died_goes_on_from_its_last_checkpoint(finished, tmp_path, mo
     monkeypatch.undo()
     (tmp_path / "summary.json").unlink()
     with (tmp_path / "metrics.jsonl").open("a") as log:
-        log.write('{"step": 59, "split": "tra')  # As a crash in the middle of a line leaves it.
+        log.write('{"step": 59, "split": "tra')  # As after a crash in the middle of a line.
     assert train.train_and_evaluate(config, tmp_path)["eval"] == summary["eval"]
     assert comparable(tmp_path) == comparable(undisturbed)
 

@@ -90,7 +90,7 @@ def test_seeds_side_by_side_are_the_runs_alone(finished, tmp_path):
     assert together[0]["config_hash"] == summary["config_hash"]
     ours, theirs = comparable(tmp_path / "seed_0"), comparable(alone)
     assert [(r["step"], r["split"]) for r in ours] == [(r["step"], r["split"]) for r in theirs]
-    # The same program in another layout: rounding differs, and grows step by step.
+    # The same program in another layout: rounding differs, and the difference grows.
     np.testing.assert_allclose(ours[0]["loss"], theirs[0]["loss"], rtol=1e-3)
     assert together[1]["eval"] != together[0]["eval"]
 

@@ -69,7 +69,7 @@ def test_ten_views_several_runs_and_predict(finished, colour_photos, tmp_path, c
 
 @pytest.fixture
 def moved(colour_photos, tmp_path, capsys):
-    """A run whose data has moved, where to, and what commands do with the run."""
+    """A run whose data has moved, the new place, and what commands do with the run."""
     data, there = tmp_path / "data", tmp_path / "there"
     shutil.copytree(colour_photos, data)
     workdir = tmp_path / "run"
@@ -102,11 +102,11 @@ def test_a_run_is_used_without_its_data(moved):
     assert {path.stem for path in (workdir / "report").glob("*.png")} == {"curves", "kernels"}
     assert page.count("<img") == 2
     assert page.count("Not drawn: no prepared data set") == 6
-    for command in ("report", "eval"):  # What needs the images says what is missing.
+    for command in ("report", "eval"):  # A command that needs the images names what is missing.
         code, said = call(command, "--data_dir=/nowhere")
         assert (code, said.err.count("\n")) == (1, 1)
     ten = call("eval", "--views=10", f"--data_dir={there}", "--json")
-    # The statistics are the run's own, whatever those of the images beside them.
+    # The statistics are those of the run, not those next to the images.
     other = wanted._replace(mean_image=wanted.mean_image + 50)
     statistics.save(prepared.find("mine", str(there)), other)
     assert call("eval", "--views=10", f"--data_dir={there}", "--json") == ten
@@ -157,7 +157,7 @@ def test_plateau_average_and_parts_go_on_after_a_stop(colour_photos, tmp_path):
     def config():
         config = make_photo_config(colour_photos, **overrides)
         with config.unlocked():
-            # No evaluation is better by so much: the rate falls at the second and third.
+            # No evaluation improves by that much: the rate falls at the second and third.
             config.optimizer.plateau = {
                 "patience": 1,
                 "min_improvement": 2.0,

@@ -1,4 +1,4 @@
-"""What no one foresaw, what the machine lacks, streams that go away: one line, or nothing lost."""
+"""Unforeseen errors, missing resources, closed streams: one line, or nothing is lost."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ QUICK = f"--config={ROOT}/configs/lenet5_quickstart.py"
 
 
 def process(*arguments, script="from lenet_alexnet.cli import run; run()", **more):
-    """A command in a process of its own; `more` goes to its environment."""
+    """A command in a separate process; `more` is added to its environment."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), **more}
     command = [sys.executable, "-c", script, *arguments]
     return subprocess.Popen(
@@ -142,7 +142,7 @@ def test_an_ascii_terminal_shows_escapes():
     "nothing is written to that file",
 )
 def test_a_closed_stream_is_not_taken_by_a_file(tmp_path):
-    """And one that a shell has left open for reading alone: its script."""
+    """Also a stream that a shell has left open for reading only: its script."""
     script = (
         "import os, sys; os.close(2); {}\n"
         "from lenet_alexnet.runtime import standard_streams; standard_streams.prepare()\n"
@@ -202,7 +202,7 @@ def test_callbacks_that_come_too_late_are_quiet(monkeypatch, capsys):
     "one error line, no traceback",
 )
 def test_a_save_that_fails_is_one_error_line(tmp_path):
-    """A file size limit, as a full disk, is met by many writes at once."""
+    """Many writes at once hit a file size limit, as on a full disk."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20480, 20480))\n"
     script = limit + "from lenet_alexnet.cli import run; run()"
     code, _, err = finish(*faults.command("lenet", tmp_path), script=script)
@@ -306,7 +306,7 @@ def test_the_folder_above_a_config_stands_in_for_no_package(tmp_path):
     config.write_text(f"import optax\nimport shared_base\n{body}")
     code, _, err = finish("info", f"--config={config}")
     assert (code, err) == (0, "")
-    (tmp_path / "up").chmod(0o777)  # as /tmp: what is there may be anyone's
+    (tmp_path / "up").chmod(0o777)  # like /tmp: anyone may have put files there
     code, _, err = finish("info", f"--config={config}")
     assert code == 2
     assert "No module named 'shared_base'" in err

@@ -1,4 +1,4 @@
-"""How often a verdict is wrong, what noise and censored runs do to it, which words there are."""
+"""How often a verdict is wrong, the effect of noise and censored runs, and the words."""
 
 import math
 
@@ -169,7 +169,7 @@ def curves(**runs):
 
 
 def test_the_verdict_counts_runs_that_never_get_to_the_line():
-    # The two ReLU runs that get there are the first of all; by them alone ReLU would be ahead.
+    # The two ReLU runs that get there come first; with them alone ReLU would be ahead.
     found = curves(relu=(1, 1, 30, 30, 30, 30, 30), tanh=(3, 3, 4, 4, 5, 5, 5))
     rows, (verdict_,) = measure(FIG1, [], found)
     relu = next(m for m in rows if m.row.label == "relu")

@@ -1,11 +1,11 @@
-"""Fig. 1 of Krizhevsky et al. 2012 in small: epochs until 25 % training error, by activation.
+"""Fig. 1 of Krizhevsky et al. 2012 on a small scale: epochs to 25 % training error, by activation.
 
     lenet-alexnet sweep --config=configs/sweeps/cifar10_activation.py --workdir=runs/activation
     lenet-alexnet reproduce alexnet_fig1 --scale=small
 
-The sweep tries several learning rates for each activation with one seed; the one with the fewest
-epochs to 25 %, which is what is compared (experiments/009_fig1_activations/select_rates.py), goes
-into lenet_alexnet/reproduce/cifar10_small.py, which has the seeds. No regularisation and a
+The sweep tries several learning rates for each activation with one seed. The one with the fewest
+epochs to 25 %, the quantity compared (experiments/009_fig1_activations/select_rates.py), goes into
+lenet_alexnet/reproduce/cifar10_small.py, which has the seeds. No regularisation and a
 constant rate, as in the paper; 3,000 training images.
 """
 

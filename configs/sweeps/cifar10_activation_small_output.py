@@ -2,8 +2,9 @@
 
     lenet-alexnet sweep --config=configs/sweeps/cifar10_activation_small_output.py --workdir=runs/a
 
-With the weights of He et al. (2015) in that layer too, a ReLU net's first logits are large, and so
-are its gradients (experiments/009_fig1_activations/gradients.csv). Does the order depend on that?
+With the weights of He et al. (2015) in that layer too, a ReLU network's first logits are large, and
+so are its gradients (experiments/009_fig1_activations/gradients.csv). Does the order depend on
+that?
 """
 
 import cifar10_activation

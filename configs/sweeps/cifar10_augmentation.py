@@ -1,10 +1,10 @@
-"""Augmentation: none, crops and reflections, and the colours' principal components too.
+"""Augmentation: none; crops and reflections; these and the colours' principal components.
 
     lenet-alexnet sweep --config=configs/sweeps/cifar10_augmentation.py --workdir=runs/augmentation
     lenet-alexnet reproduce alexnet_crops --scale=small
 
-"validation" is a part of the training images, as they are: it chooses nothing, and says what the
-training error is without the augmentation. With a hidden layer, so that there is overfitting.
+"validation" is a part of the training images without augmentation: it chooses nothing, and measures
+the training error. With a hidden layer, so that there is overfitting.
 """
 
 import cifar10_convnet

@@ -1,4 +1,4 @@
-"""Depth: 2 to 5 convolutions with as many parameters (8,922 within 2 %).
+"""Depth: 2 to 5 convolutions with equal parameters (8,922 within 2 %).
 
 lenet-alexnet sweep --config=configs/sweeps/cifar10_depth.py --workdir=runs/depth
 lenet-alexnet reproduce cifar10_depth --scale=small

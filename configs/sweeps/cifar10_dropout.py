@@ -3,7 +3,7 @@
     lenet-alexnet sweep --config=configs/sweeps/cifar10_dropout.py --workdir=runs/dropout
     lenet-alexnet reproduce alexnet_dropout --scale=small
 
-The curves are of training images that no training here uses; the test images are looked at once.
+The curves are of held-out training images; the test images are used once.
 """
 
 import cifar10_convnet

@@ -4,7 +4,7 @@
     lenet-alexnet reproduce alexnet_lrn --scale=small
 
 The paper's inputs are on the scale 0..255, ours are divided by 60, and alpha multiplies squares:
-0.36 = 1e-4 * 60^2 is what 1e-4 is there, as long as the weights are the same.
+0.36 = 1e-4 * 60^2 corresponds to the paper's 1e-4 as long as the weights are the same.
 """
 
 import cifar10_convnet

@@ -1,4 +1,4 @@
-"""Pooling: average, largest of 2x2, largest of overlapping 3x3; all halve the maps.
+"""Pooling: average of 2x2, maximum of 2x2, maximum of overlapping 3x3; all halve the maps.
 
 lenet-alexnet sweep --config=configs/sweeps/cifar10_pooling.py --workdir=runs/pooling
 lenet-alexnet reproduce alexnet_pooling --scale=small

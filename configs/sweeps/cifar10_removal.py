@@ -1,4 +1,4 @@
-"""Removal: a sixteenth of AlexNet's convolutions, and the same without each of them.
+"""Removal: AlexNet's convolutions with a sixteenth of the maps, and without each one in turn.
 
 lenet-alexnet sweep --config=configs/sweeps/cifar10_removal.py --workdir=runs/removal
 lenet-alexnet reproduce alexnet_depth --scale=small

@@ -5,7 +5,7 @@
 
 Fig. 5 is the curve over the passes at 60,000 patterns, Fig. 6 the error after 20 passes by size:
 the paper has 1.68, 1.14 and 0.95 % on the test digits, and 0.82 with distortions. No choice is
-made here, so the test digits are all there is to look at.
+made here, so only the test digits are evaluated.
 """
 
 import lenet5_1998

@@ -3,7 +3,7 @@
     lenet-alexnet sweep --config=configs/sweeps/lenet5_lr_seeds.py --workdir=runs/lr --dry-run
     lenet-alexnet sweep --config=configs/sweeps/lenet5_lr_seeds.py --workdir=runs/lr
 
-Chosen on 480 of the 4,000 training digits; the test digits take no part in it.
+The rate is chosen on 480 of the 4,000 training digits; the test digits are not used for it.
 """
 
 import lenet5_quickstart

@@ -3,7 +3,7 @@
     lenet-alexnet sweep --config=configs/sweeps/lenet5_search.py --workdir=runs/random --halving=3
     lenet-alexnet sweep --config=configs/sweeps/lenet5_search.py --workdir=runs/tpe --search=24
 
-All five are numbers that one program carries, so that the trials train side by side.
+All five are numbers that one program can vary, so the trials train together.
 """
 
 import lenet5_lr_seeds

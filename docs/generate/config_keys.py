@@ -1,6 +1,6 @@
-"""The page of all config keys, made from the code that has the defaults.
+"""The page of all config keys, generated from the code that has the defaults.
 
-Keys and comments of the sections are read in config/sections.py. The options of each network,
+Keys and comments of the sections are read from config/sections.py. The options of each network,
 optimizer, schedule and loss come from `config.options`, their descriptions from docstrings and from
 the comments behind the defaults.
 """
@@ -30,35 +30,35 @@ A duration or an interval is a number and a unit: `"500 steps"`, `"12 epochs"` o
 IN_PHOTOS = """A config made from `configs.photos()` has these in place of `data.pad`, `data.mean`,
 `data.std`, `data.interpolation` and `data.distort`:"""
 
-# What options mean whose code leaves it to their names.
+# Descriptions of the options that the code does not describe.
 WORDS = {
     "num_classes": "outputs of the network",
     "image_size": "side of the input, in pixels",
-    "channels": "of the input: 1 is grey, 3 is RGB",
+    "channels": "number of the input's channels: 1 is grey, 3 is RGB",
     "activation": "function after each layer",
     "conv_form": "how convolutions are computed; auto is what is fast on the backend",
-    "hidden": "units of each hidden layer",
+    "hidden": "number of units of each hidden layer",
     "variant": "which of the networks of this kind; every other option changes one switch of it",
-    "towers": "1, or the 2 halves of the network of 2012",
-    "widths": "maps of each convolution, of all towers together",
-    "local_widths": "maps of each local layer",
-    "dense_width": "units of the hidden dense layers",
-    "lrn": "local response normalisation, with the constants of this source",
-    "lrn_place": "where it is",
-    "spatial_norm": "a normalisation within maps after the second one across them",
+    "towers": "1, or 2 for the halves of the network of 2012",
+    "widths": "number of maps of each convolution, of all towers together",
+    "local_widths": "number of maps of each local layer",
+    "dense_width": "number of units of each hidden dense layer",
+    "lrn": "local response normalisation, with the constants of the named source",
+    "lrn_place": "where response normalisation is applied",
+    "spatial_norm": "a normalisation within maps after the second one across maps",
     "batch_norm": "batch normalisation between convolution and activation",
     "pool": "window and stride of max pooling",
     "dropout": "probability that a unit is dropped",
-    "dropout_form": "whether outputs are scaled in testing (mask) or in training (inverted)",
-    "dropout_place": "of the dense layers' outputs, or of the inputs",
-    "stds": "standard deviations of the initial weights by layer; None is He's",
+    "dropout_form": "whether outputs are scaled in evaluation (mask) or in training (inverted)",
+    "dropout_place": "whether the dense layers' outputs or their inputs are dropped",
+    "stds": "standard deviations of the initial weights by layer; None: as He et al. (2015)",
     "biases": "initial biases by layer",
-    "scale_rule": "how the rate goes by batch_size / base_batch: none, linear or sqrt",
-    "base_batch": "the batch that the learning rate is for",
+    "scale_rule": "how the rate scales with batch_size / base_batch: none, linear or sqrt",
+    "base_batch": "the batch size that the learning rate is for",
     "momentum": "share of the last update that is kept",
     "nesterov": "Nesterov's momentum",
     "weight_decay": "factor of the weights in the update",
-    "bias_decay": "whether biases decay, too",
+    "bias_decay": "whether biases decay too",
     "eta": "trust: |update| / |weights| of a layer at rate 1",
     "b1": "decay of the mean of the gradients",
     "b2": "decay of the mean of their squares",
@@ -67,7 +67,7 @@ WORDS = {
     "mu": "added to the curvature",
     "every": "interval of the estimates of the curvature",
     "examples": "number of examples of an estimate",
-    "values": "of piecewise: shares of the peak, one more than boundaries",
+    "values": "of piecewise: factors of the peak rate, one more than boundaries",
     "label_smoothing": "share of the target that is spread over all classes",
     "class_weights": "a factor for each class; None: all count the same",
     "j": "penalty of the rubbish class",
@@ -94,7 +94,7 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def section_rows(function: str) -> list[Row]:
-    """The entries of `base`, or those of `photos` that `base` lacks or has otherwise."""
+    """The entries of `base`, or those of `photos` that are missing or different in `base`."""
     values = flatten(sections.base())
     described = _section_comments("base")
     described |= {key: text for key, text in _section_comments(function).items() if text}
@@ -153,8 +153,8 @@ def _optimizers() -> Iterator[str]:
     values = {"name": "constant", **options.defaults("optimizer.schedule", {})}
     yield _of_section("optimizer.schedule", values, described)
     yield (
-        "### plateau\n\nThe learning rate falls when the validation error stalls. The section is "
-        "absent unless the file or an override adds it."
+        "### plateau\n\nThe learning rate falls when the validation error stalls. A config has "
+        "this section only if the file or an override adds it."
     )
     values, described = options.defaults("optimizer.plateau", {}), _described(plateau.with_plateau)
     yield _of_section("optimizer.plateau", values, described)
@@ -192,7 +192,7 @@ def _with_choices(text: str, choices: Iterable[str]) -> str:
 
 
 def _section_comments(function: str) -> dict[str, str]:
-    """By dotted key, in their order in the source, the comment behind each entry."""
+    """The comment after each entry, by dotted key, in the order of the source."""
     source = inspect.getsource(getattr(sections, function))
     comments = {
         token.start[0]: token.string.lstrip("# ")
@@ -224,7 +224,7 @@ def _of_dict(node: ast.AST, prefix: str) -> Iterator[tuple[int, str]]:
 
 
 def _comments(network: type) -> dict[str, str]:
-    """The comments behind the fields of a class."""
+    """The comments after the fields of a class."""
     lines = inspect.getsource(network).split("\n")
     matches = (re.match(r"    (\w+): .*?  # (.*)", line) for line in lines)
     return {match[1]: match[2] for match in matches if match}

@@ -1,7 +1,7 @@
-"""What `mkdocs build` adds to the pages of docs/: generated ones, and those from elsewhere.
+"""What `mkdocs build` adds to docs/: generated pages, and pages from other folders.
 
-Links in docs/ are those of the repository (../configs/lenet5_mnist.py), so that they work there;
-here they become links between the pages of the site.
+Links in docs/ work in the repository (../configs/lenet5_mnist.py); here they become links between
+the pages of the site.
 """
 
 import posixpath
@@ -18,13 +18,13 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 import config_keys  # noqa: E402
 import overview  # noqa: E402
 
-PAGES = ("CONTRIBUTING.md", "CHANGELOG.md")  # of the repository's root
+PAGES = ("CONTRIBUTING.md", "CHANGELOG.md")  # in the repository's root
 LINK = re.compile(r"\[([^\]\[]*(?:\[[^\]]*\][^\]\[]*)?)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
 CONFIG_PAGES = "config_files"
 
 
 def on_config(config: Any) -> Any:
-    """Lists the generated pages of the folders that the navigation names."""
+    """Replaces the folders in the navigation by lists of their generated pages."""
     config.nav = _listed(config.nav)
     return config
 
@@ -71,7 +71,7 @@ FOLDERS = {"experiments/": _experiments, f"{CONFIG_PAGES}/": _config_files, "api
 
 
 def on_files(files: Files, *, config: Any) -> Files:
-    """Adds the pages and figures from elsewhere, and the generated pages."""
+    """Adds the pages and figures from other folders, and the generated pages."""
     outside = [ROOT / name for name in PAGES]
     for pattern in ("*.md", "**/*.md", "**/*.png", "**/*.csv", "**/*.txt"):
         outside += ROOT.glob(f"experiments/{pattern}")
@@ -91,7 +91,7 @@ def on_files(files: Files, *, config: Any) -> Files:
 
 
 def on_page_markdown(text: str, *, page: Any, files: Files, **_: Any) -> str:
-    """Fills in the generated parts, and turns links into the repository into links of the site."""
+    """Fills in the generated parts, and turns links to files of the repository into site links."""
     source = page.file.src_uri
     if "<!-- rooms -->" in text:
         text = text.replace("<!-- rooms -->", overview.room_tables())
@@ -104,14 +104,14 @@ def on_page_markdown(text: str, *, page: Any, files: Files, **_: Any) -> str:
             return f"[{label}][{found}]"
         to = _place(path)
         if files.get_file_from_path(to) is None:
-            return label if (ROOT / path).exists() else match[0]  # code that is not in the site
+            return label if (ROOT / path).exists() else match[0]  # code that is not on the site
         return f"[{label}]({posixpath.relpath(to, posixpath.dirname(source) or '.')}{anchor})"
 
     return LINK.sub(replaced, text)
 
 
 def _place(path: str) -> str:
-    """Where a file of the repository is in the site."""
+    """Where a file of the repository is on the site."""
     if path.startswith("configs/") and path.endswith(".py"):
         return f"{CONFIG_PAGES}/{path.removeprefix('configs/')}.md"
     if path == "README.md":

@@ -1,4 +1,4 @@
-"""Pages made from the code: the rooms and their modules, the commands, the API."""
+"""Pages generated from the code: the rooms and their modules, the commands, the API."""
 
 import ast
 import contextlib
@@ -11,14 +11,14 @@ PACKAGE = ROOT / "lenet_alexnet"
 
 
 def rooms() -> list[str]:
-    """The folders of the package, from the top of the imports down, and its own modules last."""
+    """The folders of the package, from the top of the imports down; then the package itself."""
     order = _by_imports()
     return [*order, "lenet_alexnet"]
 
 
 @functools.cache
 def _by_imports() -> list[str]:
-    """The folders so that each imports only from those after it, by name where that is free."""
+    """The folders, ordered so that each imports only from later ones; otherwise by name."""
     names = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
     imports = {name: _imported(name) & set(names) - {name} for name in names}
     found: list[str] = []
@@ -31,7 +31,7 @@ def _by_imports() -> list[str]:
 
 @functools.cache
 def _imported(room: str) -> set[str]:
-    """The folders that the modules of a folder import from."""
+    """The folders from which the modules of a folder import."""
     found = set()
     for path in sorted((PACKAGE / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -73,7 +73,7 @@ def first_line(name: str) -> str:
 
 
 def room_tables() -> str:
-    """A table of every room's modules with what is in them."""
+    """For every room, a table of its modules with their contents."""
     parts = []
     for room in rooms():
         own, *inside = modules(room)
@@ -103,7 +103,7 @@ def api_index() -> str:
         name = room if room == "lenet_alexnet" else f"lenet_alexnet.{room}"
         rows.append(f"| [`{name}`]({room}.md) | {_cell(first_line(name))} |")
     return (
-        "# API\n\nGenerated from the docstrings of the code, a page a room. "
+        "# API\n\nGenerated from the docstrings of the code, one page per room. "
         "[Library use](../library.md) has examples.\n\n| room | what is in it |\n|---|---|\n"
         + "\n".join(rows)
         + "\n"

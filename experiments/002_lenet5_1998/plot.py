@@ -1,4 +1,4 @@
-"""Draws Figs. 5 and 6 of LeCun et al. 1998 from curves.csv and results.csv, ours beside theirs.
+"""Draws Figs. 5 and 6 of LeCun et al. 1998 from curves.csv and results.csv, ours next to theirs.
 
     python experiments/002_lenet5_1998/plot.py [WORKDIR [DATA_DIR]]
 
@@ -21,9 +21,9 @@ from lenet_alexnet.reproduce.lecun1998 import MARGIN, training
 from lenet_alexnet.reproduce.verdict import row_word
 
 HERE = Path(__file__).parent
-OURS, PAPER = "#0072B2", "#D55E00"  # told apart by colour-blind readers too
+OURS, PAPER = "#0072B2", "#D55E00"  # distinct for colour-blind readers too
 
-# Read off the drawing of Fig. 5 (passes 1 to 20, per cent, good to 0.01) and of Fig. 6.
+# Read from the drawings of Fig. 5 (passes 1 to 20, per cent, to within 0.01) and Fig. 6.
 TEST = [2.65, 2.24, 1.48, 1.43, 1.43, 1.09, 1.04, 1.07, 0.99, 0.96, 0.96, 0.99] + [0.96] * 8
 TRAIN = [4.89, 3.04, 1.77, 1.48, 1.22, 0.91, 0.78, 0.70, 0.57, 0.49]
 TRAIN += [0.47, 0.44, 0.42, 0.39, 0.39, 0.39, 0.39, 0.36, 0.36, 0.36]
@@ -38,7 +38,7 @@ def rows(name: str) -> list[dict[str, str]]:
 
 
 def curve(split: str) -> np.ndarray:
-    """Per cent, [seeds, passes], of the runs on all 60,000."""
+    """Errors of the runs on all 60,000 in per cent, [seeds, passes]."""
     by_seed = defaultdict(dict)
     for row in rows("curves.csv"):
         if row["set"] == "full" and row["split"] == split:
@@ -66,7 +66,7 @@ def figure_5() -> None:
 
 
 def print_verdicts(split: str, ours: np.ndarray, paper: list[float]) -> None:
-    """The word for each pass, and how often each comes."""
+    """Prints the verdict on each pass, and the count of each verdict."""
     words = []
     for n, (errors, theirs) in enumerate(zip(ours.T, paper, strict=True), 1):
         test = Row("full", theirs, margin=MARGIN)

@@ -1,4 +1,4 @@
-"""The range of the first pass's steps for many seeds, by what the weights begin with and E.
+"""The range of the first pass's steps for many seeds, by initial weights and E.
 
     python experiments/002_lenet5_1998/step_ranges.py [DATA_DIR]
 
@@ -19,7 +19,7 @@ from lenet_alexnet.training.experiment import build
 
 HERE = Path(__file__).parent
 SEEDS = 32
-# init_scale, S2/S4 coefficient, bound of S2/S4's biases, factor on E: the first settings, others.
+# init_scale, S2/S4 coefficient, bound of S2/S4's biases, factor on E; the first settings first.
 CHOICES = [
     (1.5, 0.25, 0.75, 1.0),
     (1.5, 0.35, 0.75, 1.0),
@@ -30,7 +30,7 @@ CHOICES = [
 
 
 def main(data_dir: str) -> None:
-    """One line a choice and seed."""
+    """One line for each choice and seed."""
     config = configs.load(str(HERE.parents[1] / "configs" / "lenet5_1998.py")).get_config()
     config.data.update(data_dir=data_dir, train="train[:50000]", test="")
     with (HERE / "step_ranges.csv").open("w", newline="") as file:

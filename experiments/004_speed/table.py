@@ -1,4 +1,4 @@
-"""Writes the README's table and speed.png from the JSON files beside it.
+"""Writes the README's table and speed.png from the JSON files in this folder.
 
 python experiments/004_speed/table.py
 """
@@ -11,7 +11,7 @@ from typing import Any
 from lenet_alexnet import plots
 
 FOLDER = Path(__file__).parent
-HEADER = """| measured | batch | images/s | beside | images/s | ratio | of GEMM | load | commit |
+HEADER = """| measured | batch | images/s | against | images/s | ratio | of GEMM | load | commit |
 |---|---|---|---|---|---|---|---|---|
 """
 
@@ -42,7 +42,7 @@ def rows(path: Path) -> list[str]:
 
 
 def number(rate: float) -> str:
-    """With a digit after the point where it counts."""
+    """With one decimal below 100."""
     return f"{rate:,.1f}" if rate < 100 else f"{rate:,.0f}"
 
 
@@ -52,7 +52,7 @@ def peers(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def draw() -> None:
-    """LeNet-5 by batch size and AlexNet, with the lowest and the highest of the turns."""
+    """LeNet-5 by batch size, and AlexNet, with the lowest and the highest of the turns."""
     results = {
         name: json.loads((FOLDER / f"{name}.json").read_text())["results"]
         for name in ("lenet5", "lenet5_blocks", "alexnet")
@@ -92,14 +92,14 @@ def draw() -> None:
 
 
 def bars(rates: list[dict[str, Any]]) -> dict[str, Any]:
-    """Medians, and how far the lowest and the highest are from them."""
+    """Medians, and the distances of the lowest and the highest from them."""
     medians = [one["rate"] for one in rates]
     lower = [one["rate"] - one["lowest"] for one in rates]
     return {"y": medians, "yerr": [lower, [one["highest"] - one["rate"] for one in rates]]}
 
 
 def main() -> None:
-    """Replaces what stands between the two marks; draws."""
+    """Replaces the text between the two marks; draws speed.png."""
     draw()
     lines = [row for path in sorted(FOLDER.glob("*.json")) for row in rows(path)]
     readme = FOLDER / "README.md"

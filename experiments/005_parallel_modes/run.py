@@ -1,4 +1,4 @@
-"""What each mode sends: compiled for up to 8 simulated devices, by the formulas for up to 64.
+"""What each mode sends: compiled for up to 8 simulated devices, by formulas for up to 64.
 
 python experiments/005_parallel_modes/run.py
 """

@@ -22,7 +22,7 @@ SMALL = {
 
 
 def read(name: str) -> list[dict[str, str]]:
-    """The rows of a CSV file beside this one."""
+    """The rows of a CSV file in this folder."""
     with (HERE / name).open(newline="") as file:
         return list(csv.DictReader(file))
 

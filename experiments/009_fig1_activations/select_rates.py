@@ -1,4 +1,4 @@
-"""The rates of the two sweeps by Fig. 1's own quantity: prints what was tried, and the choice.
+"""The rates of the two sweeps by the quantity of Fig. 1: prints the trials and the choice.
 
 python experiments/009_fig1_activations/select_rates.py runs/activation > selection.csv
 """
@@ -13,7 +13,7 @@ from lenet_alexnet.runs.directory import read_json
 
 
 def main(sweep: str) -> None:
-    """A row a trial to standard output, the chosen rates to standard error."""
+    """Prints a row for each trial to standard output, the chosen rates to standard error."""
     folders = {path.parent.name: path.parent for path in Path(sweep).glob("trials/*/summary.json")}
     if not folders:
         sys.exit(f"error: no trials below '{sweep}/trials'")

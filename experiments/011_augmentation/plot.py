@@ -1,4 +1,4 @@
-"""Draws gap.png from curves.csv: the training images' error and the test's, by augmentation.
+"""Draws gap.png from curves.csv: training and test error by augmentation.
 
 python experiments/011_augmentation/plot.py
 """
@@ -18,7 +18,7 @@ STYLES = {
 
 
 def main() -> None:
-    """Lines for the training images as they are; the test error at the end beside them."""
+    """Lines for the training images without augmentation, with the test error at the end."""
     with (HERE / "curves.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     figure, axes = plots.pyplot().subplots(figsize=(8, 4.8))

@@ -1,4 +1,4 @@
-"""Draws curves.png from curves.csv: loss and error by epoch, with dropout and without.
+"""Draws curves.png from curves.csv: loss and error by epoch, with and without dropout.
 
 python experiments/012_dropout/plot.py
 """

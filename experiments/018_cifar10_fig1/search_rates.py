@@ -21,10 +21,10 @@ from lenet_alexnet.reproduce.fig1 import GOAL, best_rate
 from lenet_alexnet.runs import directory
 
 ROOT = Path(__file__).parents[2]
-SEED = 100  # of no run that is reported
+SEED = 100  # not the seed of any reported run
 LONGEST = 60  # epochs
 FACTOR = 1.5
-PIXEL_STD = 62.0  # of CIFAR-10's training pixels without the mean image, about
+PIXEL_STD = 62.0  # of CIFAR-10's training pixels less the mean image, about
 FAN_INS = {"19pct": (75, 800, 800, 1024), "13pct": (75, 1600, 576, 288, 1152)}
 NETS: dict[str, dict[str, Any]] = {
     "19pct": {},
@@ -41,7 +41,7 @@ ARMS = [
 
 
 def overrides(arm: str) -> dict[str, Any]:
-    """What an arm changes of configs/cifar10_19pct.py."""
+    """What an arm changes in configs/cifar10_19pct.py."""
     net, weights, activation = arm.split("/")
     found = NETS[net] | {
         "model.activation": activation,
@@ -58,7 +58,7 @@ def overrides(arm: str) -> dict[str, Any]:
 
 
 def train(arm: str, rate: float, best: float, workdir: Path, data_dir: str) -> dict[str, Any]:
-    """One trial: until the line is reached, or `best` epochs are over."""
+    """Runs one trial until the error reaches the line or `best` epochs are over."""
     folder = workdir / arm.replace("/", "_") / f"{rate:.6g}"
     changes = overrides(arm) | {
         "optimizer.learning_rate": rate,
@@ -107,7 +107,7 @@ def _errors(folder: Path) -> list[tuple[int, float]]:
 
 
 def search(arm: str, workdir: Path, data_dir: str) -> float:
-    """Goes up or down by factors of 1.5 until both neighbours of the best rate are worse."""
+    """Goes up or down in factors of 1.5 until both neighbours of the best rate are worse."""
     first = FIRST[arm.split("/")[1]]
     best, power = 0, 0
     while True:

@@ -1,4 +1,4 @@
-"""What several test modules use; no test module imports another."""
+"""Helpers of several test modules; no test module imports another."""
 
 from pathlib import Path
 

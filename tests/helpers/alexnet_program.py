@@ -1,4 +1,4 @@
-"""Run by test_parallel.py in a process of its own: five steps of a narrow AlexNet in a mode.
+"""Run by test_parallel_modes.py in a separate process: five steps of a narrow AlexNet in a mode.
 
     python -m tests.helpers.alexnet_program MODE VARIANT PRECISION FILE [CLASS_WEIGHTS]
 
@@ -42,7 +42,7 @@ def main(mode: str, variant: str, precision: str, file: str, weights: str = "nul
         biases=(0.1,) * 8,
         precision=precision,
         conv_form="auto",
-        # Sums over devices, and the convolutions of one tower beside those of two, are rounded in
+        # Sums over devices, and convolutions of one tower instead of two, are rounded in
         # another order, and one rounding error that turns a ReLU off (seen in one unit of conv4,
         # and in one of conv2) is a change in every layer below.
         activation="tanh",
@@ -57,7 +57,7 @@ def main(mode: str, variant: str, precision: str, file: str, weights: str = "nul
     preprocess = create_photo_preprocess(
         image_size=STORED, crop=CROP, statistics=None, mean="none", std=100.0, colour_noise=0.0
     )
-    # A rate of their own for the dense layers of each_turn, which their optimizer must use.
+    # A separate rate for the dense layers of each_turn, which their optimizer must use.
     tx, dense_tx = sgd2012(lambda _: 0.01), sgd2012(lambda _: 0.004)
     loss = create_loss(name="softmax", class_weights=json.loads(weights))
 

@@ -1,4 +1,4 @@
-"""Arrays of random numbers, and how near two of them are."""
+"""Random arrays, and the comparison of two arrays."""
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,6 @@ def numbers(rng, *shape):
 
 
 def assert_close(found, expected):
-    """Each array within 1e-5 of its largest number."""
+    """Asserts that arrays agree within 1e-5 of their largest number."""
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * float(jnp.abs(b).max()))

@@ -6,7 +6,7 @@ from lenet_alexnet.ops.cpu.native import build
 
 
 def has_compiler():
-    """Not whether it works: where a compiler fails, so do these tests."""
+    """Whether there is a compiler; if it fails, the tests fail too."""
     try:
         return bool(build._compiler())
     except build.BuildError:

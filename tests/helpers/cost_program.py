@@ -1,8 +1,8 @@
-"""Run by test_cost.py in a process of its own: what a narrow AlexNet exchanges on so many devices.
+"""Run by test_cost.py in a separate process: what a narrow AlexNet exchanges on some devices.
 
     python -m tests.helpers.cost_program [MODE DEVICES PRECISION]...
 
-Prints `cost.analyse` of each, and what each device sends by the formulas, as a list in JSON.
+Prints `step_cost.analyse` of each, and what each device sends by the formulas, as a JSON list.
 """
 
 import json

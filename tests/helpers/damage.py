@@ -1,10 +1,10 @@
-"""Ten ways in which a checkpoint folder comes to harm, each a function of the folder."""
+"""Ten kinds of damage to a checkpoint folder, each a function of the folder."""
 
 import shutil
 
 
 def largest(folder):
-    """The file with the most bytes of its data files, or of all if it has none of those."""
+    """The largest of its data files, or of all files if it has no data files."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     data = [path for path in files if path.parent.name == "d"]
     return max(data or files, key=lambda path: path.stat().st_size)

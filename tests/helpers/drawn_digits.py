@@ -75,7 +75,7 @@ class Drawing(NamedTuple):
     pixels: np.ndarray
     digit: int
     pen: float  # share of the image's height
-    falloff: float  # share of the light that is lost at the darkest place
+    falloff: float  # share of the light lost at the darkest place
     paper: float
     chalk: bool  # light strokes on a dark board
 

@@ -1,4 +1,4 @@
-"""The kinds of run that are killed, stopped and damaged, each as the command that starts it."""
+"""The kinds of runs that are killed, stopped and damaged, each with its command."""
 
 import functools
 import hashlib
@@ -15,7 +15,7 @@ import numpy as np
 from tests.helpers import ROOT
 from tests.helpers.photo_files import prepare_folder, write_folder
 
-# Saving at every stop but one or two, so that many a random moment falls into a save.
+# Saves at nearly every stop, so that many random moments fall into a save.
 LENET = [
     "train",
     f"--config={ROOT}/configs/lenet5_quickstart.py",
@@ -58,7 +58,7 @@ SWEEP = [
     "--config.eval.every=40 steps",
     "--config.checkpoint.every=15 steps",
 ]
-# A kind more is one entry more: all that follows from it are the files below its workdir.
+# A new kind is one more entry; everything else follows from the files in its workdir.
 KINDS = {"lenet": LENET, "photos": PHOTOS, "sweep": SWEEP}
 
 
@@ -70,7 +70,7 @@ def command(kind: str, workdir: Path) -> list[str]:
 
 @functools.cache
 def _folder() -> tempfile.TemporaryDirectory:
-    """It is removed when the tests end."""
+    """A folder that is removed when the tests end."""
     return tempfile.TemporaryDirectory()
 
 
@@ -83,7 +83,7 @@ def photos() -> Path:
 
 
 def start(kind: str, workdir: Path) -> subprocess.Popen:
-    """A process that runs it."""
+    """A process that runs the command."""
     return subprocess.Popen(
         [sys.executable, "-m", "lenet_alexnet", *command(kind, workdir)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -93,7 +93,7 @@ def start(kind: str, workdir: Path) -> subprocess.Popen:
 
 
 def kill(run: subprocess.Popen) -> bool:
-    """Kills a run, with the workers of a sweep; false if it had come to its end."""
+    """Kills a run, with the workers of a sweep; returns False if it had already ended."""
     if run.poll() is not None:
         return False
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
@@ -116,7 +116,7 @@ def lines(workdir: Path) -> int:
 
 
 def outcome(workdir: Path) -> dict:
-    """What must be the same however a run was disturbed: parameters, state, log, result."""
+    """What no disturbance of a run may change: parameters, state, log, result."""
     found: dict = {}
     for path in sorted(workdir.rglob("metrics.jsonl")):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -137,7 +137,7 @@ def outcome(workdir: Path) -> dict:
 
 
 def digest(item: Path) -> str:
-    """A hash of all the arrays of one item of a checkpoint, read without knowing what it is."""
+    """A hash of all arrays of one item of a checkpoint, read without its structure."""
     import jax
     import orbax.checkpoint as ocp
 

@@ -1,4 +1,4 @@
-"""Files of the kind in which MNIST comes."""
+"""Files in the format of MNIST."""
 
 import gzip
 import struct

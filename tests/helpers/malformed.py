@@ -1,4 +1,4 @@
-"""What a person may get wrong or find broken: how it is made, the command, exit code, the line.
+"""Mistakes and broken files: how each is made, the command, the exit code, and the line.
 
 `make` is called with an empty folder and the path of a finished run, copied for this case alone;
 it returns the arguments. The fragment must be in the one line that appears on stderr.
@@ -31,7 +31,7 @@ def case(name: str, code: int, fragment: str) -> Callable:
 
 
 def command(name: str, code: int, fragment: str, *arguments: str) -> None:
-    """A command line that is wrong by itself; {d} stands for an empty folder."""
+    """A wrong command line; {d} stands for an empty folder."""
     case(name, code, fragment)(lambda d, run: [text.format(d=d) for text in arguments])
 
 
@@ -51,7 +51,7 @@ def config_file(name: str, fragment: str, content: bytes) -> None:
 
 
 def data_set(name: str, code: int, fragment: str, source: str, spoil: Callable, *more: str) -> None:
-    """A quickstart run on files in the folder {d}, which `spoil` has written."""
+    """A quickstart run on files that `spoil` has written to the folder {d}."""
 
     @case(f"{source}: {name}", code, fragment)
     def _(d: Path, run: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Files that are broken: data sets and what a run has left, as further cases of malformed.py."""
+"""Broken files of data sets and runs, as further cases of malformed.py."""
 
 import json
 import os
@@ -54,7 +54,7 @@ data_set("no images", 1, "holds no examples", "idx", lambda d: idx(d, IMAGES[:0]
 
 # Images in folders.
 def png(width: int, height: int) -> bytes:
-    """A PNG that says it is so large, without the pixels."""
+    """A PNG whose header states this size, without the pixels."""
     body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
 
@@ -155,7 +155,7 @@ data_set(
 )
 
 
-# What a run has left.
+# Files of a run.
 def edit(name: str, **changed: object) -> Callable[[Path], None]:
     def spoil(run: Path) -> None:
         content = json.loads((run / name).read_text())
@@ -195,7 +195,7 @@ def no_checkpoints(run: Path) -> None:
 
 
 def pipe(name: str) -> Callable[[Path], None]:
-    """A named pipe in place of a file: whoever opens it to read waits for ever."""
+    """A named pipe in place of a file: opening it for reading never returns."""
 
     def spoil(run: Path) -> None:
         for path in list(run.glob(name)) or [run / name]:
@@ -332,7 +332,7 @@ run_file(
     ),
 )
 
-# Opening a pipe waits for ever; brackets in brackets exhaust the stack.
+# Opening a pipe never returns; nested brackets exhaust the stack.
 DEEP = "[" * 100_000
 for file, verb, code, words in (
     ("config.json", "eval", 2, "no regular file"),

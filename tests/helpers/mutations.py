@@ -1,4 +1,4 @@
-"""Ways to spoil what the program reads, as hypothesis strategies: bytes, JSON, tar headers."""
+"""Ways to damage the program's inputs, as hypothesis strategies: bytes, JSON, tar headers."""
 
 import io
 import json
@@ -6,7 +6,7 @@ import tarfile
 
 from hypothesis import strategies as st
 
-# What a hand, a crash or a stranger leaves where a value was.
+# Values that an editor, a crash or a stranger may leave.
 VALUES = (
     st.none()
     | st.booleans()
@@ -48,7 +48,7 @@ def removed(value, path):
 
 @st.composite
 def spoiled_json(draw, text):
-    """A JSON text with one value replaced, removed or with a key more; or with spoiled bytes."""
+    """A JSON text with one value replaced or removed, with one more key, or with damaged bytes."""
     value = json.loads(text)
     how = draw(st.sampled_from(["replace", "replace", "remove", "add", "bytes"]))
     if how == "bytes":
@@ -65,7 +65,7 @@ def spoiled_json(draw, text):
 
 @st.composite
 def spoiled_bytes(draw, content):
-    """Bytes cut off, overwritten, doubled or with others between them."""
+    """Bytes that are cut off, overwritten, doubled or have others inserted."""
     how = draw(st.sampled_from(["cut", "overwrite", "insert", "empty", "zeros"]))
     place = draw(st.integers(0, max(len(content) - 1, 0)))
     some = draw(st.binary(min_size=1, max_size=12))
@@ -105,7 +105,7 @@ TYPES = [b"0", b"\0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"g", b"x", b"L"
 
 @st.composite
 def spoiled_tar(draw, content):
-    """A tar with one field of one header changed (its checksum made right again, or not)."""
+    """A tar with one field of one header changed (with a corrected checksum, or not)."""
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         offsets = [member.offset for member in tar]
     offset = draw(st.sampled_from(offsets))

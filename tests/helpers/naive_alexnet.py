@@ -39,7 +39,7 @@ def relu(x):
     return np.maximum(x, 0)
 
 
-BLOCKS = {  # What follows conv1, and conv2, on one tower's maps; pooling is "p".
+BLOCKS = {  # The operations after conv1 and after conv2, on one tower's maps; "p" is pooling.
     "paper": ([relu, partial(naive_lrn, k=2, alpha=1e-4), "p"],) * 2,
     "source2012": (
         [partial(naive_lrn, k=2, alpha=2e-5), "p", relu],

@@ -35,7 +35,7 @@ def max_pool(x):
     return naive_pool(x, 3)
 
 
-# What follows each convolution and its ReLU.
+# The operations after each convolution and its ReLU.
 BLOCKS = {
     "80sec": ([max_pool], [naive_average], [naive_average]),
     "19pct": ([max_pool], [naive_average], [naive_average]),

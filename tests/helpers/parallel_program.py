@@ -1,6 +1,6 @@
-"""Run by test_parallel.py in a process of its own, which has as many devices as it was told.
+"""Run by test_parallel.py in a separate process with a given number of devices.
 
-Trains a few steps as the loop does and prints what came out, as JSON.
+Trains a few steps as the loop does and prints the results as JSON.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Programs on simulated devices, each in a process of its own, and what comes out of them."""
+"""Programs on simulated devices, each in a separate process, and their outputs."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def start(arguments, devices, **more):
 
 
 def end_all():
-    """Ends what a test has left running."""
+    """Ends the processes that a test has left running."""
     while STARTED:
         process = STARTED.pop()
         process.kill()

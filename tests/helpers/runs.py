@@ -1,4 +1,4 @@
-"""Runs that are stopped, and what they have written."""
+"""Runs that are stopped, and their files."""
 
 import json
 
@@ -8,7 +8,7 @@ def rows(workdir):
 
 
 def comparable(workdir):
-    """Every line of the log without what the clock decides."""
+    """Every line of the log without the entries that depend on time."""
     return [
         {k: v for k, v in row.items() if k not in ("time", "images_per_second")}
         for row in rows(workdir)

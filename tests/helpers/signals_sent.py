@@ -1,4 +1,4 @@
-"""Signals that come in a chosen phase of a run."""
+"""Signals sent in a chosen phase of a run."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ TERM, INT, USR1, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIG
 
 
 def send(monkeypatch, owner, name, number, at_call=1):
-    """Sends this process a signal as `owner.name` is called."""
+    """Sends this process a signal when `owner.name` is called."""
     original, calls = getattr(owner, name), []
 
     def wrapper(*arguments, **keywords):

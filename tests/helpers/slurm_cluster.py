@@ -1,7 +1,7 @@
 """Runs a small sweep on a real one-node Slurm cluster, set up for it: make test-slurm.
 
-As root on Debian it installs slurmctld, slurmd and munge, starts them with a configuration of its
-own in a temporary folder, and stops them again. Elsewhere it says so and does nothing.
+As root on Debian it installs slurmctld, slurmd and munge, starts them with a configuration in a
+temporary folder, and stops them again. Elsewhere it prints that and does nothing.
 """
 
 import contextlib
@@ -62,7 +62,7 @@ def sweep():
 
 
 def main() -> int:
-    """0 if the sweep did what it should, or there is nothing to test it with."""
+    """Returns 0 if the sweep works, or if there is no Slurm to test it with."""
     if os.geteuid() != 0 or not Path("/etc/debian_version").exists():
         print("skipped: a cluster can be set up as root on Debian only")
         return 0
@@ -88,14 +88,14 @@ def main() -> int:
 
 
 def installed(package: str) -> bool:
-    """Whether dpkg has it."""
+    """Whether dpkg has this package."""
     query = ["dpkg-query", "-W", "-f=${Status}", package]
     return "ok installed" in subprocess.run(query, capture_output=True, text=True).stdout
 
 
 @contextlib.contextmanager
 def cluster(folder: Path) -> Iterator[None]:
-    """munged, slurmctld and slurmd for as long as it lasts."""
+    """Runs munged, slurmctld and slurmd during the block."""
     host = socket.gethostname().split(".")[0]
     port, port_d = free_ports(2)
     for name in ("state", "spool", "munge"):
@@ -128,7 +128,7 @@ def cluster(folder: Path) -> Iterator[None]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
+    """Free ports."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -137,12 +137,12 @@ def free_ports(count: int) -> list[int]:
 
 
 def output(*command: str) -> str:
-    """What a command prints, whatever its exit code."""
+    """What a command prints, for any exit code."""
     return subprocess.run(command, capture_output=True, text=True).stdout
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
-    """Returns once the condition holds; it ends the program if it never does."""
+    """Waits until the condition holds; ends the program if it never does."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -151,7 +151,7 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 120) -> 
 
 
 def check_sweep(folder: Path) -> None:
-    """A sweep of three, of which a running trial is preempted, and the same command again."""
+    """A sweep of three trials, one of which is preempted, and the same command again."""
     config, work = folder / "three.py", folder / "sweep"
     config.write_text(SWEEP)
     shutil.copy(ROOT / "configs" / "lenet5_quickstart.py", folder)

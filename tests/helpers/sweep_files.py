@@ -1,4 +1,4 @@
-"""Config files of sweeps of tiny runs."""
+"""Config files for sweeps of tiny runs."""
 
 from tests.helpers import ROOT
 

@@ -1,4 +1,4 @@
-"""Configs of runs of a few seconds."""
+"""Configs for runs of a few seconds."""
 
 from lenet_alexnet import config as configs
 from tests.helpers import ROOT
@@ -34,7 +34,7 @@ def make_photo_config(data_dir, **overrides):
         config.data.update(train="train[:36]", validation="train[36:]")
         config.data.photo.crop = 64
         config.model.update(num_classes=3, image_size=64, dense_width=64)
-        # Narrow layers learn in so few steps if their weights begin with a size by their inputs.
+        # Narrow layers learn in so few steps if the initial weights are scaled by the fan-in.
         config.model.update(widths=(16, 16, 16, 16, 16), stds=(None,) * 8, biases=(0.1,) * 8)
         config.train.update(
             batch_size=12, duration="24 steps", log_every="4 steps", steps_per_dispatch=2
