@@ -7,7 +7,7 @@ from lenet_alexnet.data.order import Order
 from lenet_alexnet.data.prepare.photo_sources import TRAIN_IMAGES
 from lenet_alexnet.data.preprocess.statistics import compute
 from lenet_alexnet.models import create_model
-from lenet_alexnet.training import experiment
+from lenet_alexnet.training import builders
 from tests.helpers import ROOT
 
 FILES = sorted(ROOT.glob("configs/**/*.py"))
@@ -22,8 +22,8 @@ def test_every_config_file_loads_and_says_what_it_is(path, monkeypatch):
     model = create_model(precision=config.train.precision, **config.model)
     if "photo" in config.data:  # The mean image comes with prepared photos.
         images = np.zeros((2, *[config.data.image_size] * 2, 3), np.uint8)
-        monkeypatch.setattr(experiment, "load_photo_statistics", lambda _: compute(images))
-    preprocess = experiment.build_preprocess(config)
+        monkeypatch.setattr(builders, "load_photo_statistics", lambda _: compute(images))
+    preprocess = builders.build_preprocess(config)
     blank = np.zeros((1, *[config.data.image_size] * 2, config.data.channels), np.uint8)
     assert jax.eval_shape(preprocess, blank, None).shape[1:] == model.input_shape
 

@@ -11,7 +11,7 @@ import pytest
 from lenet_alexnet.cli import main
 from lenet_alexnet.errors import Interrupted
 from lenet_alexnet.runtime import backend, unexpected
-from lenet_alexnet.training import experiment
+from lenet_alexnet.training import builders
 from lenet_alexnet.training.single_run import SingleRun
 from tests.helpers import ROOT, faults
 
@@ -57,7 +57,7 @@ def test_any_exception_is_one_line_and_a_file_in_the_run(tmp_path, monkeypatch, 
     line = last_line(capsys)
     assert line.endswith(f"please report it with {tmp_path / 'traceback.txt'}")
     assert "IndexError: deep inside;" in line
-    assert "in _train\n" in (tmp_path / "traceback.txt").read_text()
+    assert "in train_and_evaluate\n" in (tmp_path / "traceback.txt").read_text()
     assert main(["x", *faults.command("lenet", tmp_path), "--debug"]) == 1
     assert "Traceback" in capsys.readouterr().err
 
@@ -254,12 +254,12 @@ def test_paths_and_flags_as_people_write_them(tmp_path, monkeypatch, capsys):
     assert main(["x", "eval", "--workdir=~/a,~/b", "--data-dir=~/d"]) == 2
     assert f"'{tmp_path}/a' is no run directory" in last_line(capsys)
     found = []
-    monkeypatch.setattr(experiment, "load_split", lambda **given: found.append(given["data_dir"]))
+    monkeypatch.setattr(builders, "load_split", lambda **given: found.append(given["data_dir"]))
     from tests.helpers.tiny_configs import make_tiny_config
 
     config = make_tiny_config()
     config.data.data_dir = "~/digits"
-    experiment.load(config, "train")
+    builders.load(config, "train")
     assert found == [f"{tmp_path}/digits"]
 
 
