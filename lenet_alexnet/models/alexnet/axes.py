@@ -29,7 +29,7 @@ class Axes(NamedTuple):
         return jax.lax.axis_size(self.dense) if self.dense else 1
 
     def meet_maps(self, towers: TowerMaps) -> ops.Maps:
-        """All towers' maps as one, where the two GPUs communicated."""
+        """All towers' maps as one, where the two GPUs exchanged data."""
         together = ops.concatenate_channels(towers)
         return ops.gather_channels(together, self.tower) if self.tower else together
 

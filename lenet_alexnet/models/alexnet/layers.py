@@ -3,7 +3,7 @@
 A tower is the half of every layer that one of the two GPUs of 2012 held. Parameters have a leading
 tower axis, [T, ...], and between layers the towers are a list of T arrays. On two devices
 (`parallel.mode` tower) each holds one: the same code runs with a list of one array, and the devices
-communicate where the towers meet (`Axes`).
+exchange data where the towers meet (`Axes`).
 """
 
 import math

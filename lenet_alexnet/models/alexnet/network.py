@@ -71,7 +71,7 @@ class AlexNet(AlexNetOptions):
         """The dense layers on one part of every device's rows after another.
 
         Without turns, each device works on all K b rows of the K devices at once. Here it works on
-        b rows, K times, and one turn's communication can overlap with the turn before.
+        b rows, K times, and one turn's exchange can overlap with the turn before.
         """
         shards, rows = self.axes.dense_shards(), len(flat)
         part = rows // shards
@@ -89,7 +89,7 @@ class AlexNet(AlexNetOptions):
         return out.reshape(rows, -1)
 
     def _conv1_pad(self) -> tuple[int, int]:
-        """Zeros before and after, as far as the last filter reaches: (0, 3) for 224; none for 227."""
+        """Zeros before and after, up to the last filter's end: (0, 3) for 224, none for 227."""
         if self.conv1_padding is not None:
             return self.conv1_padding, self.conv1_padding
         return 0, -(self.image_size - 11) % 4
