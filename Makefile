@@ -1,7 +1,7 @@
-# Everything a person does here, one line each. PYTHON chooses the interpreter: make train PYTHON=python3.12
+# The common commands, one line each. PYTHON chooses the interpreter: make train PYTHON=python3.12
 PYTHON  ?= python3
-# python3 has .venv with the versions that every result was measured with. Another PYTHON has a
-# folder named by its version and, from 3.12, the newest JAX.
+# python3 uses .venv, with the versions of all recorded results. Another PYTHON uses a folder named by
+# its version and, from 3.12, the newest JAX.
 ifeq ($(PYTHON),python3)
 VENV    := .venv
 else
@@ -20,7 +20,7 @@ help:        ## this list
 
 install: $(VENV)/.installed  ## a virtual environment in .venv, everything pinned and checked by hash
 
-# pip first: the one that comes with Python may be years old. The rest is checked by the new one.
+# pip first: the version that comes with Python may be years old. The new one checks the rest.
 $(VENV)/.installed: pyproject.toml requirements$(PINS).txt
 	@echo "setting up $(VENV) (once, a minute or two) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with PYTHON=..."; exit 2; }
@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml requirements$(PINS).txt
 	@PYTHONWARNINGS=ignore $(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-lock:        ## requirements*.txt again, after a change of pyproject.toml or constraints*.txt (needs uv)
+lock:        ## write requirements*.txt again after a change of pyproject.toml or constraints*.txt (needs uv)
 	@for version in 3.11 3.12-newest; do pins=$${version#3.1?}; \
 	  { sed -n '/^#/p' requirements$$pins.txt; printf 'pip\nsetuptools>=77\n' | \
 	  uv pip compile --quiet pyproject.toml - --extra dev --constraints constraints$$pins.txt \
@@ -41,14 +41,14 @@ lock:        ## requirements*.txt again, after a change of pyproject.toml or con
 train: install  ## LeNet-5 on real handwritten digits, under a minute on a laptop
 	@$(BIN)/lenet-alexnet train --config=configs/lenet5_quickstart.py --workdir=$(WORKDIR)
 
-# Compiled without optimisations, the fast tests take a third of the time; test-all compiles as users do.
+# Without compiler optimisations, the fast tests take a third of the time; test-all compiles as users do.
 test: install  ## the fast tests
 	@XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m pytest -n 2 --dist=loadfile -m "not slow"
 
 test-all: install  ## every test
 	@$(BIN)/python -m pytest -n 2 --dist=loadfile
 
-attack: install  ## the tests that answer faults and attacks, see docs/attacks.md
+attack: install  ## the tests of faults and attacks, see docs/attacks.md
 	@$(BIN)/python -m pytest -n 2 -m attack
 
 test-slurm: install  ## a sweep on a one-node Slurm cluster (root on Debian)
@@ -58,7 +58,7 @@ test-slurm: install  ## a sweep on a one-node Slurm cluster (root on Debian)
 sweep: install  ## 8 learning rates x 4 seeds as one program
 	@$(BIN)/lenet-alexnet sweep --config=configs/sweeps/lenet5_lr_seeds.py --workdir=runs/lr_seeds
 
-bench: install  ## images a second of LeNet-5's training step
+bench: install  ## images per second of LeNet-5's training step
 	@$(BIN)/lenet-alexnet bench lenet5
 
 reproduce: install  ## every number of both papers, beside ours
@@ -67,8 +67,8 @@ reproduce: install  ## every number of both papers, beside ours
 results: install  ## write the tables of the READMEs from the run records
 	@$(BIN)/python -m lenet_alexnet.reproduce.collect tables
 
-# Material tells of other generators at each build; that is no warning about these pages.
-docs: .venv/.docs  ## the pages of docs/ as a site in site/, to be read offline
+# Material advertises other generators at each build; that is not about these pages.
+docs: .venv/.docs  ## build docs/ as a site in site/, to read offline
 	@NO_MKDOCS_2_WARNING=1 JAX_PLATFORMS=cpu $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "open site/index.html"
 

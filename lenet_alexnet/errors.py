@@ -1,11 +1,11 @@
-"""What may go wrong, each with its exit code: a user's mistake never ends in a traceback."""
+"""The errors shown to the user in one line, each with its exit code."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class LenetAlexnetError(Exception):
-    """Something to tell the user in one line; 1 is the exit code of a failed run."""
+    """A message for the user, in one line; exit code 1: the run failed."""
 
     exit_code = 1
 
@@ -17,7 +17,7 @@ class UsageError(LenetAlexnetError):
 
 
 class DataError(LenetAlexnetError):
-    """Data that is missing, broken or not what its name says."""
+    """Data that is missing, broken or not what its name promises."""
 
 
 class Diverged(LenetAlexnetError):
@@ -25,12 +25,12 @@ class Diverged(LenetAlexnetError):
 
 
 class Interrupted(LenetAlexnetError):
-    """Stopped by a signal with everything saved (EX_TEMPFAIL): run the same command again."""
+    """Stopped by a signal, with everything saved (EX_TEMPFAIL): run the same command again."""
 
     exit_code = 75
 
 
-# What other programs call things: any of these words may mean any of those entries or flags.
+# Names that other programs use -> our entries and flags.
 SYNONYMS = {
     "lr": "learning_rate", "eta0": "learning_rate", "rate": "learning_rate",
     "wd": "weight_decay", "l2": "weight_decay", "decay": "weight_decay",
@@ -49,13 +49,13 @@ SYNONYMS = {
     "workers": "jobs", "num_workers": "jobs", "topk": "top", "top_k": "top", "k": "top",
 }  # fmt: skip
 LISTED = 12  # known words that fit a line
-CLOSE = 0.6  # likeness of words from which one may be meant by the other
+CLOSE = 0.6  # from this likeness on, one word may be a typo of the other
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint that names the known word meant by `word`, or else lists the known ones.
+    """A hint that names the known word meant by `word`, or lists the known ones.
 
-    Words may be dotted; then sections are compared with sections and last parts with last parts.
+    In dotted words, sections are compared with sections and last parts with last parts.
     """
     known = sorted(known)
     if meant := _meant(word, known):

@@ -1,4 +1,4 @@
-"""Losses per example, and how a network's outputs rank the classes."""
+"""Losses per example."""
 
 import functools
 import inspect
@@ -18,8 +18,8 @@ class Loss:
     """A loss per example, and how much each example counts in the mean over a batch.
 
     Attributes:
-      of_examples: (scores [b, k], labels [b]) -> losses [b], each times its class's weight.
-      class_weights: a factor for each class, or None: all count the same.
+      of_examples: (scores [b, k], labels [b]) -> losses [b], each times the weight of its class.
+      class_weights: a factor for each class; None: all are equal.
     """
 
     of_examples: Callable[..., Float[Array, " b"]]
@@ -30,7 +30,7 @@ class Loss:
     ) -> Float[Array, " b"]:
         """Losses whose mean over a batch is sum(w loss) / sum(w), w the weights of its labels.
 
-        `mean_weight` is that of the whole batch; None: these examples are the batch.
+        `mean_weight` is the mean of w over the whole batch; None: these examples are the batch.
         """
         losses = self.of_examples(scores, labels)
         if self.class_weights is None:
@@ -49,7 +49,7 @@ def create_loss(*, name: str, **options: Any) -> Loss:
     """The loss of a config's `train.loss` section: softmax (label_smoothing,
     class_weights), eq8, eq9 (j).
 
-    Networks give scores, the larger the likelier: logits, or minus the penalties y of 1998.
+    Its inputs are scores, larger for likelier classes: logits, or minus the penalties y of 1998.
 
     Raises:
       UsageError: an unknown name or option, with the nearest valid one.
@@ -61,12 +61,12 @@ def create_loss(*, name: str, **options: Any) -> Loss:
         raise UsageError(f"loss '{name}' has no option '{option}': {nearest(option, known)}")
     weights = options.get("class_weights")
     if weights and (min(weights) < 0 or max(weights) == 0):
-        raise UsageError(f"train.loss.class_weights {weights}: none may be negative, nor all 0")
+        raise UsageError(f"train.loss.class_weights {weights}: none may be negative, and not all 0")
     return Loss(functools.partial(LOSSES[name], **options), tuple(weights) if weights else None)
 
 
 def defaults(name: str) -> dict[str, Any]:
-    """The options of a loss with their default values; {} for a name that is none."""
+    """The options of a loss with their default values; {} for an unknown name."""
     if name not in LOSSES:
         return {}
     given = inspect.signature(LOSSES[name]).parameters
@@ -80,7 +80,7 @@ def softmax_cross_entropy(
     label_smoothing: float | Float[Array, ""] = 0.0,
     class_weights: Sequence[float] | None = None,
 ) -> Float[Array, " b"]:
-    """-log p(label) in nats; smoothing spreads that share of the target over all classes.
+    """-log p(label) in nats; smoothing spreads this share of the target over all classes.
 
     `class_weights` has a factor for each class; `Loss` divides by their mean over the batch, as
     PyTorch's weighted mean does.
@@ -101,7 +101,7 @@ def penalty_eq9(
 ) -> Float[Array, " b"]:
     """Eq. 9, maximum a posteriori: y_D + log(e^-j + sum_i e^-y_i) >= 0; pushes wrong classes up.
 
-    j is the penalty of a "rubbish" class (no value in the paper): classes far above it are left be.
+    j is the penalty of a "rubbish" class (no value in the paper): classes far above it are left.
     """
     rubbish = jnp.broadcast_to(jnp.asarray(j, y.dtype), (len(y), 1))
     competition = jax.nn.logsumexp(-jnp.concatenate([y, rubbish], axis=1), axis=1)

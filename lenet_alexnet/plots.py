@@ -1,4 +1,4 @@
-"""What all figures share: matplotlib (the extra `plots`), colours for everyone, saving."""
+"""What all figures share: matplotlib (the extra `plots`), colours, saving."""
 
 import statistics
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from lenet_alexnet.runtime import storage
 
 MISSING = "no figures: pip install 'lenet-alexnet[plots]'"
 
-# Okabe and Ito 2008: told apart with any kind of colour vision.
+# Okabe and Ito 2008: distinguishable with any kind of colour vision.
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 ORANGE, SKY = "#E69F00", "#56B4E9"
 
 
 def pyplot() -> Any:
-    """matplotlib.pyplot, drawing to files alone; ModuleNotFoundError where it is not installed."""
+    """matplotlib.pyplot, drawing to files only; ModuleNotFoundError if it is not installed."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -26,7 +26,7 @@ def pyplot() -> Any:
 
 
 def is_log(values: Sequence[float]) -> bool:
-    """Whether numbers are spread over their logarithms: the median is nearer to that middle."""
+    """Whether a log scale suits: the median is nearer the geometric middle than the arithmetic."""
     low, high = min(values), max(values)
     if low <= 0 or high < 10 * low:
         return False
@@ -45,7 +45,7 @@ def log_axis(axes: Any) -> None:
 
 
 def save(figure: Any, path: Path) -> Path:
-    """Writes a figure as PNG and forgets it."""
+    """Writes a figure as PNG and closes it."""
     figure.tight_layout()
     with storage.written_whole(path, "wb") as file:
         figure.savefig(file, dpi=110, format=path.suffix[1:])

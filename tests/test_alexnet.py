@@ -89,7 +89,7 @@ def test_the_sixth_convolution_and_the_other_pooling():
 
 
 def test_the_smallest_image_is_named_and_works():
-    with pytest.raises(UsageError, match=r"smallest that does is 64$"):
+    with pytest.raises(UsageError, match=r"smallest that fits is 64$"):
         described(image_size=63)
     assert described(image_size=64)["layers"][-4]["output_shape"] == [1, 1, 256]
     with pytest.raises(UsageError, match="smallest"):

@@ -106,7 +106,7 @@ def test_when_none_is_whole_nothing_is_renamed_and_nothing_starts_anew(folder):
     for step in (10, 20, 30):
         damage.flip(damage.largest(folder / str(step)))
     for _ in range(2):
-        with pytest.raises(DataError, match=r"is whole .* remove that folder to start anew"):
+        with pytest.raises(DataError, match=r"is whole .* remove that folder to start again"):
             Checkpoints(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["10", "20", "30"]
     with (

@@ -110,8 +110,8 @@ def test_average_of_overlapping_windows(side, rng):
     ("options", "message"),
     [
         ({"variant": "12pct"}, "did you mean '1.pct'"),
-        ({"stds": (0.1,)}, "stds has 1 values, this network 4"),
-        ({"norms": ("within",)}, "norms has 1 values, this network 3"),
+        ({"stds": (0.1,)}, "stds has 1 values, the network needs 4"),
+        ({"norms": ("within",)}, "norms has 1 values, the network needs 3"),
         ({"pools": ("max", "mean", "max")}, "unknown model.pools 'mean'"),
     ],
 )

@@ -285,7 +285,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_later(
     monkeypatch.setattr(metrics.MetricsLog, "write", full)
     assert call("lenet", tmp_path) == 1
     monkeypatch.undo()
-    assert "error: the run cannot go on: [Errno 28]" in capsys.readouterr().err.splitlines()[-1]
+    assert "error: the run cannot continue: [Errno 28]" in capsys.readouterr().err.splitlines()[-1]
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["status"] == "failed"
     assert "No space left" in summary["error"]

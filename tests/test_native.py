@@ -156,5 +156,5 @@ def test_without_a_compiler_there_is_another_form(rng, monkeypatch):
     monkeypatch.setattr(native, "ensure_compiled", lambda: "no C++ compiler was found")
     x, kernel = numbers(rng, 16, 9, 9, 1), numbers(rng, 5, 5, 1, 6)
     assert isinstance(ops.conv2d(x, kernel, "auto"), Folded)
-    with pytest.raises(UsageError, match="'native' cannot be had here: no C"):
+    with pytest.raises(UsageError, match="'native' is not available here: no C"):
         ops.conv2d(x, kernel, "native")

@@ -1,4 +1,4 @@
-"""Stored photos: read alone, a step without them, and a step on them."""
+"""Stored photos: reading alone, and training steps with and without reading."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from lenet_alexnet.data.read_ahead import read_ahead
 def subjects(
     batch: int, precision: str, *, variant: str, data_dir: str, name: str, size: int
 ) -> tuple[Trainer, list[Subject]]:
-    """Records read; the same, put on the device; AlexNet's step on resident data; on records."""
+    """Reading; reading and transfer; AlexNet's step on resident data; the same on read records."""
 
     def config(stream: bool) -> Any:
         return alexnet_config(
@@ -29,7 +29,7 @@ def subjects(
     e = streaming.e
 
     def read(count: int) -> None:
-        # From a fresh start, so that nothing was read ahead before the clock started.
+        # A fresh start, so that nothing is read before the clock starts.
         for _ in read_ahead(e.train_data, e.order, 0, count):
             pass
 

@@ -1,4 +1,4 @@
-"""What the machine is, and the two rates that bound a training step."""
+"""A description of the machine, and the two rates that limit a training step."""
 
 import importlib.metadata
 import os
@@ -38,7 +38,7 @@ def describe() -> dict[str, Any]:
 
 
 def load() -> float | None:
-    """How many threads wanted a core in the last minute, those of others too."""
+    """The mean number of threads, of all users, that wanted a core in the last minute."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
@@ -60,7 +60,7 @@ def _cpu() -> str:
 
 
 def limits(precision: str, *, size: int = 0, copied: int = 1 << 28) -> list[Subject]:
-    """Matrix products and copies as fast as JAX does them.
+    """The rates of JAX's matrix products and copies.
 
     Args:
       precision: of the factors.
@@ -70,7 +70,7 @@ def limits(precision: str, *, size: int = 0, copied: int = 1 << 28) -> list[Subj
     size = size or (2048 if jax.default_backend() == "cpu" else 8192)
     factor = jnp.ones((size, size), DTYPES[precision]) / size
     product = jax.jit(lambda x, y: x @ y)
-    # Into the memory that it came from, which is there already.
+    # In place, so that no memory is allocated.
     copy = jax.jit(lambda x: x + 1, donate_argnums=0)
     return [
         Subject("GEMM", chain(lambda x: product(x, factor), factor), 2 * size**3, "FLOP"),
@@ -79,7 +79,7 @@ def limits(precision: str, *, size: int = 0, copied: int = 1 << 28) -> list[Subj
 
 
 def chain(step: Callable[[Any], Any], start: Any) -> Callable[[int], None]:
-    """Runs `step` on its own last result, so often, and waits for the last."""
+    """Returns run(count): applies `step` to its last result `count` times and waits."""
     latest = start
 
     def run(count: int) -> None:

@@ -1,4 +1,4 @@
-"""Rates of several subjects, measured in turns: whatever else the machine does hits all of them."""
+"""Rates of several subjects, measured in turns: other load on the machine affects all of them."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,8 +13,8 @@ class Subject(NamedTuple):
 
     Attributes:
       name: of the table's row.
-      run: does a number of units of work and waits for their end.
-      amount: what one unit is worth, in `unit`.
+      run: does a number of units of work and waits for the end.
+      amount: of one unit of work, in `unit`.
       unit: images (trained on), records (read), FLOP or bytes.
     """
 
@@ -25,7 +25,7 @@ class Subject(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A subject's runs of `units` units each, in the order in which they were timed."""
+    """A subject's runs of `units` units each, in the order of their timing."""
 
     subject: Subject
     units: int
@@ -33,11 +33,11 @@ class Measured(NamedTuple):
 
     @property
     def rates(self) -> list[float]:
-        """Of each run, in the subject's unit a second."""
+        """Of each run, in the subject's unit per second."""
         return [self.units * self.subject.amount / seconds for seconds in self.seconds]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: the median rate, the slowest and the fastest, and what they are from."""
+        """For JSON: the median, lowest and highest rate; amount and seconds of each run."""
         return {
             "name": self.subject.name,
             "unit": f"{self.subject.unit}/s",
@@ -58,8 +58,8 @@ def interleave(
 ) -> list[Measured]:
     """Times each subject `repeats` times, in the order A B C A B C ...
 
-    Before, each runs once to warm up (and compile), and once more to find how many units take
-    about `seconds`; neither counts.
+    Before that, each runs once to warm up (and compile), and once to find how many units take about
+    `seconds`; neither counts.
     """
     found = [Measured(s, _units(s, seconds, clock), []) for s in subjects]
     for _ in range(repeats):
@@ -78,6 +78,6 @@ def _units(subject: Subject, seconds: float, clock: Callable[[], float]) -> int:
 
 
 def ratio(a: Measured, b: Measured) -> dict[str, float]:
-    """How many times as fast `a` is: of its turns against `b`'s turns just after or before them."""
+    """How many times as fast as `b` `a` is, from pairs of neighbouring turns."""
     pairs = [x / y for x, y in zip(a.rates, b.rates, strict=True)]
     return {"median": median(pairs), "lowest": min(pairs), "highest": max(pairs)}

@@ -1,16 +1,16 @@
-"""What a measurement is told, without what it takes to make one."""
+"""The options of a measurement, without imports of what it measures."""
 
 import time
 from dataclasses import dataclass
 
-# Of AlexNet several steps: a call of one pays for fresh memory each time, which training does not.
+# AlexNet: several steps, as single calls allocate memory each time and training does not.
 SECONDS = {"lenet5": 0.5, "alexnet": 3.5, "input": 8.0, "sweep": 0.5}
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a measurement is taken, and of what; the flags of `bench` have these names."""
+    """What is measured, and how; the flags of `bench` have these names."""
 
     repeats: int
     seconds: float | None

@@ -1,7 +1,7 @@
 """The same training step in PyTorch: network, batch, precision and optimizer.
 
-Its batch stays where it is, normalised: reading bytes, crops and the running sums of the error,
-which our step does too, are left out, in PyTorch's favour.
+Its batch is normalised and stays on the device. Our step also reads bytes, crops and sums errors:
+leaving these out favours PyTorch.
 """
 
 import math
@@ -20,16 +20,16 @@ from lenet_alexnet.runtime.backend import own_cores
 
 
 def create(model: LeNet5 | AlexNet) -> nn.Module:
-    """The network of ours in PyTorch, NCHW.
+    """Our network in PyTorch, NCHW.
 
     Raises:
-      UsageError: AlexNet in another form than the paper's.
+      UsageError: a variant of AlexNet other than the paper's.
     """
     if isinstance(model, LeNet5):
         return lenet5(model.num_classes)
     ours = AlexNet(num_classes=model.num_classes, image_size=model.image_size)
     if model.clone(dtype=ours.dtype, dropout=ours.dropout, conv_form=ours.conv_form) != ours:
-        raise UsageError("--peer=torch has AlexNet's variant 'paper' alone")
+        raise UsageError("--peer=torch has only AlexNet's variant 'paper'")
     return alexnet(model)
 
 
@@ -53,7 +53,7 @@ class TowerNorm(nn.Module):
         self.norm = nn.LocalResponseNorm(5, alpha=5 * alpha, beta=beta, k=k)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Each tower by itself: a view, without a copy."""
+        """Normalises each tower, as a view without a copy."""
         return self.norm(x.unflatten(1, (2, -1)).flatten(0, 1)).view(x.shape)
 
 
@@ -98,7 +98,7 @@ FORMS = (
 def subjects(
     model: Any, *, batch: int, precision: str, optimizer: dict[str, Any], gpu: bool
 ) -> tuple[list[Subject], list[str]]:
-    """The forms that run here, warmed up, and what to say of those that do not.
+    """The forms that run here, warmed up, and notes on those that do not.
 
     Args:
       model: ours.
@@ -120,7 +120,7 @@ def subjects(
         run = _runner(net, form.compiled, x, labels.to(device), precision, optimizer)
         try:
             run(2)
-        except Exception as error:  # Whatever its compiler lacks here.
+        except Exception as error:  # Its compiler may fail here in many ways.
             line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             notes.append(f"{form.name} does not run here: {line[:200]}")
         else:
@@ -158,6 +158,6 @@ def _runner(
         if kind == "cuda":
             torch.cuda.synchronize()
         if not math.isfinite(loss.item()):
-            raise Diverged("PyTorch's loss became NaN or infinite: the rates would mean nothing")
+            raise Diverged("PyTorch's loss became NaN or infinite: its rates mean nothing")
 
     return run

@@ -6,18 +6,18 @@ from typing import Any
 
 from lenet_alexnet.bench.measure import Measured, ratio
 
-# Of our own subjects, which one is compared: with its neighbour, the limits and the peer.
+# Which of our subjects is compared with the limits and the peer, and with which other one.
 COMPARED = {"lenet5": (1, 0), "alexnet": (1, 0), "input": (3, 2), "sweep": (1, 0)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What took turns: our subjects, those of a peer, and the machine's two limits.
+    """Rates measured in turns: our subjects, the peer's, and the machine's two limits.
 
     Attributes:
       flops: of one training image.
-      touched: bytes that the operations of a step touch, an image; None: not asked.
-      measured: `ours` of our own first, the limits (GEMM, copy) last.
+      touched: bytes per image that the operations of a step touch; None: not measured.
+      measured: the `ours` subjects of ours first, the limits (GEMM, copy) last.
     """
 
     subject: str
@@ -71,7 +71,7 @@ def heading(everything: dict[str, Any]) -> str:
 
 
 def as_table(found: dict[str, Any]) -> str:
-    """One measurement for a person."""
+    """One measurement as a table."""
     rows = [["", "rate", "lowest", "highest", "GFLOP/s"]]
     for one in [*found["rates"], *found["limits"].values()]:
         scale, unit = (1, one["unit"]) if one["rate"] < 1e8 else (1e9, f"G{one['unit']}")

@@ -1,4 +1,4 @@
-"""One measurement of `bench`: all that takes turns, and what follows from it."""
+"""One measurement of `bench`."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from lenet_alexnet.bench.report import Measurement
 
 
 def measure_one(name: str, batch: int, precision: str, options: Options) -> dict[str, Any]:
-    """One batch size and precision of one subject: all that takes turns, and what follows."""
+    """Measures one subject with one batch size and precision; returns the result for JSON."""
     with _photos(name, batch, options) as (data_dir, photos):
         of_photos: dict[str, Any] = {
             "variant": options.variant,
@@ -75,7 +75,7 @@ def _peers(trainer: Any, batch: int, precision: str) -> tuple[list[Any], list[st
 
 @contextlib.contextmanager
 def _photos(name: str, batch: int, options: Options) -> Iterator[tuple[str, str]]:
-    """Where prepared photos are (data_dir, name), for the subjects that need some."""
+    """Prepared photos (data_dir, name), for the subjects that need them."""
     if name not in ("alexnet", "input"):
         yield "", ""
     elif options.data_dir:

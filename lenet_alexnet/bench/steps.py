@@ -1,4 +1,4 @@
-"""The training steps of `train`, on data that are on the device: one a call, and many a call."""
+"""The training steps of `train` on resident data: one per call, and many per call."""
 
 import contextlib
 import itertools
@@ -27,7 +27,7 @@ from lenet_alexnet.training.update import BatchUpdate
 
 CLASSES = 1000
 PASSES = 3  # forward, the gradient of a layer's inputs, the gradient of its weights
-# One that PyTorch has, too; small enough that random labels do no harm.
+# PyTorch has it, too; the small rate trains on random labels without diverging.
 OPTIMIZER = {
     "name": "sgd",
     "learning_rate": 1e-3,
@@ -56,11 +56,11 @@ def alexnet_config(
     size: int,
     stream: bool = False,
 ) -> Any:
-    """AlexNet on prepared photos of `size` pixels, of which 7/8 (224 of 256) are its input."""
+    """AlexNet on prepared photos of `size` pixels; its input is 7/8 of it (224 of 256)."""
     config = configs.photos()
     crop = size * 7 // 8
     config.data.update(name=name, data_dir=data_dir, image_size=size, validation="", stream=stream)
-    # Inputs of about unit variance: He's initial weights on 0..255 end in NaN.
+    # Inputs of about unit variance: on 0..255, He's initial weights lead to NaN.
     config.data.photo.update(crop=crop, std=60.0)
     config.model = {
         "name": "alexnet",
@@ -85,14 +85,14 @@ def _finish(config: Any, batch: int, precision: str, per_dispatch: int) -> Any:
 
 
 def _read(config: Any, split: str) -> Dataset:
-    """The data, of two classes for AlexNet, as if of as many classes as the network has."""
+    """The data, with a class name for each output of the network (AlexNet's has two classes)."""
     data = load(config, split)
     names = tuple(map(str, range(config.model.get("num_classes", len(data.class_names)))))
     return data.with_class_names(names)
 
 
 class Trainer:
-    """A config's training step with its state and data, as `train` builds them, on one device."""
+    """A config's training step with its state and data, built as in `train`, on one device."""
 
     def __init__(self, config: Any) -> None:
         self.config, self.e = config, build(config, devices=1, read=_read)
@@ -104,7 +104,7 @@ class Trainer:
 
     @property
     def flops(self) -> int:
-        """Of one training image: two for every multiply-add of `info`, three times over."""
+        """Of one training image: 3 passes x 2 x the multiply-adds of `info`."""
         model: Any = self.e.model
         return PASSES * 2 * network.describe(model, model.input_shape)["total_multiply_adds"]
 
@@ -120,7 +120,7 @@ class Trainer:
         return jax.jit(init)(e.layout.put(np.int32(self.config.seed)))
 
     def single(self) -> tuple[Subject, float]:
-        """One step a call; and the bytes an image that XLA says its operations touch."""
+        """One step per call; and the bytes per image that XLA says its operations touch."""
         state, key = self.start()
         images, labels, order = self.feed(0, self.e.schedule.per_dispatch)
         rows = itertools.cycle([jax.block_until_ready(row) for row in order])
@@ -139,7 +139,7 @@ class Trainer:
         return Subject("one step a call", run, self.batch), touched
 
     def many(self, name: str = "many steps a call") -> Subject:
-        """The loop of `train`: as many steps in a call as the config says."""
+        """The loop of `train`: `steps_per_dispatch` steps per call."""
         state, key = self.start()
         program: Any = jax.jit(partial(self.feed.run_steps, self.step), donate_argnums=0)
         done, fresh = 0, np.bool_(False)
@@ -153,7 +153,7 @@ class Trainer:
                 scalars = self.e.layout.put((np.int32(n), fresh))
                 before = sums
                 state, sums = program(state, *batches, *scalars, key)
-                jax.block_until_ready(before)  # One dispatch late, as `train` reads its sums.
+                jax.block_until_ready(before)  # One dispatch late, as in `train`.
                 done += n
             jax.block_until_ready(state)
             check_finite(state.metrics)
@@ -162,14 +162,14 @@ class Trainer:
 
 
 def check_finite(metrics: Metrics) -> None:
-    """Raises Diverged if a step, of any lane, was not finite: NaN is computed at another speed."""
+    """Raises Diverged if a step of any lane was not finite: the speed of NaN differs."""
     if np.min(jax.device_get(metrics.first_bad_step)) != NEVER:
-        raise Diverged("the loss became NaN or infinite: the rates would mean nothing")
+        raise Diverged("the loss became NaN or infinite: the rates mean nothing")
 
 
 @contextlib.contextmanager
 def random_photos(count: int, size: int) -> Iterator[tuple[str, str]]:
-    """A data set of random photos, prepared as `data prepare` does: its data_dir and its name."""
+    """A data set of random photos, prepared as by `data prepare`: its data_dir and its name."""
     from PIL import Image
 
     from lenet_alexnet.data.prepare import photos
@@ -180,7 +180,7 @@ def random_photos(count: int, size: int) -> Iterator[tuple[str, str]]:
         for name in ("a", "b"):
             (source / "train" / name).mkdir(parents=True)
         for i in range(count):
-            # Large spots: noise in every pixel is slow to store as JPEG, and no photo.
+            # Large spots: noise in every pixel is slow to store as JPEG, and unlike a photo.
             spots = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
             photo = Image.fromarray(spots).resize((size, size), Image.Resampling.BILINEAR)
             photo.save(source / "train" / "ab"[i % 2] / f"{i}.jpg")

@@ -1,4 +1,4 @@
-"""Many LeNet-5 runs as the one program of `sweep`, beside one run."""
+"""Many LeNet-5 runs as one program, as in `sweep`, compared with one run."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from lenet_alexnet.sweep.lane_functions import LaneDevices, LaneFunctions, stack
 
 
 def subjects(lanes: int, batch: int, precision: str) -> tuple[Trainer, list[Subject]]:
-    """One run, and `lanes` of them with separate seeds; both many steps a call."""
+    """One run, and `lanes` runs with separate seeds; both with many steps per call."""
     trainer = Trainer(lenet5_config(batch, precision))
     return trainer, [trainer.many("1 run"), _lanes(trainer, lanes)]
 

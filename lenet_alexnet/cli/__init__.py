@@ -1,4 +1,4 @@
-"""The command line: the only place with flags. One module a command, each exporting its COMMAND."""
+"""The command line. Each module is a command and exports its COMMAND; only these have flags."""
 
 from lenet_alexnet.cli.entry import main, run
 

@@ -14,27 +14,27 @@ from lenet_alexnet.errors import UsageError, nearest
 SUBJECTS = ("lenet5", "alexnet", "input", "sweep")
 PEERS = ("lenet5", "alexnet")
 BATCHES = {"lenet5": "32,128,512", "alexnet": "32", "input": "32", "sweep": "128"}
-NOTE = "FLOP/s: 3 passes x 2 x the multiply-adds of `info`, whatever the machine does for them"
+NOTE = "FLOP/s: 3 passes x 2 x the multiply-adds of `info`, however they are computed"
 
 
 def define(values: flags.FlagValues) -> None:
     """The flags of `bench`."""
     define_json(values)
-    flags.DEFINE_string("batch", "", "batch sizes, with commas", flag_values=values)
-    kinds = "of the activations, with commas: float32, bfloat16"
+    flags.DEFINE_string("batch", "", "batch sizes, separated by commas", flag_values=values)
+    kinds = "of the activations, separated by commas: float32, bfloat16"
     flags.DEFINE_string("precision", "float32", kinds, flag_values=values)
-    flags.DEFINE_enum("peer", None, ["torch"], "the same in PyTorch, in turns", flag_values=values)
+    flags.DEFINE_enum("peer", None, ["torch"], "also time PyTorch, in turns", flag_values=values)
     flags.DEFINE_integer("repeats", 7, "turns of each subject", 1, flag_values=values)
-    length = "about so long is a turn (default: 0.5, alexnet 3.5, input 8)"
+    length = "length of a turn, about (default: 0.5, alexnet 3.5, input 8)"
     flags.DEFINE_float("seconds", None, length, 1e-3, flag_values=values)
-    cpu = "wall, or cpu: processor seconds, for one core of a machine that others use"
+    cpu = "wall, or cpu: processor seconds, for one core of a shared machine"
     flags.DEFINE_enum("clock", "wall", list(CLOCKS), cpu, flag_values=values)
     flags.DEFINE_string("variant", "paper", "of AlexNet", flag_values=values)
-    flags.DEFINE_integer("runs", 16, "sweep: runs side by side", 1, flag_values=values)
-    flags.DEFINE_integer("image_size", 256, "of stored photos; 7/8 go in", 73, flag_values=values)
+    flags.DEFINE_integer("runs", 16, "sweep: number of runs in parallel", 1, flag_values=values)
+    flags.DEFINE_integer("image_size", 256, "of stored photos; crop: 7/8", 73, flag_values=values)
     flags.DEFINE_integer("images", 1024, "random photos to store", 1, flag_values=values)
     flags.DEFINE_string("data_dir", "", "prepared photos, not random ones", flag_values=values)
-    flags.DEFINE_string("name", "imagenette", "which, in --data_dir", flag_values=values)
+    flags.DEFINE_string("name", "imagenette", "the data set in --data_dir", flag_values=values)
 
 
 def run(values: Any, rest: list[str]) -> int:
@@ -76,7 +76,7 @@ def run(values: Any, rest: list[str]) -> int:
 
 
 def _set_up(wanted: Sequence[str], peer: str | None) -> None:
-    """Before JAX starts: quiet, and for a sweep each core as a device, as `sweep` has them."""
+    """Before JAX starts: quiet libraries and, for a sweep, each core a device as in `sweep`."""
     from lenet_alexnet.runtime import backend
 
     if peer:
@@ -93,12 +93,12 @@ def _set_up(wanted: Sequence[str], peer: str | None) -> None:
 def _batches(text: str) -> list[int]:
     sizes = [int(part) if part.isdecimal() else 0 for part in text.split(",")]
     if not all(sizes):
-        raise UsageError(f"--batch={text}: write whole numbers from 1 on, with commas between")
+        raise UsageError(f"--batch={text}: write whole numbers from 1 on, separated by commas")
     return sizes
 
 
 COMMAND = Command(
-    help="measures speed: training steps, reading, sweeps; PyTorch beside them if wanted",
+    help="measures speed: training steps, reading, sweeps; PyTorch beside them if asked",
     usage="[lenet5|alexnet|input|sweep] [--batch=32,128] [--precision=float32] [--peer=torch]",
     define=define,
     run=run,

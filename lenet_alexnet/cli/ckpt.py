@@ -1,4 +1,4 @@
-"""The command `ckpt`: checkpoints as files, without a GPU, the data or JAX."""
+"""The command `ckpt`: checkpoints as files, without a GPU, data or JAX."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def run(values: Any, rest: list[str]) -> int:
 
 
 def list_all(checkpoints: list[integrity.Saved], as_json: bool) -> int:
-    """Step, error and size of each checkpoint, and which is the best and the last."""
+    """Prints step, error and size of each checkpoint, and marks the best and the last."""
     best = integrity.by_error(checkpoints)[:1]
     rows: list[dict[str, Any]] = [
         {
@@ -48,7 +48,7 @@ def list_all(checkpoints: list[integrity.Saved], as_json: bool) -> int:
 
 
 def show(checkpoints: list[integrity.Saved], as_json: bool) -> int:
-    """The arrays of the newest checkpoint, their types and shapes."""
+    """Prints the arrays of the newest checkpoint, their types and shapes."""
     newest = checkpoints[0]
     items = sorted((path.parent for path in newest.folder.glob("*/_METADATA")), reverse=True)
     arrays = {item.name: integrity.arrays(item) for item in items}

@@ -14,7 +14,7 @@ class Command:
     """A sub-command of `lenet-alexnet`.
 
     Attributes:
-      help: what it does, in a line.
+      help: what it does, in one line.
       usage: what follows its name.
       define: adds its flags.
       run: (the flags' values, the other arguments) -> the exit code.
@@ -40,7 +40,7 @@ def define_json(values: flags.FlagValues) -> None:
 
 def define_other_bits(values: flags.FlagValues) -> None:
     """--allow-other-bits."""
-    help = "a run resumes where its numbers are not computed to the same bits"
+    help = "resume a run even where its numbers are not computed to the same bits"
     flags.DEFINE_bool("allow-other-bits", False, help, flag_values=values)
 
 
@@ -52,7 +52,7 @@ def define_checkpoint(values: flags.FlagValues) -> None:
 
 def define_split(values: flags.FlagValues) -> None:
     """--split and --data_dir."""
-    which = "train, validation or test (default: the last of them there is)"
+    which = "train, validation or test (default: the last one that exists)"
     flags.DEFINE_string("split", "", which, flag_values=values)
     flags.DEFINE_string("data_dir", "", "where the data is now", flag_values=values)
 
@@ -65,6 +65,6 @@ def require(values: flags.FlagValues, *names: str) -> None:
 
 
 def no_more(rest: list[str]) -> None:
-    """Raises UsageError if there are arguments that are no flags."""
+    """Raises UsageError if an argument is not a flag."""
     if rest:
         raise UsageError(f"'{rest[0]}' is not expected here: flags start with --")

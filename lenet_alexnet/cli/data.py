@@ -12,10 +12,10 @@ def define(values: flags.FlagValues) -> None:
     """The flags of `data`."""
     flags.DEFINE_string("from", None, "the folder of the files to prepare", flag_values=values)
     flags.DEFINE_string("data_dir", "", "where prepared data sets live", flag_values=values)
-    flags.DEFINE_string("name", None, "photos: what a folder is called", flag_values=values)
+    flags.DEFINE_string("name", None, "photos: name of a folder's data set", flag_values=values)
     flags.DEFINE_integer("size", None, "photos: side of the images (256)", 1, flag_values=values)
     flags.DEFINE_string("store", None, "photos: raw or jpeg (raw)", flag_values=values)
-    flags.DEFINE_integer("jobs", None, "photos: processes (one a core)", 1, flag_values=values)
+    flags.DEFINE_integer("jobs", None, "photos: processes (one per core)", 1, flag_values=values)
 
 
 def run(values: Any, rest: list[str]) -> int:
@@ -32,7 +32,7 @@ def run(values: Any, rest: list[str]) -> int:
         for name, folder in prepared.folders(data_dir).items():
             try:
                 sizes = prepared.sizes(folder)
-            except DataError as error:  # Others' sets are there, too.
+            except DataError as error:  # A set that we did not prepare.
                 print(f"{name:<20} {error}")
                 continue
             counts = ", ".join(f"{split} {n:,}" for split, n in sizes.items())

@@ -1,4 +1,4 @@
-"""The command line: which command, its flags, mistakes as one line and an exit code."""
+"""Runs a command with its flags; errors become one line and an exit code."""
 
 import sys
 
@@ -44,12 +44,12 @@ def run() -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Runs one command; whatever ends it is one line on stderr and an exit code."""
-    backend.quieten()  # An override of the model's switches imports JAX already.
+    """Runs one command; an error becomes one line on stderr and an exit code."""
+    backend.quieten()  # Overrides of the model's options import JAX.
     values = flags.FlagValues()
     try:
         code = _dispatch(argv, values)
-        sys.stdout.flush()  # A full disk is an error while there is someone to tell.
+        sys.stdout.flush()  # So that a full disk is reported as an error.
         return code
     except Interrupted as stop:
         print(stop, file=sys.stderr)

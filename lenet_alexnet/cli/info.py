@@ -12,7 +12,7 @@ from lenet_alexnet.runtime import backend
 def define(values: flags.FlagValues) -> None:
     """The flags of `info`."""
     define_json(values)
-    many = "compiles the step for so many devices: what each holds and exchanges"
+    many = "compile the step for N devices: what each holds and exchanges"
     flags.DEFINE_integer("devices", 0, many, 0, flag_values=values)
 
 

@@ -1,4 +1,4 @@
-"""Flags and --config overrides, by absl and ml_collections, with a user's mistakes in one line."""
+"""Flags and --config overrides (absl, ml_collections); each mistake is one line."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ from lenet_alexnet.config.checks import check_entries, check_ranges, check_secti
 from lenet_alexnet.errors import SYNONYMS, UsageError, nearest
 from lenet_alexnet.runtime.storage import expand
 
-FOLDERS = ("workdir", "data_dir", "from")  # flags in which ~ is the home directory
+FOLDERS = ("workdir", "data_dir", "from")  # flags in which ~ means the home directory
 OVERRIDE = re.compile(r"--?config\.([^=]+)(?:=(.*))?", re.DOTALL)
 
 
@@ -34,7 +34,7 @@ def load_config(arguments: list[str]) -> tuple[list[str], Any, str]:
     config, again = module.get_config(), module.get_config()
     check_sections(config, path)
     check_entries(config, path)
-    if changed := configs.differences(config, again):  # Such a run could not go on.
+    if changed := configs.differences(config, again):  # Such a run could not resume.
         raise UsageError(
             f"config file '{path}': two calls of get_config() differ ({'; '.join(changed)})"
         )
@@ -42,14 +42,14 @@ def load_config(arguments: list[str]) -> tuple[list[str], Any, str]:
 
 
 def parse(values: flags.FlagValues, argv: list[str], config: Any) -> list[str]:
-    """The arguments that are no flags; any mistake in the flags as one line."""
+    """The arguments that are not flags; UsageError for any mistake in the flags."""
     from ml_collections import config_flags
 
     argv = [argv[0], *_spelled(values, argv[1:])]
     if config is not None:
         argv = _prepare(config, argv)
     saved = sys.argv
-    sys.argv = argv  # config_flags looks for the overrides there, when the flag is defined.
+    sys.argv = argv  # config_flags reads the overrides there when the flag is defined.
     try:
         if config is not None:
             config_flags.DEFINE_config_dict("config", config, lock_config=True, flag_values=values)
@@ -72,7 +72,7 @@ def parse(values: flags.FlagValues, argv: list[str], config: Any) -> list[str]:
 
 
 def overrides(argv: list[str]) -> Iterator[tuple[int, str, str]]:
-    """Of each --config.KEY=VALUE (or --config.KEY VALUE) its place, the key and the value."""
+    """The place, key and value of each --config.KEY=VALUE (or --config.KEY VALUE)."""
     for i, argument in enumerate(argv):
         if match := OVERRIDE.fullmatch(argument):
             after = argv[i + 1] if i + 1 < len(argv) else ""
@@ -80,7 +80,7 @@ def overrides(argv: list[str]) -> Iterator[tuple[int, str, str]]:
 
 
 def _prepare(config: Any, argv: list[str]) -> list[str]:
-    """Adds the options that are overridden to the config; what has no type yet is set here."""
+    """Adds the overridden options to the config; sets here those without a type."""
     from lenet_alexnet.config import options
 
     given = list(overrides(argv))
@@ -109,7 +109,7 @@ def _literal(text: str) -> Any:
 
 
 def _spelled(values: flags.FlagValues, arguments: list[str]) -> list[str]:
-    """The arguments with each flag as it is defined: --data-dir is --data_dir, and the reverse."""
+    """The arguments with each flag as defined: --data-dir for --data_dir, and the reverse."""
     defined = {name.replace("-", "_"): name for name in values}
     defined |= {f"no{key}": f"no{name}" for key, name in defined.items() if values[name].boolean}
     result = list(arguments)

@@ -25,7 +25,7 @@ def define(values: flags.FlagValues) -> None:
     define_checkpoint(values)
     flags.DEFINE_integer("top", 5, "at most N classes for each image", 1, flag_values=values)
     flags.DEFINE_string("invert", "auto", "dark ink on white: auto, yes or no", flag_values=values)
-    flags.DEFINE_string("show", "", "a PNG file for what the network sees", flag_values=values)
+    flags.DEFINE_string("show", "", "a PNG file of what the network sees", flag_values=values)
 
 
 def run(values: Any, rest: list[str]) -> int:

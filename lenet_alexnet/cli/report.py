@@ -39,7 +39,7 @@ def run(values: Any, rest: list[str]) -> int:
 
 
 COMMAND = Command(
-    help="draws a run: curves, kernels, maps, errors, neighbours; one HTML page",
+    help="draws a run: curves, kernels, maps, errors, neighbours, on one HTML page",
     usage="--workdir=DIR [--split=test] [--checkpoint=auto|best|last] [--data_dir=DIR]",
     define=define,
     run=run,

@@ -24,8 +24,8 @@ PAGE = "reproduction.html"
 def define(values: flags.FlagValues) -> None:
     """The flags of `reproduce`."""
     define_json(values)
-    flags.DEFINE_integer("seeds", 0, "runs of each set (0: the claim's own)", 0, flag_values=values)
-    which = "full: as published; small: the same on what fits a laptop, another claim"
+    flags.DEFINE_integer("seeds", 0, "runs per setting (0: the claim's)", 0, flag_values=values)
+    which = "full: as published; small: a smaller experiment for a laptop, another claim"
     flags.DEFINE_enum("scale", "full", ["full", "small"], which, flag_values=values)
     flags.DEFINE_string(
         "workdir", "", "where the runs are (runs/reproduce/NAME)", flag_values=values
@@ -34,9 +34,9 @@ def define(values: flags.FlagValues) -> None:
     chosen = "list the claims that have a number of this status"
     names = [word.replace(" ", "-") for word in STATUSES]
     flags.DEFINE_enum("status", None, names, chosen, flag_values=values)
-    page = f"write the list as a page, {PAGE}, that needs nothing else"
+    page = f"write the list as a page, {PAGE}, that needs no other file"
     flags.DEFINE_bool("html", False, page, flag_values=values)
-    text = "write the results to experiments/ too; from an unchanged checkout alone"
+    text = "write the results to experiments/, too; only from an unchanged checkout"
     flags.DEFINE_bool("record", False, text, flag_values=values)
 
 
@@ -90,10 +90,10 @@ def _run(claim: Claim, values: Any) -> int:
     folders = [workdir]
     if values.record:
         if directory.checkout()["git_dirty"]:
-            raise UsageError("--record: the checkout is changed, so it would prove nothing")
+            raise UsageError("--record: the checkout is changed, so results would prove nothing")
         folders.append(ROOT / "experiments" / scale.experiment)
     backend.set_up()
-    backend.each_core_a_device()  # Before the first word: who speaks is JAX's to say.
+    backend.each_core_a_device()  # Before the first message: `say` asks JAX for the process.
     say(f"{claim.source}: {claim.title}")
     if values.scale == "small":
         say("on a small scale, which is another claim than the paper's")

@@ -18,18 +18,18 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_enum("executor", "auto", executors, choice, flag_values=values)
     for name, text in (
         ("dry-run", "print the trials, their grouping and their cost; start nothing"),
-        ("report", "write the tables and figures of what there is; start nothing"),
+        ("report", "write the tables and figures of the results so far; start nothing"),
         ("retry-failed", "run diverged, failed and killed trials again"),
-        ("fail-fast", "stop everything at the first trial that breaks"),
+        ("fail-fast", "stop everything when the first trial fails"),
     ):
         flags.DEFINE_bool(name, False, text, flag_values=values)
-    halving = "successive halving: 1/N of the settings go on at each rung (0: all)"
+    halving = "successive halving: 1/N of the settings continue at each rung (0: all)"
     flags.DEFINE_integer("halving", 0, halving, 0, flag_values=values)
     metric = "what settings are ranked by"
     flags.DEFINE_enum("metric", "top1_error", ["top1_error", "loss"], metric, flag_values=values)
     jobs = "processes at once (0: one for each GPU or core)"
     flags.DEFINE_integer("jobs", 0, jobs, 0, flag_values=values)
-    search = "so many trials asked of Optuna by the file's search()"
+    search = "number of trials from Optuna, by the file's search()"
     flags.DEFINE_integer("search", 0, search, 0, flag_values=values)
 
 
@@ -40,7 +40,7 @@ def run(values: Any, rest: list[str]) -> int:
     from lenet_alexnet.runtime import signals
     from lenet_alexnet.sweep.run import SweepOptions, run_sweep
 
-    # Each flag has the name of its option, with dashes.
+    # Each flag is named like its option, with dashes.
     names = [field.name for field in fields(SweepOptions)]
     options = SweepOptions(**{name: values[name.replace("_", "-")].value for name in names})
     with signals.catch() as stop_requested:

@@ -21,11 +21,11 @@ def define(values: flags.FlagValues) -> None:
     """The flags of `train`."""
     define_workdir(values)
     define_json(values)
-    many = "many processes, where no launcher says it:"
+    many = "many processes without a launcher:"
     flags.DEFINE_string("coordinator", None, f"{many} host:port of the first", flag_values=values)
-    flags.DEFINE_integer("process_id", None, f"{many} this one, from 0", 0, flag_values=values)
+    flags.DEFINE_integer("process_id", None, f"{many} its number, from 0", 0, flag_values=values)
     flags.DEFINE_integer("num_processes", None, f"{many} how many", 1, flag_values=values)
-    help = "the same bits on every run on a GPU, some operations slower"
+    help = "the same bits on every run on a GPU; some operations are slower"
     flags.DEFINE_bool("deterministic", False, help, flag_values=values)
     define_other_bits(values)
 
@@ -66,7 +66,7 @@ def run(values: Any, rest: list[str]) -> int:
 
 
 COMMAND = Command(
-    help="trains a network; run again on the same folder, it goes on",
+    help="trains a network; run again on the same folder, it resumes",
     usage="--config=FILE --workdir=DIR [--config.section.key=value ...]",
     define=define,
     run=run,

@@ -1,4 +1,4 @@
-"""What a config must be before anything is built from it: its sections, its ranges."""
+"""Checks of a config before anything is built from it: sections, entries, ranges."""
 
 import math
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ OPEN = ("model.", "optimizer.", "train.loss.", "data.photo.")  # Their factories
 
 
 def check_sections(config: Any, path: str) -> None:
-    """Raises UsageError if what a config file returned is no config."""
+    """Raises UsageError if a config file does not return a config."""
     from ml_collections import ConfigDict
 
     if not isinstance(config, ConfigDict):
@@ -39,7 +39,7 @@ def check_sections(config: Any, path: str) -> None:
 
 
 def check_entries(config: Any, path: str) -> None:
-    """Raises UsageError if a config lacks an entry, has one too many, or one of a wrong type."""
+    """Raises UsageError if an entry is missing, unknown or of a wrong type."""
     where = f"config file '{path}'"
     needed = check_needed(config, where)
     known = needed | flatten(sections.base()) | flatten(sections.photos())
@@ -54,17 +54,17 @@ def check_entries(config: Any, path: str) -> None:
 
 
 def check_needed(config: Mapping[str, Any], where: str, *parts: str) -> dict[str, Any]:
-    """Raises UsageError if a config lacks an entry, or has one of a wrong type.
+    """Raises UsageError if an entry is missing or of a wrong type.
 
-    What `base` or `photos` have must be there; the networks, optimizers and losses check their own
+    The entries of `base` or `photos` are needed; the networks, optimizers and losses check their
     options.
 
     Args:
-      config: a ConfigDict, or what its JSON holds.
+      config: a ConfigDict, or the content of its JSON.
       where: names the file in the message.
-      parts: the sections that are needed; all if none is named.
+      parts: the sections to check; none: all.
 
-    Returns the needed entries with a value of the right type each.
+    Returns the needed entries, each with a value of the right type.
     """
     photos = "photo" in config["data"] if hasattr(config["data"], "items") else False
     made = flatten(sections.photos() if photos else sections.base())
@@ -84,7 +84,7 @@ def check_needed(config: Mapping[str, Any], where: str, *parts: str) -> dict[str
 
 
 def _fits(value: Any, default: Any) -> bool:
-    """Whether a value may stand where `default` does."""
+    """Whether a value has the type of `default`."""
     if isinstance(default, bool) or isinstance(value, bool):
         return type(value) is type(default)
     if isinstance(default, float):
@@ -93,14 +93,14 @@ def _fits(value: Any, default: Any) -> bool:
 
 
 def plain(value: Any) -> bool:
-    """Whether a value is what configs are made of: numbers, texts, None and lists of these."""
+    """Whether a value may be in a config: a number, a text, None or a list of these."""
     if isinstance(value, list | tuple):
         return all(plain(item) for item in value)
     return value is None or isinstance(value, bool | int | float | str)
 
 
 def check_ranges(flat: dict[str, Any]) -> None:
-    """Raises UsageError if an entry, by its dotted name, is out of its range."""
+    """Raises UsageError if an entry is out of its range; keys are dotted names."""
     for key, value in flat.items():
         check_value(key, value)
     for key, least in LEAST.items():
@@ -115,7 +115,7 @@ def check_ranges(flat: dict[str, Any]) -> None:
 
 
 def check_value(key: str, value: Any) -> None:
-    """Raises UsageError if no entry at all may have this value."""
+    """Raises UsageError if no entry may have this value."""
     kind = type(value)
     if kind is list or kind is tuple:
         for item in value:
@@ -132,9 +132,9 @@ def check_value(key: str, value: Any) -> None:
 
 
 def check_validation(config: Any, what: str) -> None:
-    """Raises UsageError if an error would decide something and there is no validation split.
+    """Raises UsageError if `what` decides by an error and there is no validation split.
 
-    The test split decides nothing: its error would then be too low.
+    The test split must decide nothing: else its error would be too low.
     """
     if not config["data"]["validation"]:
         raise UsageError(
@@ -144,10 +144,10 @@ def check_validation(config: Any, what: str) -> None:
 
 
 def check_inputs(wanted: tuple[int, ...], given: tuple[int, ...]) -> None:
-    """Raises UsageError if the preprocessed images are not what the network takes (h, w, c)."""
+    """Raises UsageError if the preprocessed images do not fit the network (h, w, c)."""
     if wanted != given:
         takes, makes = ("x".join(map(str, shape)) for shape in (wanted, given))
         raise UsageError(
-            f"the network takes {takes} inputs, data.image_size, data.pad and data.channels "
-            f"make {makes}"
+            f"the network takes {takes} inputs; data.image_size, data.pad and data.channels "
+            f"give {makes}"
         )

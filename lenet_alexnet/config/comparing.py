@@ -1,4 +1,4 @@
-"""In what two configs differ."""
+"""The differences of two configs."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from lenet_alexnet.config.sections import base, photos
 
 
 def differences(old: Any, new: Any) -> list[str]:
-    """'key: old -> new' for each leaf that differs, places left out.
+    """'key: old -> new' for each leaf that differs, without places.
 
-    What one of them leaves at its default, or did not have when it was written, is no difference.
+    A value at its default equals a missing one.
     """
     a, b = flatten(old), flatten(new)
     if a == b:
@@ -25,6 +25,6 @@ def differences(old: Any, new: Any) -> list[str]:
 
 
 def _defaults(flat: dict[str, Any]) -> dict[str, Any]:
-    """What `base` or `photos` have in the sections that no name decides."""
+    """The entries of `base` or `photos` in the sections without a name."""
     made = flatten(photos() if "data.photo.crop" in flat else base())
     return {key: value for key, value in made.items() if not key.startswith("train.loss.")}

@@ -12,7 +12,7 @@ def to_steps(text: str, *, batch_size: int, examples: int) -> int:
     """The number of steps, rounded to the nearest, at least 1 unless the length is 0.
 
     Raises:
-      UsageError: not a number and a unit.
+      UsageError: not a number with a unit.
     """
     match = re.fullmatch(r"\s*([0-9][0-9_.]*(?:e[0-9]+)?)\s*([a-z]+)\s*", str(text))
     if match is None:

@@ -1,16 +1,16 @@
-"""A config as its entries: by dotted name, and the hash of those that say what is trained."""
+"""The entries of a config by dotted name, and the hash of those that say what is trained."""
 
 import hashlib
 import json
 from typing import Any
 
-# What may differ when a run is continued or compared: where things are, not what they are.
+# Where things are: may differ when a run is resumed or compared.
 PLACES = ("data.data_dir",)
-LAUNCH = "launch."  # nor does how a sweep's jobs are launched
+LAUNCH = "launch."  # and so may how a sweep's jobs are launched
 
 
 def part(config: Any, section: str) -> Any:
-    """The section of a dotted name ("" is the whole), None if there is none."""
+    """The section with a dotted name ("": the whole config); None if there is none."""
     for name in section.split(".") if section else ():
         config = config.get(name)
         if not hasattr(config, "items"):
@@ -30,7 +30,7 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def counts(key: str) -> bool:
-    """Whether a leaf says what is trained, and not where or how it is launched."""
+    """Whether a leaf says what is trained, not where or how it is launched."""
     return key not in PLACES and not key.startswith(LAUNCH)
 
 

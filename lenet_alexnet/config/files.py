@@ -1,4 +1,4 @@
-"""Config files: loading one, with the errors of its code in one line."""
+"""Loading config files; errors of their code become one line."""
 
 import contextlib
 import importlib.util
@@ -12,13 +12,13 @@ from typing import Any
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.runtime.storage import expand
 
-MOST_TRIALS = 100_000  # of a sweep: a list without an end is a mistake
+MOST_TRIALS = 100_000  # of a sweep: an endless list is a mistake
 
 
 def load(path: str) -> Any:
     """The module of a config file, which may import its neighbours by their names.
 
-    Its `get_config()`, `sweep()` and `search()` raise UsageError for whatever goes wrong in them.
+    Its `get_config()`, `sweep()` and `search()` raise UsageError for any error in them.
 
     Raises:
       UsageError: no such file, an error in it, or no get_config.
@@ -32,7 +32,7 @@ def load(path: str) -> Any:
         raise UsageError(f"no config file '{path}'{hint}")
     spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
     if spec is None or spec.loader is None:
-        raise UsageError(f"config file '{path}' is no Python file")
+        raise UsageError(f"config file '{path}' is not a Python file")
     module = importlib.util.module_from_spec(spec)
     with _running(file, f"config file '{path}'"):
         spec.loader.exec_module(module)
@@ -52,7 +52,7 @@ def _guarded(function: Any, file: Path, what: str) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
         with _running(file, what):
             result = function(*arguments)
-            # A generator runs as it is read: in here, and not for ever.
+            # A generator runs when it is read: here, and only to a limit.
             return at_most(result, what) if isinstance(result, Iterator) else result
 
     return call
@@ -60,10 +60,10 @@ def _guarded(function: Any, file: Path, what: str) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def _running(file: Path, what: str) -> Iterator[None]:
-    """Inside, code of a config file runs: it finds its neighbours, and its errors are one line."""
+    """Inside, the code of a config file finds its neighbours, and its errors become one line."""
     folder, above = file.parent.resolve(), file.parent.parent.resolve()
-    # The folder above is for configs/sweeps/ to find configs/. It comes last, so that no file there
-    # stands in for an installed package, and not at all where everyone may write, as in /tmp.
+    # With the folder above, configs/sweeps/ finds configs/. It comes last, so that no file there
+    # replaces an installed package, and is left out if everyone may write to it, as in /tmp.
     below = [] if above.stat().st_mode & stat.S_IWOTH or str(above) in sys.path else [str(above)]
     before, folders = set(sys.modules), [str(folder), *below]
     sys.path[:] = [str(folder), *sys.path, *below]
@@ -77,7 +77,7 @@ def _running(file: Path, what: str) -> Iterator[None]:
     finally:
         for name in folders:
             sys.path.remove(name)
-        # Another folder's neighbour of the same name must not be taken for this one's.
+        # A neighbour of the same name in another folder must not be used for this one.
         for name in set(sys.modules) - before:
             origin = getattr(sys.modules[name], "__file__", None) or ""
             if str(Path(origin).parent) in folders:

@@ -1,9 +1,9 @@
-"""The options that a config's sections have beyond those that its file lists, with their defaults.
+"""The options of a config's sections that its file does not list, with their defaults.
 
-A section with a `name` (the network, the optimizer, the loss) has the options of what is named, and
-`data.photo` those of its function: their signatures are the one place of the defaults. An override
-of an option that the file leaves out adds it; what is not overridden stays out of the config, so
-that its hash is what it always was.
+A section with a `name` (the network, the optimizer, the loss) has the options of the class or
+function with that name, and `data.photo` those of its function: only their signatures hold the
+defaults. An override adds an option that the file leaves out. Other options stay out of the config,
+so that its hash does not change.
 """
 
 import inspect
@@ -13,27 +13,27 @@ from typing import Any
 from lenet_alexnet.config import entries
 from lenet_alexnet.errors import nearest
 
-# What decides which options there are: these overrides are applied before all others.
+# These decide which options exist, so their overrides are applied first.
 DECIDING = ("model.name", "model.variant", "optimizer.name", "train.loss.name")
 OF_ALL = {"optimizer": ("learning_rate", "schedule", "plateau")}  # without a default
-OPTIONAL = ("optimizer.plateau",)  # a section that an override of an option in it adds
+OPTIONAL = ("optimizer.plateau",)  # a section that an override of one of its options adds
 
 
 def defaults(section: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a section with their default values, by what is `given` in it.
+    """The options of a section with their default values.
 
     Args:
       section: its dotted name.
-      given: what the config lists there; `name` and `variant` are looked at.
+      given: the section's entries in the config; `name` and `variant` decide.
 
-    Returns {} for a section that has none, or an unknown name.
+    Returns {} for a section without options or an unknown name.
     """
     name = str(given.get("name", ""))
     if section == "model":
         from lenet_alexnet import models
 
         found = models.defaults(name, str(given.get("variant", "")))
-        # Configs are for training: their networks compute as is fast (`builders.build_model`).
+        # Configs are for training: their networks use fast forms (`builders.build_model`).
         return found | ({"conv_form": "auto"} if "conv_form" in found else {})
     if section == "train.loss":
         from lenet_alexnet import losses
@@ -66,10 +66,10 @@ def _signature(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def decide(config: Any, changes: Mapping[str, Any]) -> None:
-    """Applies the overrides among `changes` that decide which options there are.
+    """Applies the overrides among `changes` that decide which options exist.
 
-    With another name, what the new one has too keeps its value, what it has not is left out, and
-    the rest is at the new one's defaults. An unknown name is left for its factory to refuse.
+    After a change of name, options of both names keep their values, options of only the old name
+    are removed, and the rest have the new name's defaults. Its factory refuses an unknown name.
     """
     with config.unlocked():
         for key in DECIDING:
@@ -90,7 +90,7 @@ def decide(config: Any, changes: Mapping[str, Any]) -> None:
 
 
 def admit(config: Any, keys: Iterable[str]) -> None:
-    """Adds to a config the options among `keys` that it leaves at their defaults."""
+    """Adds the options among `keys` that a config leaves out, with their defaults."""
     for key in keys:
         section, _, option = key.rpartition(".")
         outer, _, inner = section.rpartition(".")
@@ -108,7 +108,7 @@ def admit(config: Any, keys: Iterable[str]) -> None:
 
 
 def every(config: Any) -> dict[str, Any]:
-    """All entries of a config by dotted name: those that it lists, and the options left out."""
+    """All entries of a config by dotted name, with the options that it leaves out."""
     flat = entries.flatten(config)
     sections = {key.rpartition(".")[0] for key in flat}
     for section in sorted(sections):
@@ -121,7 +121,7 @@ def every(config: Any) -> dict[str, Any]:
 
 
 def unknown(config: Any, key: str) -> str:
-    """Says of a key that a config does not have who else has it, or what was meant."""
+    """The message for an unknown key: who else has it, or the nearest known key."""
     section, _, option = key.rpartition(".")
     part = entries.part(config, section) or {}
     owners = [name for name in _names(section) if option in defaults(section, {"name": name})]

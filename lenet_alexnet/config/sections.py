@@ -1,10 +1,10 @@
-"""The sections that every config has, and what is in them unless a file says otherwise."""
+"""The sections of every config, with the defaults of their entries."""
 
 from ml_collections import ConfigDict
 
 
 def base() -> ConfigDict:
-    """Every section but `model` and `optimizer`, which each config file sets as a whole."""
+    """Every section except `model` and `optimizer`, which each config file sets as a whole."""
     return ConfigDict(
         {
             "seed": 0,  # of weights, order, distortions and dropout
@@ -12,16 +12,16 @@ def base() -> ConfigDict:
                 "source": "tfds",  # embedded | idx | folder | tfds
                 "name": "mnist",  # the prepared data set, for tfds
                 "data_dir": "",  # the folder of the files; "" is tfds's own default
-                "train": "train",  # a split, as "train[:50000]" or "a+b"
-                "validation": "",  # what choices are made on; "" is none
+                "train": "train",  # a split, e.g. "train[:50000]" or "a+b"
+                "validation": "",  # decides all choices; "" is none
                 "test": "test",  # evaluated and reported, decides nothing; "" is none
                 "image_size": 28,  # side of the stored images, in pixels
                 "channels": 1,  # 1 is grey, 3 is RGB
                 "pad": 2,  # pixels of background on each side
                 "mean": 0.1307,  # of MNIST's training images on the scale 0..1
-                "std": 0.3081,  # what the images are divided by, without the mean
+                "std": 0.3081,  # the images, without the mean, are divided by it
                 "reshuffle": True,  # False: one fixed random order in every epoch
-                "variants": 1,  # 10: a fixed set of each image and 9 distortions of it
+                "variants": 1,  # 10: a fixed set: each image and 9 distortions of it
                 "interpolation": "linear",  # of distorted images: linear | cubic
                 "distort": {  # each is drawn uniformly within its range; 0 is none
                     "shift": 0.0,  # pixels along each axis
@@ -35,10 +35,10 @@ def base() -> ConfigDict:
                 "duration": "10 epochs",  # length of the run
                 "batch_size": 128,  # of all devices together
                 "steps_per_dispatch": 50,  # steps in one program call; signals wait for its end
-                "log_every": "100 steps",  # interval of the lines of training in the log
+                "log_every": "100 steps",  # interval of the training lines in the log
                 "accumulate": 1,  # parts that a batch is cut into, to save memory
                 "average": 0.0,  # decay of the parameters' moving average, which is evaluated
-                "back_off": 0.0,  # 0.5: when it diverges, go back and halve the rate; 0: stop
+                "back_off": 0.0,  # 0.5: if it diverges, go back and halve the rate; 0: stop
                 "precision": "float32",  # of the activations: float32 | bfloat16
                 "loss": {
                     "name": "softmax",  # softmax | eq8 | eq9
@@ -47,9 +47,9 @@ def base() -> ConfigDict:
             },
             "parallel": {
                 "mode": "dp",  # how the devices share the work: dp | tower | owt
-                "turns": False,  # owt: the batch meets before fc6 in parts, not at once
-                "update_each_turn": False,  # and fc6 to fc8 are updated after each part
-                "shard_optimizer": False,  # cut the optimizer's moments over the devices too
+                "turns": False,  # owt: the batch is gathered before fc6 in parts, not at once
+                "update_each_turn": False,  # owt: fc6 to fc8 are updated after each part
+                "shard_optimizer": False,  # shard the optimizer's moments over the devices, too
             },
             "eval": {
                 "every": "1 epoch",  # interval of the evaluations during training
@@ -58,10 +58,10 @@ def base() -> ConfigDict:
             },
             "checkpoint": {
                 "every": "1 epoch",  # interval of the checkpoints
-                "minutes": 0.0,  # also after this time; 0: never
-                "keep": 2,  # the last ones; with a validation split the best one stays, too
+                "minutes": 0.0,  # also after this many; 0: never
+                "keep": 2,  # the last ones; with a validation split, the best stays, too
             },
-            "launch": {  # of a sweep's jobs; all but `lanes` for --executor=slurm
+            "launch": {  # of a sweep's jobs; all except `lanes` for --executor=slurm
                 "lanes": 64,  # trials in one vectorised program, at most
                 "partition": "",  # "" is the cluster's default
                 "time_limit": 60,  # minutes
@@ -81,11 +81,11 @@ def photos() -> ConfigDict:
         for name in ("pad", "mean", "std", "interpolation", "distort"):
             del config.data[name]
         config.data.update(image_size=256, channels=3, validation="validation", test="")
-        config.data.stream = False  # True: read from disk as needed, for more than fits the device
+        config.data.stream = False  # True: read from disk as needed, if too large for the device
         config.data.photo = {
             "crop": 224,  # side of the network's input
-            "mean": "image",  # image | centre | channel | none: what is subtracted
-            "std": 1.0,  # what the images (0..255, without the mean) are divided by
+            "mean": "image",  # what is subtracted: image | centre | channel | none
+            "std": 1.0,  # the images (0..255, without the mean) are divided by it
             "flip": True,  # reflections, with probability 1/2
             "share": 1,  # neighbours in the batch with the same place and reflection
             "colour_noise": 0.1,  # standard deviation of the three factors; 0: none

@@ -1,1 +1,1 @@
-"""A trained run in use: opened, evaluated, asked about images."""
+"""Using trained runs: opening, evaluation, prediction."""

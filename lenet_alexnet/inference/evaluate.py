@@ -1,4 +1,4 @@
-"""Evaluates trained runs, one or several together, on a split of their data."""
+"""Evaluates one or several trained runs on a split of their data."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -27,15 +27,15 @@ def evaluate_workdirs(
     Args:
       workdirs: runs' folders; the first one's data are used.
       split: train, validation or test; "" is test, or validation if there is no test split.
-      checkpoint: best | last | auto: the best if chosen on a validation split, else the last.
-      data_dir: where the data is now, if not where it was.
-      views: 1: the centre; 10: corners, centre, and their reflections; 0: as the config says.
+      checkpoint: best | last | auto: best if there is a validation split, else last.
+      data_dir: where the data is now, if it was moved.
+      views: 1: the centre; 10: corners, centre and their reflections; 0: the config's.
     """
     runs = [open_run(workdir, checkpoint, data_dir) for workdir in workdirs]
     first = runs[0]
     for run, workdir in zip(runs, workdirs, strict=True):
         if run.class_names != first.class_names:
-            raise UsageError(f"'{workdir}' and '{workdirs[0]}' were trained on other classes")
+            raise UsageError(f"'{workdir}' and '{workdirs[0]}' were trained on different classes")
     layout = Layout()
     each = [
         make_scores(

@@ -1,4 +1,4 @@
-"""A drawn or photographed digit as MNIST has them: found on its paper, its pen made MNIST's."""
+"""Makes a drawn or photographed digit like MNIST's: finds it and adjusts its stroke width."""
 
 from typing import NamedTuple
 
@@ -17,32 +17,32 @@ from lenet_alexnet.inference.ink import (
 )
 
 SIDE, GLYPH = 28, 20  # a 20x20 glyph centred by its mass in 28x28 (LeCun et al. 1998, III.A)
-FINER = 8  # Strokes are measured and mended this many times larger than in the glyph.
+FINER = 8  # Strokes are measured and adjusted at this multiple of the glyph's size.
 COARSE = 64  # longest side, in pixels, at which the paper's surface is found
-WIDTHS = (2.0, 3.2)  # of strokes, in pixels of the glyph: the middle of MNIST's
+WIDTHS = (2.0, 3.2)  # of strokes, in pixels of the glyph: the middle range of MNIST's
 NO_INK = "it shows no ink"
-# What digits do not exceed: of MNIST's, in the glyph's longest side, at most 0.5 % do.
+# Limits of digits, in the glyph's longest side: at most 0.5 % of MNIST's exceed them.
 UNEVEN = 0.1  # spread of the paper's level, as a share of the ink's contrast
 THICK, LONG, HOLES, PART, WIDE = 0.28, 3.7, 3, 0.2, 1.6
 
 
 class Glyph(NamedTuple):
-    """What a digit's network sees, and why it may be no digit."""
+    """The network's input, and reasons to doubt that it is a digit."""
 
     pixels: UInt8[np.ndarray, "28 28"]
     doubts: list[str]
 
 
 def prepare(pixels: UInt8[np.ndarray, "h w"], dark: bool | None = None) -> Glyph:
-    """The digit in an image, light on black, as MNIST's were prepared from larger images.
+    """The digit in an image, light on black, prepared as MNIST's were from larger images.
 
-    The ink is told from the paper around it, strokes much thinner or thicker than MNIST's are
-    brought to its width, the glyph is scaled to fit 20x20 and centred by its mass in 28x28. An
-    image of just 28x28 is taken as it is, but for the polarity.
+    The ink is separated from the paper, strokes much thinner or thicker than MNIST's get its
+    width, the glyph is scaled to fit 20x20 and centred by its mass in 28x28. A 28x28 image is used
+    as it is, except for the polarity.
 
     Args:
       pixels: grey levels; any size.
-      dark: whether the ink is darker than the paper; None: as it looks.
+      dark: whether the ink is darker than the paper; None: by its looks.
     """
     if pixels.shape == (SIDE, SIDE):
         return as_it_is(pixels, dark)
@@ -50,7 +50,7 @@ def prepare(pixels: UInt8[np.ndarray, "h w"], dark: bool | None = None) -> Glyph
     if dark is None:
         dark = bool(above_paper(at_most(grey, COARSE)).sum() <= 0)
     ink = find_ink(grey, dark)
-    if ink is not None:  # Again without most of the paper, and so in more detail.
+    if ink is not None:  # Again without most of the paper, for more detail.
         grey = grey[_around(ink.mask, grey.shape)]
         ink = find_ink(grey, dark)
     doubts = []
@@ -65,7 +65,7 @@ def prepare(pixels: UInt8[np.ndarray, "h w"], dark: bool | None = None) -> Glyph
 
 
 def as_it_is(pixels: UInt8[np.ndarray, "28 28"], dark: bool | None) -> Glyph:
-    """An image in MNIST's own form, whose polarity is judged by its border."""
+    """An image in MNIST's form; the border decides its polarity."""
     pixels = light_on_dark(pixels, dark)
     size = (FINER * SIDE, FINER * SIDE)
     return Glyph(pixels, examine(resize(pixels, size, Image.Resampling.BICUBIC) > 127))
@@ -74,13 +74,13 @@ def as_it_is(pixels: UInt8[np.ndarray, "28 28"], dark: bool | None) -> Glyph:
 def light_on_dark(
     pixels: UInt8[np.ndarray, "h w *c"], dark: bool | None
 ) -> UInt8[np.ndarray, "h w *c"]:
-    """Inverts an image whose content is dark, or (None) whose border is light."""
+    """Inverts an image if its content is dark or, for None, its border is light."""
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     return 255 - pixels if dark or (dark is None and np.median(border) > 127) else pixels
 
 
 def enlarge(ink: Ink) -> Bool[np.ndarray, "h w"]:
-    """The ink `FINER` times as large as in the glyph, with room to grow around it."""
+    """The ink, `FINER` times as large as in the glyph, with a margin to grow."""
     top, bottom, left, right = _box(ink.mask)
     scale = FINER * GLYPH / max(bottom - top, right - left)
     size = [max(1, round(side * scale)) for side in ink.mask.shape]
@@ -92,15 +92,15 @@ def enlarge(ink: Ink) -> Bool[np.ndarray, "h w"]:
 def stroke_width(mask: Bool[np.ndarray, "h w"]) -> float:
     """Mean width of the strokes, in pixels.
 
-    In a band of width w the mean distance to the edge is w/4, and half a pixel more to the nearest
-    pixel outside.
+    In a band of width w, the mean distance to the edge is w/4; to the nearest pixel outside it is
+    half a pixel more.
     """
     inside = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1][mask]
     return float(4 * (inside.mean() - 0.5))
 
 
 def with_width(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Strokes within `WIDTHS` once the glyph is scaled to 20x20; the mask needs room to grow."""
+    """Strokes within `WIDTHS` after scaling to 20x20; the mask needs a margin to grow."""
     top, bottom, left, right = _box(mask)
     side, width = max(bottom - top, right - left), stroke_width(mask)
     ratio = float(np.clip(width / side, WIDTHS[0] / GLYPH, WIDTHS[1] / GLYPH))
@@ -128,7 +128,7 @@ def frame(mask: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "28 28"]:
 
 
 def examine(mask: Bool[np.ndarray, "h w"]) -> list[str]:
-    """Why this may be no digit, by its strokes; the mask is `FINER` times the glyph."""
+    """Reasons to doubt that this is a digit; the mask is `FINER` times the glyph."""
     if not mask.any():
         return [NO_INK]
     top, bottom, left, right = _box(mask)
@@ -141,7 +141,7 @@ def examine(mask: Bool[np.ndarray, "h w"]) -> list[str]:
     large = np.bincount(holes.ravel())[2:] > FINER**2 / 2
     if mask.sum() > LONG * stroke * side or large.sum() > HOLES:
         doubts.append("it has too many strokes")
-    joined = ndimage.binary_dilation(mask, iterations=FINER)  # over gaps of two of its pixels
+    joined = ndimage.binary_dilation(mask, iterations=FINER)  # over gaps of two glyph pixels
     parts, _ = ndimage.label(joined, np.ones((3, 3)))
     sizes = np.sort(np.bincount(parts[mask]))[::-1] / mask.sum()
     if sizes[1:2].sum() > PART:

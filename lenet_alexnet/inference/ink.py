@@ -1,4 +1,4 @@
-"""Ink on its paper: found by its contrast, whatever the light."""
+"""Finds ink on paper by its contrast, in any light."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,20 +13,19 @@ FAINT = 0.04  # contrast, of 1, below which there is no ink
 
 
 class Ink(NamedTuple):
-    """What differs from the paper around it, enough to be ink."""
+    """What differs enough from the paper around it to be ink."""
 
     contrast: Float[np.ndarray, "h w"]
     threshold: float
     mask: Bool[np.ndarray, "h w"]  # above the threshold, without specks
-    spread: float  # of the paper, as a share of the ink's contrast
+    spread: float  # of the paper's level, as a share of the ink's contrast
 
 
 def find_ink(grey: Float[np.ndarray, "h w"], dark: bool) -> Ink | None:
-    """Ink by its contrast with the paper around it, or None on an empty page.
+    """The ink, by its contrast with the paper around it; None on an empty page.
 
-    The paper's level at a place is the brightest within a window wider than any stroke, then the
-    darkest of these (a closing; an opening for light ink): light that falls off, or a shadow's
-    edge, is in the level and not in the contrast.
+    The paper's level is a closing (an opening for light ink): the maximum over a window wider than
+    any stroke, then the minimum. So uneven light and shadows are in the level, not in the contrast.
     """
     grey = at_most(grey, WORK)
     smooth = ndimage.gaussian_filter(grey, max(grey.shape) / WORK)
@@ -49,7 +48,7 @@ def find_ink(grey: Float[np.ndarray, "h w"], dark: bool) -> Ink | None:
 
 
 def closing(values: Float[np.ndarray, "h w"], window: int) -> Float[np.ndarray, "h w"]:
-    """The least, over a window, of the largest value; windows end where the image does."""
+    """The minimum over a window of the maximum over a window; windows end at the image's border."""
     largest = ndimage.maximum_filter(values, window, mode="constant", cval=0)
     return ndimage.minimum_filter(largest, window, mode="constant", cval=1)
 
@@ -66,7 +65,7 @@ def otsu(values: np.ndarray) -> float:
 
 
 def above_paper(grey: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
-    """By how much each place is lighter than a smooth surface through the paper; 0 on the paper."""
+    """How much lighter each pixel is than a smooth surface through the paper; 0 on the paper."""
     height, width = grey.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     basis = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], -1)
@@ -76,11 +75,11 @@ def above_paper(grey: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
         there, every = basis[used][:, :terms], basis[..., :terms]
         return grey - every @ np.linalg.lstsq(there.T @ there, there.T @ grey[used])[0]
 
-    rest = from_surface(np.ones_like(border), terms=3)  # A plane does not bend towards the ink.
+    rest = from_surface(np.ones_like(border), terms=3)  # A plane: it cannot bend towards the ink.
     light = rest > otsu(rest)
-    # The paper has most of the border and of the whole; where ink fills the frame, of their sum.
+    # The paper is most of the border and of the image, or, if ink fills the frame, of their sum.
     used = light if light[border].mean() + light.mean() > 1 else ~light
-    for _ in range(8):  # What is far from the surface is no paper; what is near it is.
+    for _ in range(8):  # Pixels near the surface are paper, others are not.
         rest = from_surface(used)
         spread = 1.48 * np.median(np.abs(rest[used]))
         used = np.abs(rest) < max(3 * spread, 0.02)
@@ -88,7 +87,7 @@ def above_paper(grey: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
 
 
 def has_area(above: Float[np.ndarray, "h w"]) -> bool:
-    """Whether there is ink wider than the window of `find_ink`, which takes it for paper."""
+    """Whether there is ink wider than the window of `find_ink`, so that it looks like paper."""
     solid = np.pad(above > above.max() / 2, 1)
     deepest = ndimage.distance_transform_edt(solid).max()
     return bool(above.max() > FAINT and 2 * deepest > max(above.shape) / 3)
@@ -109,7 +108,7 @@ def resize(image: np.ndarray, size: Sequence[int], how: Image.Resampling) -> np.
 
 
 def at_most(image: np.ndarray, side: int) -> np.ndarray:
-    """The image reduced so that its longest side is `side`; a smaller one as it is."""
+    """The image reduced to a longest side of `side`; a smaller one is unchanged."""
     scale = side / max(image.shape)
     if scale >= 1:
         return image

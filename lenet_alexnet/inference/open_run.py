@@ -1,4 +1,4 @@
-"""A finished (or stopped) run, opened to be used: its network, parameters and class names."""
+"""Opens a run for use: its network, parameters and class names."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from lenet_alexnet.training.builders import (
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRun:
-    """What is needed to use a trained network."""
+    """A trained network with what its use needs."""
 
     config: ConfigDict
     model: nn.Module
@@ -42,20 +42,20 @@ class TrainedRun:
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """A name for each of the network's outputs, of which there may be more than classes."""
+        """A name for each output of the network; there may be more outputs than classes."""
         known = self.class_names
         return (*known, *(f"#{i}" for i in range(len(known), self.model.num_classes)))
 
 
 def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> TrainedRun:
-    """Opens a run's folder at its best or last checkpoint; its data need not be there.
+    """Opens a run's folder at its best or last checkpoint; its data is not needed.
 
-    (The statistics of the photos of a run that was begun before it kept them are its data's.)
+    (Runs of old versions did not keep their photos' statistics: these need the data.)
 
     Args:
       workdir: a run's folder.
       checkpoint: best | last | auto, see `evaluate.evaluate_workdirs`.
-      data_dir: where its data is now, if not where it was.
+      data_dir: where its data is now, if it was moved.
 
     Raises:
       UsageError: no run there. DataError: no checkpoint, or none that can be read.
@@ -75,7 +75,7 @@ def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> Tra
         template = jax.eval_shape(model.init, jax.random.key(0), image)
     except LenetAlexnetError:
         raise
-    except Exception as error:  # Each layer has its own words for a value that it cannot have.
+    except Exception as error:  # Each layer raises another error for an impossible value.
         line = " ".join(str(error).split())[:200]
         raise UsageError(f"'{workdir}/config.json' describes no run: {line}") from error
     if checkpoint == "auto":
@@ -101,7 +101,7 @@ def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> Tra
 
 
 def _read_config(path: Path) -> ConfigDict:
-    """A run's config.json, with every entry that using the run needs."""
+    """A run's config.json; UsageError if it lacks an entry that the use of the run needs."""
     content = read_json(path, "model", "data", "train", model=dict, data=dict, train=dict)
     check_needed(content, f"'{path}'", "data", "train", "eval")
     check_ranges(configs.flatten(content))

@@ -28,27 +28,27 @@ def predict(
     checkpoint: str = "auto",
     show: str = "",
 ) -> list[dict[str, Any]]:
-    """The `top` classes of each image with their probabilities, and warnings where it is a digit.
+    """The `top` classes of each image with their probabilities; for digits, also warnings.
 
     Args:
       workdir: a run's folder.
       files: PNG, JPEG ...; grey or colour, any size.
-      invert: yes for dark ink on white paper where the data has light ink on black; auto compares
-        the ink with the paper around it.
+      invert: yes: dark ink on white paper, while the data has light ink on black; auto: by the ink
+        and the paper around it.
       checkpoint: best | last | auto, see `evaluate.evaluate_workdirs`.
-      show: a PNG file that gets what the network sees, image beside image; "": none.
+      show: a PNG file for the network's inputs, side by side; "": none.
     """
     if invert not in INVERT:
         raise UsageError(f"unknown --invert={invert}: auto, yes or no")
     if show and Path(show).suffix.lower() != ".png":
-        raise UsageError(f"--show={show} is no name of a PNG file")
+        raise UsageError(f"--show={show} is not the name of a PNG file")
     run = open_run.open_run(workdir, checkpoint)
     prepared = [_prepare(file, run, INVERT[invert]) for file in files]
     inputs = np.stack([image for image, _ in prepared])
     if show:
         _save(inputs, show)
     logits = make_scores(run.model, run.preprocess)(run.variables, jnp.asarray(inputs))
-    # By the scores: small probabilities are rounded to the same zero. Ties by the class's number.
+    # By the scores, as small probabilities are rounded to 0. Ties: the lower number first.
     order = np.argsort(-np.asarray(logits), axis=1, kind="stable")
     probabilities = np.asarray(jax.nn.softmax(logits))
     results = []
@@ -75,16 +75,16 @@ def _reads_digits(run: open_run.TrainedRun) -> bool:
 def _prepare(
     file: str, run: open_run.TrainedRun, dark: bool | None
 ) -> tuple[np.ndarray, list[str]]:
-    """The file as the run's own images are, [h, w, c] bytes, and why it may be no digit."""
+    """The file in the form of the run's images, [h, w, c] bytes, and doubts that it is a digit."""
     data = run.config.data
     if _reads_digits(run):
         found = glyph.prepare(np.asarray(image_files.read(file, 1)), dark)
         return found.pixels[..., None], found.doubts
-    if "photo" in data:  # Just as the training photos were prepared.
+    if "photo" in data:  # As the training photos were prepared.
         return _photo(file, data.image_size), []
     image = folder.read_image(file, data.image_size, data.channels)
     if dark is None and (data.channels, data.image_size) != (1, glyph.SIDE):
-        return image, []  # The form of MNIST's relatives alone is known to be light on black.
+        return image, []  # Only data in MNIST's form is known to be light on black.
     return glyph.light_on_dark(image, dark), []
 
 

@@ -1,4 +1,4 @@
-"""The networks, and the one factory that a config's `model` section goes through."""
+"""The networks, and the factory that builds them from a config's `model` section."""
 
 import inspect
 from collections.abc import Collection
@@ -30,7 +30,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "convnet": ConvNet,
     "cuda_convnet": CudaConvNet,
 }
-# Of the networks that come in several; the first is the default.
+# The networks with variants; the first variant is the default.
 VARIANTS_OF: dict[str, dict[str, dict[str, Any]]] = {
     "alexnet": VARIANTS,
     "cuda_convnet": CUDA_CONVNETS,
@@ -58,7 +58,7 @@ COUNTED = (
     "batch_norm",
     "conv1_padding",
 )
-HIDDEN = {"name", "parent", "dtype", "axes"}  # not of a config's
+HIDDEN = {"name", "parent", "dtype", "axes"}  # not options of a config
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -66,10 +66,10 @@ def create_model(*, name: str, precision: str = "float32", **options: Any) -> nn
     """Builds a network from its name and options (`activation`, `num_classes`, ...).
 
     "alexnet" and "cuda_convnet" have a `variant` (paper, source2012, caffe ...:
-    `alexnet/variants.py`; 19pct, 13pct ...: `cuda_convnet.py`), of which any other option changes
-    one switch.
+    `alexnet/variants.py`; 19pct, 13pct ...: `cuda_convnet.py`); each other option changes one of
+    its switches.
 
-    `precision` is the type of the activations; parameters and outputs stay float32.
+    `precision` is the dtype of the activations; parameters and outputs stay float32.
 
     Raises:
       UsageError: an unknown name, option or value, with the nearest valid one.
@@ -90,7 +90,7 @@ def create_model(*, name: str, precision: str = "float32", **options: Any) -> nn
         if option in options and options[option] not in values:
             wrong = options[option]
             raise UsageError(f"unknown model.{option} '{wrong}': {nearest(wrong, values)}")
-    # A config that was written to a file has lists where it had tuples.
+    # A config read from a file has lists in place of tuples.
     options = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
     model = MODELS[name](dtype=DTYPES[precision], **options)
     if isinstance(model, AlexNet | CudaConvNet):
@@ -99,9 +99,9 @@ def create_model(*, name: str, precision: str = "float32", **options: Any) -> nn
 
 
 def defaults(name: str, variant: str = "") -> dict[str, Any]:
-    """The options of a network, and of a variant of AlexNet, with their default values.
+    """The options of a network, or of one of its variants, with their default values.
 
-    {} for a name that is none.
+    {} for an unknown name.
     """
     if name not in MODELS:
         return {}
@@ -114,9 +114,9 @@ def defaults(name: str, variant: str = "") -> dict[str, Any]:
 
 
 def published(model: nn.Module) -> dict[str, dict[str, int]]:
-    """The counts that the papers (LeNet) or the sizes in them (AlexNet) give, by layer and total.
+    """The counts given in the papers (LeNet) or by their sizes (AlexNet), by layer and in total.
 
-    Nothing for a variant that no paper counts.
+    {} for a variant that no paper counts.
     """
     if isinstance(model, LeNet5_1998):
         return {"total": {"params": 60_000, "connections": 340_908}}  # LeCun et al. 1998, p. 8

@@ -1,7 +1,7 @@
 """A small convolutional net for CIFAR-10, in which each of AlexNet's changes is one switch.
 
-Three convolutions and a softmax layer by default: four layers of weights, as the net of Fig. 1
-(Krizhevsky et al. 2012, sec. 3.1), whose sizes the paper does not give.
+By default three convolutions and a softmax layer: four layers of weights, like the net of Fig. 1
+(Krizhevsky et al. 2012, sec. 3.1). The paper does not give its sizes.
 """
 
 from typing import Any, Literal
@@ -28,19 +28,19 @@ class AveragePool(layers.Plain):
 class ConvNet(nn.Module):
     """Convolutions that keep their maps' size, pooled after the first, the second and the last.
 
-    As in AlexNet; two convolutions are pooled twice. Weights begin as He et al. (2015) have them,
-    biases at 0, with every activation.
+    As in AlexNet; two convolutions are pooled twice. With every activation, weights are initialised
+    as in He et al. (2015), biases at 0.
 
     Attributes:
       widths: maps of each convolution.
       kernel_size: of all of them; odd.
       dense_width: units of a hidden layer before the last, 0: none.
-      pooling: average or 2/2 of 2x2 windows, 3/2 of overlapping 3x3 ones; all halve the side.
+      pooling: average or 2/2: of 2x2 windows; 3/2: of overlapping 3x3 ones; all halve the side.
       response_norm: alpha of normalisation after the first two convolutions (sec. 3.3: 1e-4, with
         k = 2, 5 maps, beta = 0.75, for inputs on the scale 0..255); 0: none.
-      dropout: of the hidden layer's units, or without one of the softmax layer's inputs.
+      dropout: of the softmax layer's inputs (the hidden layer's units, if there is one).
       output_std: of the softmax layer's initial weights; None: as in the other layers.
-      conv_form: the form of the convolutions (`ops.conv2d`) and, "plain" or not, of the rest.
+      conv_form: the form of the convolutions (`ops.conv2d`) and, "plain" or fast, of the rest.
     """
 
     num_classes: int = 10

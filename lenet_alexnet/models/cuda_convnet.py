@@ -1,7 +1,7 @@
-"""The CIFAR-10 networks of cuda-convnet (2011), of which sec. 3 of the paper of 2012 speaks.
+"""The CIFAR-10 networks of cuda-convnet (2011), used in sec. 3 of the paper of 2012.
 
-Fig. 1's "four-layer convolutional network" and the one of sec. 3.3, whose error fell from 13 to
-11 %, are among them: footnote 3 of the paper refers to their code and parameter files.
+They include Fig. 1's "four-layer convolutional network" and the net of sec. 3.3 whose error fell
+from 13 to 11 %: footnote 3 of the paper refers to their code and parameter files.
 """
 
 import math
@@ -24,7 +24,7 @@ from lenet_alexnet.ops import ConvForm, Maps
 POOLS = ("max", "average")
 NORMS = ("none", "within", "across", "across_before_pool")
 
-# What each network changes of the defaults, which are those of layers-19pct.cfg.
+# What each network changes in the defaults, which are those of layers-19pct.cfg.
 CUDA_CONVNETS: dict[str, dict[str, Any]] = {
     "19pct": {},
     "80sec": {"dense_width": 64, "stds": (1e-4, 0.01, 0.01, 0.1, 0.1)},
@@ -58,7 +58,7 @@ class Local(nn.Module):
 
     @nn.compact
     def __call__(self, x: TowerMaps) -> TowerMaps:
-        """Each position by its own filters, the bias, the activation."""
+        """Applies each position's filters, the bias and the activation."""
         (maps,) = x
         _, height, width, channels = maps.shape
         shape = (height, width, 3, 3, channels, self.features)
@@ -79,7 +79,7 @@ class Local(nn.Module):
 
 
 class AveragePool(layers.Plain):
-    """The mean of each 3x3 window, 2 apart; at the edge of the inputs that there are."""
+    """The mean of each 3x3 window, 2 apart; at the edge of the inputs inside."""
 
     def apply_to(self, x: Maps) -> Maps:
         """Averages."""
@@ -90,7 +90,7 @@ class WithinMapNorm(layers.Plain):
     """Response normalisation over 3x3 neighbours in a map: "rnorm" of layers-18pct.cfg."""
 
     def apply_to(self, x: Maps) -> Maps:
-        """Divides; the scale 5e-5 is over the 9 squares (layer.py, NormLayerParser)."""
+        """Divides; the scale 5e-5 is divided by the 9 squares (layer.py, NormLayerParser)."""
         return ops.spatial_response_norm(
             x, size=3, k=1.0, alpha=5e-5 / 9, beta=0.75, form=self.form
         )
@@ -100,17 +100,17 @@ class CudaConvNet(nn.Module):
     """Convolutions (5x5, pad 2), each pooled by 3x3 windows 2 apart, then local and dense layers.
 
     The defaults are layers-19pct.cfg, 89,578 parameters; `CUDA_CONVNETS` has the others. Inputs are
-    on the scale 0..255 without their mean. Biases begin at 0.
+    on the scale 0..255 without their mean. Initial biases are 0.
 
     Attributes:
-      image_size: 32, or 24 for crops.
+      image_size: side of the input; 24 for crops.
       widths: maps of each convolution. local_widths: of each local layer after them.
       dense_width: units of a hidden dense layer (fc64), 0: none.
-      pools, norms: of each convolution, of POOLS and NORMS; the pool comes before the norm except
+      pools, norms: of each convolution, from POOLS and NORMS; the pool precedes the norm except
         for `across_before_pool`. Across maps: 9 neighbours, scale .001; within: 3x3, scale 5e-5.
       dropout: of the last hidden layer's outputs; 0 in 2011.
       stds: of the initial weights, layer by layer; None: He's sqrt(2 / fan-in).
-      conv_form: the form of the convolutions (`ops.conv2d`) and, "plain" or not, of the rest.
+      conv_form: the form of the convolutions (`ops.conv2d`) and, "plain" or fast, of the rest.
     """
 
     num_classes: int = 10
@@ -199,7 +199,7 @@ class CudaConvNet(nn.Module):
 
     @nn.nowrap
     def check(self) -> None:
-        """Refuses options that do not fit each other, with UsageError."""
+        """Raises UsageError if options do not fit each other."""
         count = len(self.widths) + len(self.local_widths) + bool(self.dense_width) + 1
         for key, given, wanted in (
             ("stds", self.stds, count),
@@ -207,7 +207,7 @@ class CudaConvNet(nn.Module):
             ("norms", self.norms, len(self.widths)),
         ):
             if len(given) != wanted:
-                raise UsageError(f"model.{key} has {len(given)} values, this network {wanted}")
+                raise UsageError(f"model.{key} has {len(given)} values, the network needs {wanted}")
         for key, values, known in (
             ("pools", self.pools, POOLS),
             ("norms", self.norms, NORMS),

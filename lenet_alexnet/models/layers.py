@@ -1,10 +1,10 @@
-"""Layers as small linen modules that know their own counts.
+"""Layers as small linen modules with their counts.
 
-A layer is what the papers name: weights, biases and activation together, so that a layer's output
-is what flax captures under its name.
+A layer is what the papers name: weights, biases and activation together. Flax captures its output
+under its name.
 
-`connections` counts as LeCun et al. 1998 do: each input of each unit, and its bias.
-`multiply_adds` leaves the biases out. Output shapes are without the batch: (h, w, c) or (n,).
+`connections` counts as in LeCun et al. 1998: each input of each unit, and its bias.
+`multiply_adds` leaves out the biases. Output shapes are without the batch: (h, w, c) or (n,).
 """
 
 import math

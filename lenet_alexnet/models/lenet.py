@@ -1,4 +1,4 @@
-"""LeNet-5 in the form in which it is taught today (LeCun et al. 1998, sec. II.B, simplified).
+"""LeNet-5 as it is taught today (LeCun et al. 1998, sec. II.B, simplified).
 
 Departure: C3 sees all six maps of S2, S2 and S4 are plain averages, and the output is a softmax;
 `lenet_1998/network.py` has the published net.

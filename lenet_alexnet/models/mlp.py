@@ -11,15 +11,15 @@ from lenet_alexnet.models.lenet_1998.network import Network1998
 class MLP1998(Network1998):
     """28x28 inputs, layers of hidden units, 10 outputs: 28x28-300-10 has `hidden` = (300,).
 
-    Without hidden units, (), it is the linear classifier of 7,850 parameters: the activation
-    of its outputs does not change which is the largest, only what is minimised.
+    Without hidden units, (), it is the linear classifier with 7,850 parameters: the activation of
+    the outputs changes the loss, but not which output is the largest.
     """
 
     hidden: tuple[int, ...] = (300,)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """28x28, the files' own."""
+        """28x28, as in the files."""
         return 28, 28, 1
 
     @nn.nowrap

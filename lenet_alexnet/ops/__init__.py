@@ -1,8 +1,8 @@
-"""Operations with more than one form: the plain one, and those that are fast on a backend.
+"""Operations in several forms: a plain one, and forms that are fast on a backend.
 
-The plain forms are ordinary JAX: they have derivatives of every kind and can be exported. The fast
-ones are for training, see `fast.py`. `Maps` is the type of what they take and give: feature maps,
-in whichever layout is fast; `x.shape` is (b, h, w, c), and `nhwc` makes an array of them.
+The plain forms are ordinary JAX: they have all derivatives and can be exported. The fast forms are
+for training, see `fast.py`. They take and return `Maps`: feature maps in any of our layouts;
+`x.shape` is always (b, h, w, c), and `nhwc` turns them into an array.
 """
 
 from lenet_alexnet.ops.channels import (

@@ -1,4 +1,4 @@
-"""Maps by their channels, whatever their layout in memory."""
+"""Operations on the channels of maps, in any layout."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from lenet_alexnet.ops.layouts import Maps, channels_last, nhwc
 
 
 def split_channels(x: Maps, parts: int) -> list[Maps]:
-    """Equal parts of the channels, the first ones first."""
+    """Equal parts of the channels, in order."""
     width, x = x.shape[-1] // parts, channels_last(x)
 
     def part(i: int) -> Maps:
@@ -33,14 +33,14 @@ def gather_channels(x: Maps, axis: str) -> Maps:
 
 
 def channel_moments(x: Maps) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
-    """The means of each channel and of its squares, in float32."""
+    """The mean of each channel and of its squares, in float32."""
     (data,) = jax.tree.leaves(channels_last(x))
     wide = data.astype(jnp.float32)
     return wide.mean((0, 1, 2)), (wide * wide).mean((0, 1, 2))
 
 
 def scale_channels(x: Maps, factor: Float[Array, " c"], shift: Float[Array, " c"]) -> Maps:
-    """Each channel times its own factor, plus its own shift, in the type of the maps."""
+    """Each channel times its factor, plus its shift, in the dtype of the maps."""
     return jax.tree.map(
         lambda a: a * factor.astype(a.dtype) + shift.astype(a.dtype), channels_last(x)
     )

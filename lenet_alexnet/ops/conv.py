@@ -1,4 +1,4 @@
-"""Convolution: the plain form, and which form computes it."""
+"""Convolution: the plain form, and the choice of the form."""
 
 from collections.abc import Callable
 
@@ -21,17 +21,17 @@ def conv2d(
     stride: int = 1,
     padding: Padding = NO_PADDING,
 ) -> Maps:
-    """A convolution (cross-correlation), its maps in the layout in which its form leaves them.
+    """A convolution (cross-correlation), its output in the layout of its form.
 
-    `padding` is the zeros added at the (top, bottom) and (left, right). `plain` has derivatives of
-    every kind and can be exported; the fast forms have gradients. `auto` takes `plain`, except on
-    CPU, where XLA's convolutions are slow inside a loop: there it takes, for kernels with few
-    channels, stride 1 and no padding, `native` (our own loops, where a C++ compiler is at hand and
-    the batch fills their vectors) or `block` (matrix products), else `winograd` for sides up to 5
-    (times the stride). A form that cannot have this convolution leaves it to `plain`.
+    `padding` is the number of zeros at the (top, bottom) and (left, right). `plain` has all
+    derivatives and can be exported; the fast forms have gradients. `auto` takes `plain`, except on
+    CPU, where XLA's convolutions are slow inside a loop. There, kernels with few channels, stride 1
+    and no padding get `native` (loops in C++, if there is a compiler and the batch fills their
+    vectors) or `block` (matrix products); other kernels get `winograd`, up to side 5 (times the
+    stride). If a form does not support a convolution, `plain` computes it.
 
     Raises:
-      UsageError: `native` is asked for where it cannot be had; see `fast.mark` for the fast forms.
+      UsageError: `native` is not available here; see `fast.mark` for the fast forms.
     """
     if form == "auto":
         on_cpu = jax.default_backend() == "cpu"

@@ -12,15 +12,15 @@ from lenet_alexnet.ops.forms import ConvForm
 def dense(
     x: Float[Array, "b n"], kernel: Float[Array, "t n m"], form: ConvForm = "plain"
 ) -> Float[Array, "t b m"]:
-    """X @ kernel for each of t towers; except in the `plain` form its gradient is by hand."""
+    """X @ kernel for each of t towers; in fast forms, its gradient is written by hand."""
     return _product(x, kernel) if form == "plain" else _fast(mark(x), mark(kernel))
 
 
 def _product(x: Array, kernel: Array) -> Array:
     """The product of each tower.
 
-    One product of a batch of towers: by themselves XLA on CPU copies the weights of each before it
-    multiplies (151 MB in fc6).
+    One batched product: in separate products, XLA on CPU copies the weights of each tower first
+    (151 MB in fc6).
     """
     return jnp.broadcast_to(x, (len(kernel), *x.shape)) @ kernel
 

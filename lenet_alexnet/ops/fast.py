@@ -1,6 +1,6 @@
-"""What the fast forms of operations cannot do, said in one line that names the plain ones.
+"""Errors for what the fast forms of operations cannot do; they name the plain form.
 
-Their gradients are written by hand, for reverse mode alone, and some exist on one machine only.
+Their gradients are written by hand, for reverse mode only, and some exist only on this machine.
 """
 
 from typing import Any
@@ -11,11 +11,11 @@ from jaxtyping import Array
 
 from lenet_alexnet.errors import UsageError
 
-PLAIN = "create the model with conv_form='plain' (model.conv_form), its default outside of the CLI"
+PLAIN = "create the model with conv_form='plain' (model.conv_form), the default outside the CLI"
 
 
 def mark(x: Array) -> Array:
-    """The same array, as the input of a fast form: nothing is computed.
+    """The same array, marked as the input of a fast form.
 
     Raises:
       UsageError: in forward mode, in `jax.export`, and for a batch whose size is a symbol.
@@ -34,7 +34,7 @@ _mark = Primitive("lenet_alexnet_fast")
 
 
 def _run(x: Any, *, tangent: bool) -> Any:
-    """A tangent that is computed, rather than transposed, is one of forward mode."""
+    """A tangent that is computed, not transposed, means forward mode."""
     if tangent:
         raise UsageError(
             "fast forms of operations have no forward-mode derivatives (jvp, jacfwd, hessian): "

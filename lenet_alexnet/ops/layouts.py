@@ -1,7 +1,7 @@
-"""Maps in memory: the usual layout [b, h, w, c] (NHWC), and those that are fast on CPUs.
+"""Layouts of maps in memory: the usual [b, h, w, c] (NHWC), and layouts that are fast on CPUs.
 
-`shape` is always (b, h, w, c), each layout is a pytree of one array, and the operations take all of
-them: who uses maps need not know their layout.
+`shape` is always (b, h, w, c), each layout is a pytree of one array, and the operations take all
+layouts.
 """
 
 from typing import Any
@@ -16,8 +16,8 @@ VECTOR = 16  # kLanes of cpu/native/conv.cc
 class HWNC(flax.struct.PyTreeNode):
     """Maps [b, h, w, c] as [h, w, b, c].
 
-    Neighbours in a map are then whole blocks of memory apart, so that tiles, windows and their
-    gradients are sums of blocks.
+    Neighbours in a map are whole blocks of memory apart, so tiles, windows and their gradients are
+    sums of blocks.
     """
 
     data: Any
@@ -52,7 +52,7 @@ class Folded(flax.struct.PyTreeNode):
         return blocks.transpose(5, 3, 0, 4, 1, 2).reshape(batch, height, width, channels)
 
     def with_side(self, side: int) -> "Folded":
-        """The same maps in blocks of another side, which divides their height and width."""
+        """The same maps in blocks of another side, a divisor of their height and width."""
         s, (batch, height, width, channels) = self.side, self.shape
         if s == side:
             return self
@@ -64,7 +64,7 @@ class Folded(flax.struct.PyTreeNode):
 
 
 class Vectors(flax.struct.PyTreeNode):
-    """Maps [b, h, w, c] as [b / 16, c, h, w, 16]; where 16 does not divide b, the rest is zeros."""
+    """Maps [b, h, w, c] as [b / 16, c, h, w, 16]; if 16 does not divide b, zeros fill the rest."""
 
     data: Any
     batch: int = flax.struct.field(pytree_node=False)
@@ -77,7 +77,7 @@ class Vectors(flax.struct.PyTreeNode):
 
     @classmethod
     def of(cls, x: Float[Array, "b h w c"]) -> "Vectors":
-        """Maps in the usual layout, put into this one."""
+        """From maps in the usual layout."""
         batch, *sides = x.shape
         x = jnp.pad(x, ((0, -batch % VECTOR), (0, 0), (0, 0), (0, 0)))
         return cls(x.reshape(-1, VECTOR, *sides).transpose(0, 4, 2, 3, 1), batch)
@@ -94,15 +94,15 @@ Maps = ChannelsLast | Folded | Vectors
 
 
 def nhwc(x: Float[Array, "..."] | HWNC | Folded | Vectors) -> Array:
-    """Maps in the usual layout, whichever they were in; other arrays as they are."""
+    """Maps of any layout in the usual one; other arrays unchanged."""
     return x.nhwc() if isinstance(x, HWNC | Folded | Vectors) else x
 
 
 def channels_last(x: Maps) -> ChannelsLast:
-    """Maps with the channels as the last axis of their one array."""
+    """Maps with the channels as the last axis of their array."""
     return x.nhwc() if isinstance(x, Folded | Vectors) else x
 
 
 def rows_axis(x: ChannelsLast) -> int:
-    """The axis of the rows in their array; the next is that of the columns."""
+    """The axis of the rows in their array; the columns follow."""
     return 0 if isinstance(x, HWNC) else 1

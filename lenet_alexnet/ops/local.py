@@ -1,4 +1,4 @@
-"""Convolution with unshared weights: every position has filters of its own ("local" layers)."""
+"""Convolution with unshared weights: every position has separate filters ("local" layers)."""
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,9 @@ from lenet_alexnet.ops.layouts import HWNC, ChannelsLast, Maps, channels_last
 def local_conv2d(
     x: Maps, kernel: Float[Array, "h w k k c f"], bias: Float[Array, "h w f"], *, padding: int
 ) -> ChannelsLast:
-    """Each output [y, x] is the product of its k x k inputs with its own filters, and its bias.
+    """Each output [y, x] is the product of its k x k inputs and its filters, plus its bias.
 
-    `padding` zeros are added on every side; the stride is 1. It is one product for each position,
+    `padding` zeros are added on every side; the stride is 1. Each position is one product,
     [b, k k c] by [k k c, f].
     """
     x = channels_last(x)

@@ -17,7 +17,7 @@ def response_norm(
     """Across maps: x / (k + alpha * sum of x^2 over `size` neighbours)^beta (2012, sec. 3.3).
 
     The window of map i is i - size//2 .. i - size//2 + size - 1, cut off at the first and last map.
-    Except in the `plain` form the gradient is by hand.
+    Except in the `plain` form, the gradient is written by hand.
     """
     return _each(channels_last(x), (1, 1, 1, size), k, alpha, beta, form)
 
@@ -40,7 +40,7 @@ def _each(
 
 
 def _normalise(x: Array, window: Window, k: float, alpha: float, beta: float) -> Array:
-    wide = x.astype(jnp.float32)  # Squares of bfloat16 would lose their small neighbours.
+    wide = x.astype(jnp.float32)  # In bfloat16, sums of squares would lose small neighbours.
     divisor = k + alpha * _window_sums(wide * wide, window)
     return (wide / _power(divisor, beta)).astype(x.dtype)
 
@@ -55,7 +55,7 @@ def _forward(x: Array, window: Window, k: float, alpha: float, beta: float) -> t
 def _backward(
     window: Window, k: float, alpha: float, beta: float, x: Array, g: Array
 ) -> tuple[Array]:
-    """Everything but x is computed again: memory is what AlexNet's first layers lack."""
+    """Everything except x is computed again, to save memory in AlexNet's first layers."""
     wide, g = x.astype(jnp.float32), g.astype(jnp.float32)
     divisor = k + alpha * _window_sums(wide * wide, window)
     scaled = g / _power(divisor, beta)
@@ -67,10 +67,10 @@ _fast.defvjp(_forward, _backward)
 
 
 def _power(divisor: Array, beta: float) -> Array:
-    """divisor^beta; two square roots for the beta of 0.75 are far cheaper than a power.
+    """divisor^beta; for beta = 0.75, two square roots are far cheaper than a power.
 
-    Dividing by it, rather than multiplying by its inverse, makes XLA compute the result once: a
-    product it computes again for each slice that pooling takes of it.
+    The callers divide by it: XLA computes a quotient once, but a product with the inverse again for
+    each slice that pooling takes.
     """
     return jnp.sqrt(divisor * jnp.sqrt(divisor)) if beta == 0.75 else divisor**beta
 

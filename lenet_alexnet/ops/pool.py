@@ -33,8 +33,8 @@ def _average_plain(x: ChannelsLast, size: int) -> ChannelsLast:
 def overlapping_average_pool(x: Maps, *, size: int, stride: int) -> ChannelsLast:
     """The mean of each size x size window, `stride` apart.
 
-    A last window that reaches over the edge counts, too; its mean is of the inputs that there are,
-    as in cuda-convnet (conv_util.cuh: `AvgPooler`, `regionSize`).
+    A last window that reaches over the edge counts, too; its mean is over the inputs inside, as in
+    cuda-convnet (conv_util.cuh: `AvgPooler`, `regionSize`).
     """
     x = channels_last(x)
     rows = rows_axis(x)
@@ -61,15 +61,15 @@ def max_pool(
 ) -> ChannelsLast:
     """The largest of each size x size window, `stride` apart.
 
-    With `ceil` a last window that reaches over the edge counts too, as in the source of 2012
-    (layer.py, PoolLayerParser); else it is left out. The gradient goes to the first of equal
-    maxima, by rows; except in the `plain` form it is by hand.
+    With `ceil`, a last window that reaches over the edge counts, too, as in the source of 2012
+    (layer.py, PoolLayerParser); otherwise it is left out. The gradient goes to the first of equal
+    maxima, by rows; except in the `plain` form, it is written by hand.
     """
     x = channels_last(x)
     rows = rows_axis(x)
 
     def pool(data: Array) -> Array:
-        # Columns first: of equal maxima the rows then choose the first, and it its first column.
+        # Columns first: then the first row wins among equal maxima, and in it the first column.
         for axis in (rows + 1, rows):
             if ceil:
                 data = _whole(data, axis, size, stride, -jnp.inf)
@@ -85,14 +85,14 @@ def max_pool(
 
 
 def _whole(x: Array, axis: int, size: int, stride: int, fill: float) -> Array:
-    """Made so long that no window reaches over the edge."""
+    """Padded so that no window reaches over the edge."""
     over = (size - x.shape[axis]) % stride
     padding = [(0, over if i == axis else 0) for i in range(x.ndim)]
     return jnp.pad(x, padding, constant_values=fill) if over else x
 
 
 def _line_max_plain(x: Array, axis: int, size: int, stride: int) -> Array:
-    """The largest of `size` neighbours along an axis, by choices, which have all derivatives."""
+    """The largest of `size` neighbours along an axis, by `where`, which has all derivatives."""
     first, *others = _slices(x, axis, size, stride)
     for part in others:
         first = jnp.where((first >= part) | jnp.isnan(first), first, part)
@@ -101,7 +101,7 @@ def _line_max_plain(x: Array, axis: int, size: int, stride: int) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def _line_max(x: Array, axis: int, size: int, stride: int) -> Array:
-    """The same: XLA's own gradient is slow, and atomic."""
+    """The same with a gradient by hand: XLA's own is slow and atomic."""
     first, *others = _slices(x, axis, size, stride)
     for part in others:
         first = jnp.maximum(first, part)

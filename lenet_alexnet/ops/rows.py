@@ -1,7 +1,7 @@
-"""Rows of an array put in other places, whose gradient puts them back.
+"""Rows of an array moved to other places; the gradient moves them back.
 
 JAX's own gradient of indexing is a scatter, a slow loop on CPUs. This is a gather both ways, and a
-linear operation to JAX, so that it has derivatives of every kind.
+linear operation for JAX, so it has all derivatives.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 
 def place_rows(x: Float[Array, "n k"], there: Bool[np.ndarray, " m"]) -> Float[Array, "m k"]:
-    """The n rows of x where `there` is true (n times), in their order; zeros elsewhere."""
+    """The n rows of x, in order, where `there` is true (n times); zeros elsewhere."""
     cells = np.flatnonzero(there)
     source = np.full(len(there), -1)
     source[cells] = np.arange(len(cells))

@@ -1,1 +1,1 @@
-"""The report of a run: one HTML page and its figures, most of them after the papers' own."""
+"""The report of a run: one HTML page and its figures, most of them modelled on the papers'."""

@@ -10,7 +10,7 @@ from lenet_alexnet.errors import DataError
 from lenet_alexnet.report.page import Section
 from lenet_alexnet.runs.metrics import MetricsLog
 
-# By split: colour, line, marker; told apart without colour too.
+# By split: colour, line, marker; distinguishable without colour, too.
 LOOKS = {
     "train": (plots.BLUE, "-", "."),
     "validation": (plots.ORANGE, "--", "s"),
@@ -20,7 +20,7 @@ Curves = dict[str, list[dict[str, Any]]]
 
 
 def draw(workdir: Path, unit: str, folder: Path) -> Section:
-    """curves.png from metrics.jsonl; `unit` is what the loss is measured in.
+    """curves.png from metrics.jsonl; `unit` is the loss's.
 
     Raises:
       DataError: no metrics yet.
@@ -60,8 +60,8 @@ def draw(workdir: Path, unit: str, folder: Path) -> Section:
     ]
     text = [
         f"Last errors: {'; '.join(ends)}.",
-        "Training points are means over the images of an interval, distorted or with dropout as "
-        "they were trained on, while the network changed; the others are exact evaluations.",
+        "Training points are means over the images of an interval, with distortions and dropout, "
+        "while the network changed; the others are exact evaluations.",
     ]
     return Section("curves", "Learning curves", text, plots.save(figure, folder / "curves.png"))
 

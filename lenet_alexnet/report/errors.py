@@ -1,4 +1,4 @@
-"""Where the network errs: the images (LeCun et al. 1998, Fig. 8), the classes, the rejected."""
+"""The network's errors: images (LeCun et al. 1998, Fig. 8), classes, rejection."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from lenet_alexnet.report.tiles import headline, shorten, show
 
 MOST = 100  # misclassified images shown
 NUMBERED = 30  # classes; with more the matrix has no numbers
-FIG_10 = 0.005  # the error for which LeCun et al. 1998, Fig. 10, give rejected shares
+FIG_10 = 0.005  # LeCun et al. 1998, Fig. 10: the rejected share for this error
 
 
 def draw_images(subject: Subject, folder: Path) -> Section:
@@ -54,7 +54,7 @@ def draw_images(subject: Subject, folder: Path) -> Section:
 def confusion(
     labels: Int[np.ndarray, " n"], answers: Int[np.ndarray, " n"], classes: int
 ) -> Int[np.ndarray, "k k"]:
-    """How many examples of each class (row) got each answer (column)."""
+    """The number of examples of each class (row) with each answer (column)."""
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (labels, answers), 1)
     return counts
@@ -71,7 +71,7 @@ def draw_confusion(subject: Subject, folder: Path) -> Section:
     side = 7.5 if k <= 12 else 10.0
     figure, axes = plt.subplots(figsize=(side + 1.2, side))
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    # The root, so that rare confusions can be seen beside the diagonal.
+    # The square root makes rare confusions visible.
     shown = axes.imshow(shares, cmap="Blues", norm=_root(), zorder=0)
     if k <= NUMBERED:
         for row, column in np.argwhere(counts):
@@ -119,8 +119,8 @@ def reject_curve(
 ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
     """Shares that are rejected, most doubtful first, and the error among the rest.
 
-    Only where a threshold can cut: examples of equal doubt are rejected together. All of them are
-    never rejected.
+    Only shares that a threshold gives: examples of equal doubt are rejected together. At least one
+    example stays.
     """
     order = np.argsort(-doubt, kind="stable")
     n, ordered = len(order), doubt[order]
@@ -138,7 +138,7 @@ def share_for(
 
 
 def draw_reject(subject: Subject, folder: Path) -> Section:
-    """reject.png: what rejecting doubtful images is worth."""
+    """reject.png: the error after the rejection of doubtful images."""
     answers = subject.answers
     rejected, error = reject_curve(answers.doubt, answers.wrong)
     half = error[0] / 2
@@ -172,8 +172,8 @@ def draw_reject(subject: Subject, folder: Path) -> Section:
     if lines:
         axes.legend(fontsize=12)
     text = [
-        "The images are rejected by the network's doubt: the highest probability minus the "
-        "second, lowest first. The error is that of the images that are left."
+        "Images are rejected in the order of the highest probability minus the second, lowest "
+        "first. The error is that of the images that are left."
     ]
     if lines:
         text.append(f"{'; '.join(lines)}.")
@@ -181,7 +181,7 @@ def draw_reject(subject: Subject, folder: Path) -> Section:
 
 
 def _end(rejected: Float[np.ndarray, " m"], error: Float[np.ndarray, " m"]) -> float:
-    """Where the curve has little left to show: twice the share for an eighth of the error."""
+    """The end of the x axis: twice the share for an eighth of the error."""
     share = share_for(rejected, error, error[0] / 8)
     return 1.0 if share is None else min(1.0, max(2 * share, 0.05))
 

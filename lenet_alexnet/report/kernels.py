@@ -19,7 +19,7 @@ def first_kernels(model: Any, params: Any, layer: str) -> Kernels:
     """The kernels of `layer`, one array for each tower.
 
     Raises:
-      DataError: the layer is no convolution of an image.
+      DataError: the layer is not a convolution.
     """
     kernel = np.asarray(params[layer]["kernel"], np.float32)
     if isinstance(model, Network1998) and kernel.ndim == 3:  # [connected pairs, h, w]
@@ -28,7 +28,7 @@ def first_kernels(model: Any, params: Any, layer: str) -> Kernels:
         return [np.moveaxis(kernel, -1, 0)]
     if kernel.ndim == 5:  # [towers, h, w, c, n]
         return [np.moveaxis(tower, -1, 0) for tower in kernel]
-    raise DataError(f"the first layer, {layer}, is no convolution")
+    raise DataError(f"the first layer, {layer}, is not a convolution")
 
 
 def as_colours(kernels: Float[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n h w 3"]:
@@ -72,7 +72,7 @@ def draw(model: Any, params: Any, layer: str, folder: Path) -> Section:
 
 
 def colour_share(kernels: Float[np.ndarray, "n h w 3"]) -> float:
-    """The share of the squared weights in which a place's three colours differ from their mean."""
+    """The share of the squared weights that is the three colours' difference from their mean."""
     grey = kernels.mean(-1, keepdims=True)
     return float(((kernels - grey) ** 2).sum() / max(float((kernels**2).sum()), 1e-12))
 
@@ -84,12 +84,12 @@ def _text(towers: Kernels) -> list[str]:
     shares = ", ".join(f"{100 * colour_share(kernels):.0f} %" for kernels in towers)
     where = f"in each of {len(towers)} towers" if len(towers) > 1 else "in one tower"
     text = [
-        f"{each} {where}. Grey is 0; each kernel is scaled to its own largest weight. Share of the "
+        f"{each} {where}. Grey is 0; each kernel is scaled to its largest weight. Share of the "
         f"squared weights that is colour: {shares} (of random weights: 67 %)."
     ]
     if len(towers) == 2:
         text.append(
-            "In the paper's net one tower's kernels were largely without colour and the other's "
-            "largely in colour, whatever the initial weights (2012, sec. 6.1)."
+            "In the paper's net, one tower's kernels were mostly grey and the other's mostly "
+            "coloured, with any initial weights (2012, sec. 6.1)."
         )
     return text

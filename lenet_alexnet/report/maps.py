@@ -1,4 +1,4 @@
-"""What every layer makes of one image (LeCun et al. 1998, Fig. 2)."""
+"""The output of every layer for one image (LeCun et al. 1998, Fig. 2)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +13,12 @@ from lenet_alexnet.report.page import Section
 from lenet_alexnet.report.subject import Subject
 from lenet_alexnet.report.tiles import bare, mosaic, shorten, show
 
-ACROSS, DOWN = 16, 2  # so many maps of a layer are shown at most
-FINE = 20  # dots a map at least; one of them is the gap
+ACROSS, DOWN = 16, 2  # at most this many maps of a layer are shown
+FINE = 20  # least width of a map in dots, with the gap of one
 FLAT_ACROSS = 256  # units of a dense layer in a row
 BRIGHTEST = 99.5  # per cent of a layer's values; those above are white
-GAPS = "#a9d3f0"  # between maps, which may be black or white at their borders
-NAMED = 20  # outputs that are named
+GAPS = "#a9d3f0"  # colour of the gaps: the maps' borders may be black or white
+NAMED = 20  # with at most this many outputs, they are named
 
 
 class Panel(NamedTuple):
@@ -36,7 +36,7 @@ def draw(subject: Subject, folder: Path, index: int = 0) -> Section:
     images, labels = subject.data.read([index])
     plt = plots.pyplot()
     width = 11.0
-    # Heights in inches: as wide as the figure, so that pixels are square; flat rows not too flat.
+    # Heights in inches, so that pixels are square; single rows are higher.
     heights = [0.55 if p.picture.shape[0] == 1 else _height(p.picture, width) for p in panels]
     figure, grid = plt.subplots(
         len(panels) + 1,
@@ -62,7 +62,7 @@ def draw(subject: Subject, folder: Path, index: int = 0) -> Section:
         grid[-1].set_xticks(range(len(names)), names, fontsize=12)
         grid[-1].tick_params(length=0)
     text = [
-        f"The {subject.split} split's image {index} as each layer shows it, from the input to the "
+        f"The {subject.split} split's image {index} in each layer, from the input to the "
         f"output; black is a layer's lowest value, white its highest {100 - BRIGHTEST:.2g} %.",
     ]
     if isinstance(subject.run.model, LeNet5_1998):
@@ -87,7 +87,7 @@ def panel(name: str, output: Float[np.ndarray, "..."], towers: int) -> Panel:
     size = f"{name}: {count} maps of {width}x{height}"
     part = f", {len(maps)} of them shown" if len(maps) < count else ""
     across = min(len(maps), ACROSS)
-    finer = -(-FINE // width)  # small maps in many dots, so that the gaps are narrow
+    finer = -(-FINE // width)  # small maps in more dots, so that the gaps are narrow
     tiles = np.moveaxis(output[..., maps], -1, 0).repeat(finer, 1).repeat(finer, 2)
     return Panel(f"{size}{part}, {values}", mosaic(tiles, across, gap=finer * width // FINE))
 
@@ -102,7 +102,7 @@ def chosen(count: int, towers: int) -> Sequence[int]:
 
 
 def _shown(name: str) -> bool:
-    """Normalisation and dropout change little to the eye."""
+    """Not normalisation and dropout: they change little to the eye."""
     return not name.startswith(("norm", "cnorm", "bn", "drop"))
 
 

@@ -14,7 +14,7 @@ from lenet_alexnet.report.page import Section
 from lenet_alexnet.report.subject import Subject, first_of_each_class
 from lenet_alexnet.report.tiles import bare, headline, shorten, show
 
-PANELS, TOP = 4, 5  # panels in a row, answers in a panel
+PANELS, TOP = 4, 5  # panels per row, answers per panel
 QUERIES, NEAREST = 5, 6  # as in the paper
 MOST = 2000  # training images that are searched
 
@@ -44,10 +44,10 @@ def draw_top(subject: Subject, folder: Path) -> Section:
                 bars.set_xlabel("probability, %", fontsize=12)
             else:
                 bars.tick_params(labelbottom=False)
-    lower = f"Lower row: the {len(sure)} errors of which the network is surest. " if sure else ""
+    lower = f"Lower row: the {len(sure)} errors in which the network is surest. " if sure else ""
     text = [
-        f"Upper row: the first image of {len(typical)} classes. {lower}Bars: its probabilities; "
-        "the right class, where it is among them, is orange and marked."
+        f"Upper row: the first image of {len(typical)} classes. {lower}Bars: the "
+        "probabilities; the right class, if shown, is orange and marked."
     ]
     if isinstance(subject.run.model, Network1998):
         text.append("The probabilities are the softmax of minus the penalties (1998, eq. 9).")
@@ -72,14 +72,14 @@ def draw_nearest(subject: Subject, folder: Path) -> Section:
     """neighbours.png: images, and the training images nearest in the last hidden layer.
 
     Raises:
-      DataError: the network has no hidden layer, or the training data are not there.
+      DataError: the network has no hidden layer, or the training data is missing.
     """
     layer = subject.hidden
     if layer is None:
         raise DataError("the network has no hidden layer")
     queries = np.array(first_of_each_class(subject.answers.labels, QUERIES))
     train = subject.load("train")
-    # Spread over the whole set, which may be in the order of its classes.
+    # Spread over the whole set, which may be ordered by class.
     searched = np.unique(np.linspace(0, len(train) - 1, MOST).astype(int))
     if subject.split == "train":
         searched = np.setdiff1d(searched, queries)
@@ -121,7 +121,7 @@ def draw_nearest(subject: Subject, folder: Path) -> Section:
 def nearest(
     queries: Float[np.ndarray, "q d"], others: Float[np.ndarray, "n d"], count: int
 ) -> Int[np.ndarray, "q m"]:
-    """The numbers of the `count` (or all) others at the smallest Euclidean distances."""
+    """The indices of the `count` (or all) others at the smallest Euclidean distances."""
     squares = [((others - query) ** 2).sum(1) for query in queries]
     return np.stack([np.argsort(distance, kind="stable")[:count] for distance in squares])
 

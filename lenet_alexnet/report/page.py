@@ -1,4 +1,4 @@
-"""The page: one HTML file with everything inside."""
+"""The page: a single HTML file."""
 
 import base64
 import html
@@ -21,7 +21,7 @@ table { border-collapse: collapse } td, th { padding: 0.15rem 0.9rem 0.15rem 0; 
 
 
 class Section(NamedTuple):
-    """A part of the page: `key` is its place, `text` what is seen, paragraph by paragraph."""
+    """A part of the page: `key` is its anchor, `text` its paragraphs."""
 
     key: str
     title: str
@@ -37,7 +37,7 @@ def as_html(
     sections: Sequence[Section],
     config: str,
 ) -> str:
-    """The whole page; no text in it is taken for HTML, and nothing is loaded from elsewhere."""
+    """The whole page; text is escaped, and nothing is loaded from elsewhere."""
     links = " ".join(f'<a href="#{s.key}">{html.escape(s.title)}</a>' for s in sections)
     rows = "".join(f"<tr><th>{html.escape(a)}</th><td>{html.escape(b)}</td></tr>" for a, b in facts)
     numbers = _boxed(rows, "table facts")
@@ -79,5 +79,5 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _boxed(rows: str, kind: str) -> str:
-    """A table that scrolls in its own box where it is wider than the page."""
+    """A table in a box that scrolls if the table is wider than the page."""
     return f'<div class="{kind}"><table>{rows}</table></div>'

@@ -1,4 +1,4 @@
-"""What a report is about: a trained network, a split of its data, and its answers to all of it."""
+"""The subject of a report: a trained network, a split of its data, and its answers."""
 
 import functools
 import time
@@ -25,7 +25,7 @@ SAY_EVERY = 10.0  # seconds
 
 
 class Answers(NamedTuple):
-    """What a network says of n examples of k classes; errors are counted as `eval` counts them."""
+    """A network's answers to n examples of k classes; errors are counted as in `eval`."""
 
     scores: Float[np.ndarray, "n k"]
     labels: Int[np.ndarray, " n"]
@@ -41,28 +41,28 @@ class Answers(NamedTuple):
     def doubt(self) -> Float[np.ndarray, " n"]:
         """1 minus the difference of the two highest probabilities.
 
-        Summed from the small ones: beside 1 they would be lost, and the penalties of 1998 are so
-        far apart that most answers would be equally sure.
+        Computed as a sum of the small probabilities: subtracted from 1, they would be rounded away.
+        With the penalties of 1998, most answers would then look equally sure.
         """
         ordered = np.sort(self.probabilities, axis=1)
         return ordered[:, :-1].sum(1) + ordered[:, -2:-1].sum(1)
 
 
 def judge(scores: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"]) -> Answers:
-    """The answers that scores (logits, or minus the penalties of 1998) stand for.
+    """The answers by scores: logits, or minus the penalties of 1998.
 
     Raises:
-      DataError: scores that are not finite.
+      DataError: scores are not finite.
     """
     if not np.isfinite(scores).all():
         raise DataError("the network's outputs are not all finite")
-    # As eval: of a tie the answer is a wrong class.
+    # As in eval: a tie is a wrong answer.
     others = scores.copy()
     others[np.arange(len(labels)), labels] = -np.inf
     answers = np.where(
         np.asarray(rank(jnp.asarray(scores), jnp.asarray(labels))) == 0, labels, others.argmax(1)
     )
-    # In double precision, so that sure answers still differ in how sure they are.
+    # In double precision, so that doubts near 0 still differ.
     powers = np.exp(scores.astype(np.float64) - scores.max(1, keepdims=True))
     return Answers(scores, labels, answers, powers / powers.sum(1, keepdims=True))
 
@@ -73,7 +73,7 @@ class Subject:
     Attributes:
       run: the network, its parameters, its config.
       split: which split.
-      layers: the names of the network's layers in their order.
+      layers: the names of the network's layers, in order.
     """
 
     def __init__(
@@ -94,17 +94,17 @@ class Subject:
 
     @functools.cached_property
     def data(self) -> Dataset:
-        """The examples of the split; UsageError or DataError if they are not to be had."""
+        """The examples of the split; UsageError or DataError if they are not available."""
         return self.load(self.split)
 
     @property
     def answers(self) -> Answers:
-        """What the network says of them."""
+        """The network's answers to all examples of the split."""
         return self._evaluated[0]
 
     @property
     def result(self) -> dict[str, Any]:
-        """The same numbers as `eval` gives."""
+        """The same numbers as from `eval`."""
         return self._evaluated[1]
 
     def load(self, split: str) -> Dataset:
@@ -119,7 +119,7 @@ class Subject:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """A name for each of the network's outputs, of which there may be more than classes."""
+        """A name for each output of the network; there may be more outputs than classes."""
         return self.run.output_names
 
     def features(
@@ -131,7 +131,7 @@ class Subject:
     ) -> dict[str, np.ndarray]:
         """The outputs [n, h, w, c] or [n, c] of the named layers for the numbered examples."""
         run = self.run
-        one = isinstance(run.model, Network1998)  # its maps come first
+        one = isinstance(run.model, Network1998)  # its maps are channel first
 
         def outputs(variables: Any, images: Any) -> dict[str, Any]:
             found = models.features(
@@ -177,7 +177,7 @@ class Subject:
         index: np.ndarray,
         what: str,
     ) -> tuple[Any, Int[np.ndarray, " n"]]:
-        """(variables, images) -> outputs for the numbered examples, batch by batch; and labels."""
+        """function(variables, images) of the numbered examples, in batches; and their labels."""
         size = min(self.run.config.eval.batch_size, len(index))
         program = jax.jit(function)
         variables = jax.device_put(self.run.variables)
@@ -185,7 +185,7 @@ class Subject:
         console.say(f"{what} ...")
         for start in range(0, len(index), size):
             part = index[start : start + size]
-            # The last batch repeats an example, so that one program serves all.
+            # The last batch repeats an example, so that one program fits all.
             images, classes = data.read(np.pad(part, (0, size - len(part)), mode="edge"))
             outputs = jax.device_get(program(variables, images))
             parts.append(jax.tree.map(functools.partial(_head, count=len(part)), outputs))
@@ -201,6 +201,6 @@ def _head(x: np.ndarray, count: int) -> np.ndarray:
 
 
 def first_of_each_class(labels: Int[np.ndarray, " n"], count: int) -> list[int]:
-    """The numbers of the first examples of `count` different classes, as they come."""
+    """The indices of the first examples of `count` different classes, in order."""
     _, first = np.unique(labels, return_index=True)
     return sorted(int(i) for i in first)[:count]

@@ -1,4 +1,4 @@
-"""Many small pictures in one: mosaics, and images as figures show them."""
+"""Many small pictures in one: mosaics, and images in figures."""
 
 from typing import Any
 
@@ -30,17 +30,17 @@ def show(axes: Any, image: UInt8[np.ndarray, "h w c"]) -> None:
 
 
 def bare(axes: Any, colour: str = "0.6", width: float = 0.8) -> None:
-    """No ticks; a frame."""
+    """Removes the ticks and draws a frame."""
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set(color=colour, linewidth=width)
 
 
 def headline(figure: Any, text: str) -> None:
-    """A title over all panels, at the top however tall the figure is."""
+    """A title over all panels, at the top of a figure of any height."""
     figure.suptitle(text, fontsize=15, va="top", y=1 - 0.1 / figure.get_figheight())
 
 
 def shorten(name: str, most: int) -> str:
-    """A name of at most so many characters."""
+    """The name, cut to at most `most` characters."""
     return name if len(name) <= most else f"{name[: most - 1]}…"

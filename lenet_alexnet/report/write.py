@@ -1,4 +1,4 @@
-"""Writing the report of a run: its figures, drawn where their data are there, and the page."""
+"""Writing the report of a run: its figures, as far as their data is available, and the page."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,14 +20,14 @@ def write(
 ) -> list[Path]:
     """Writes WORKDIR/report.html and WORKDIR/report/*.png; returns the figures.
 
-    What cannot be drawn is reported in a line, on the page too: without the run's data, all but the
-    curves and the kernels.
+    A figure that cannot be drawn is reported in a line, also on the page: without the run's data,
+    all except the curves and the kernels.
 
     Args:
       workdir: a run's folder.
       split: train, validation or test; "" is test, or validation if there is no test split.
       checkpoint: best | last | auto, see `evaluate.evaluate_workdirs`.
-      data_dir: where the data is now, if not where it was.
+      data_dir: where the data is now, if it was moved.
 
     Raises:
       UsageError: no matplotlib, no run, no such split. DataError: no checkpoint or data.
@@ -57,7 +57,7 @@ def write(
     ]
     sections = []
     for key, title, draw in parts:
-        # A figure of an earlier report must not be taken for one of this.
+        # An old figure must not be taken for a new one.
         (folder / f"{key}.png").unlink(missing_ok=True)
         try:
             if missing and key not in WITHOUT_DATA:
@@ -76,25 +76,25 @@ def write(
 
 
 def _missing(subject: Any, *, named: bool) -> str:
-    """Why the images of the split are not to be had ("": they are); an error if they were named."""
+    """Why the split's images are missing ("": they are not); raises it if `named`."""
     try:
         len(subject.data)
     except LenetAlexnetError as error:
         if named:
             raise
-        console.say(f"drawn without its data are {' and '.join(WITHOUT_DATA)}: {error}")
+        console.say(f"without its data, only {' and '.join(WITHOUT_DATA)} are drawn: {error}")
         return str(error)
     return ""
 
 
 def _unit(subject: Any) -> str:
-    """What the loss is measured in."""
+    """The unit of the loss."""
     softmax = subject.run.config.train.loss.name == "softmax"
-    return "cross-entropy, nats an image" if softmax else "loss an image"
+    return "cross-entropy, nats per image" if softmax else "loss per image"
 
 
 def _head(subject: Any, missing: str) -> tuple[str, str, list[tuple[str, str]]]:
-    """The title, one sentence, and the numbers of the run, whose data may be missing."""
+    """The title, one sentence, and the run's numbers; its data may be missing."""
     run, config = subject.run, subject.run.config
     data = config.data.name if config.data.source == "tfds" else config.data.source
     record = read_json(subject.workdir / "run.json")

@@ -1,4 +1,4 @@
-"""Every number of both papers: what it takes, what was measured, and whether it held.
+"""Every number of both papers: how it is tested, what was measured, and the verdict.
 
-`claims.py` says what a claim is; `catalogue.py` has them all.
+`claims.py` defines a claim; `catalogue.py` lists all claims.
 """

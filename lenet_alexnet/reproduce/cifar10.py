@@ -1,11 +1,11 @@
-"""The CIFAR-10 networks of cuda-convnet, two of which sec. 3.3 of the paper of 2012 speaks of."""
+"""The CIFAR-10 networks of cuda-convnet; sec. 3.3 of the paper of 2012 cites two of them."""
 
 from lenet_alexnet.reproduce import cifar10_small
 from lenet_alexnet.reproduce.claims import Claim, Margin, Row, Scale, Set
 
 NEEDS = "CIFAR-10 (`lenet-alexnet data prepare cifar10`)"
-WHOLE_PER_CENT = Margin(1.0, "1 %, ours: the published errors are whole numbers of one run each")
-SECTION_3_3 = Margin(0.7, "0.7 %, ours: whole numbers again, and one run's spread is about 0.2 %")
+WHOLE_PER_CENT = Margin(1.0, "1 %, ours: the published errors are whole numbers, of one run each")
+SECTION_3_3 = Margin(0.7, "0.7 %, ours: also whole numbers; the spread of a run is about 0.2 %")
 
 
 def _published(net: str, error: float, title: str, needs: str, seeds: int = 5) -> Claim:
@@ -44,7 +44,7 @@ CLAIMS = (
     Claim(
         "cifar10_depth",
         "2012, sec. 7",
-        "more convolutions, as many parameters",
+        "more convolutions, the same number of parameters",
         Scale((Row("depth", None),), why="not planned yet at the size of `19pct`"),
         cifar10_small.DEPTH,
     ),

@@ -1,8 +1,8 @@
-"""What `--scale=small` runs for AlexNet's claims: one change at a time, on CIFAR-10 in small.
+"""The experiments of `--scale=small` for AlexNet's claims: one change at a time, on CIFAR-10.
 
-The paper says what each of its changes does on ImageNet; here a network of 9,000 parameters and
-5,000 images of 32x32 are asked the same, which decides nothing about the paper's claims. What is
-recorded was measured on slightly lossy JPEG copies of the images; a run today reads the originals.
+The paper measures each change on ImageNet. Here the same change is tested with a network of 9,000
+parameters and 5,000 images of 32x32, which decides nothing about the paper's claims. The recorded
+runs used slightly lossy JPEG copies of the images; a run today reads the originals.
 """
 
 import math
@@ -24,7 +24,7 @@ REMOVALS = {
     "all five": ALEXNET,
     "no conv1": ALEXNET[1:],
     "no conv2": ALEXNET[:1] + ALEXNET[2:],
-    "no conv3": ALEXNET[:2] + ALEXNET[3:],  # conv4 has as many maps: the same net without it
+    "no conv3": ALEXNET[:2] + ALEXNET[3:],  # without conv4 it is the same net
     "no conv5": ALEXNET[:4],
 }
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
@@ -36,7 +36,7 @@ AUGMENTATIONS: dict[str, dict[str, Any]] = {
         "data.photo.colour_noise": 0.1,
     },
 }
-# By `best_rate` from experiments/009_fig1_activations/selection.csv and its sibling.
+# By `best_rate` from the selection files in experiments/009_fig1_activations/.
 RATES = {"relu": 0.009, "tanh": 0.03, "sigmoid": 0.09}
 SMALL_OUTPUT_RATES = {"relu": 0.015, "tanh": 0.03}
 LONG = ("train.duration", "eval.every", "checkpoint.every")
@@ -51,7 +51,7 @@ def _fig1(results: list[dict[str, str]], curves: list[dict[str, str]]) -> Values
 
 
 def _gaps(results: list[dict[str, str]], curves: list[dict[str, str]]) -> Values:
-    """Test error, and how far it is above the training images' error, in per cent."""
+    """The test error, and its excess over the training images' error, in per cent."""
     found: Values = {}
     for row in results:
         same = [

@@ -3,9 +3,9 @@
     python -m lenet_alexnet.reproduce.collect gather experiments/001_lenet5_mnist runs/mnist ...
     python -m lenet_alexnet.reproduce.collect tables
 
-`gather` reads every run directory below the given folders; a folder's name is that of the set.
-`tables` rewrites, from the committed results.csv files alone, what stands between
-`<!-- results:... -->` and `<!-- end -->` in README.md and experiments/**/README.md.
+`gather` reads every run directory below the given folders; the set is named like the folder.
+`tables` rewrites the text between `<!-- results:... -->` and `<!-- end -->` in README.md and
+experiments/**/README.md, only from the committed results.csv files.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Fig. 1's quantity: epochs until 25 % training error, and the rate that takes fewest."""
+"""Fig. 1's quantity: epochs to 25 % training error, and the rate with the fewest."""
 
 import math
 from collections.abc import Iterable
@@ -9,10 +9,10 @@ GOAL = 0.25  # of the training images: Fig. 1's line
 
 
 def epochs_to(goal: float, curves: list[dict[str, str]]) -> Values:
-    """Epochs until the training error (of an epoch, in training) is `goal`, between two linearly.
+    """Epochs until the training error (the mean of an epoch) is `goal`, interpolated linearly.
 
-    By set, a value a seed. One that is there after the first epoch has that epoch; one that does
-    not get there within the shortest of the runs, for as long as all were watched, is infinite.
+    By set, one value per seed. A run at the goal after the first epoch has that epoch's value. A
+    run that does not reach it within the length of the shortest run is infinite.
     """
     runs: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for row in curves:
@@ -38,10 +38,10 @@ def _reached(goal: float, points: list[tuple[float, float]]) -> float:
 
 
 def best_rate(tried: Iterable[tuple[float, float, float]]) -> float:
-    """The rate that Fig. 1's rule compares: the one that takes fewest epochs to the line.
+    """The rate chosen by Fig. 1's rule: the one with the fewest epochs to the line.
 
     Args:
-      tried: (rate, epochs to the line or infinity, training error at the end). Where epochs are
-        equal, or no rate gets there, the lower error counts.
+      tried: (rate, epochs to the line or infinity, training error at the end). If epochs are
+        equal, or no rate reaches it, the lower error decides.
     """
     return min(tried, key=lambda one: one[1:])[0]

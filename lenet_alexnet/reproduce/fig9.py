@@ -25,7 +25,7 @@ NETWORKS = {
     "300-100": ((300, 100), 3.05, 2.5),
     "500-150": ((500, 150), 2.95, 2.45),
 }
-DISTORTED: dict[str, Any] = {  # LeNet-5's first ranges: now it is squeezed less
+DISTORTED: dict[str, Any] = {  # LeNet-5's first ranges; it is squeezed less now
     "data.variants": 10,
     "data.interpolation": "cubic",
     "data.distort.shift": 1.0,
@@ -91,7 +91,7 @@ CLAIMS = (
     _not_run(
         "lenet5_fig9_deslanted",
         "deslanted 20x20 images",
-        "deslanting is not built: the paper's own crop is not given in full",
+        "deslanting is not implemented: the paper does not specify its crop fully",
         ("linear", 8.4),
         ("k-NN", 2.4),
         ("300", 1.6),
@@ -110,7 +110,7 @@ CLAIMS = (
     ),
     _not_run(
         "lenet5_fig9_lenet4",
-        "LeNet-4 and what was built on it",
+        "LeNet-4 and its extensions",
         "the paper's 17,000 parameters do not determine its layers",
         ("LeNet-4", 1.1),
         ("local learning", 1.1),
@@ -120,7 +120,7 @@ CLAIMS = (
     _not_run(
         "lenet5_fig9_kernels",
         "pairwise linear, PCA, radial bases, tangent distance, support vectors",
-        "no networks: outside of this project",
+        "not networks: outside this project",
         ("pairwise linear", 7.6),
         ("40 PCA + quadratic", 3.3),
         ("1000 RBF", 3.6),

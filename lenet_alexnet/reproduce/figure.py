@@ -1,4 +1,4 @@
-"""The figure of a claim: ours beside the paper's, a line a row."""
+"""The figure of a claim: the paper's numbers and ours, one line per row."""
 
 import math
 import statistics
@@ -11,7 +11,7 @@ from lenet_alexnet.reproduce.measured import Measured
 
 
 def draw(claim: Claim, scale: Scale, found: Sequence[Measured], path: Path) -> None:
-    """Writes a PNG; ModuleNotFoundError where matplotlib is not installed."""
+    """Writes a PNG; ModuleNotFoundError if matplotlib is not installed."""
     plt = plots.pyplot()
     height = 1.6 + 0.45 * len(found)
     figure, axes = plt.subplots(figsize=(8, height), layout="constrained")
@@ -22,7 +22,7 @@ def draw(claim: Claim, scale: Scale, found: Sequence[Measured], path: Path) -> N
                 row.paper, y - 0.12, xerr=margin, fmt="s", color=plots.VERMILLION, capsize=4
             )
         if values:
-            never = sum(map(math.isinf, values))  # then the median stands for them, if there is one
+            never = sum(map(math.isinf, values))  # if any, the median is drawn, if it is finite
             spread = statistics.stdev(values) if len(values) > 1 and not never else 0
             middle = statistics.median(values) if never else statistics.fmean(values)
             if math.isfinite(middle):

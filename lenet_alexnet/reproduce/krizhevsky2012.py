@@ -1,4 +1,4 @@
-"""Krizhevsky, Sutskever, Hinton 2012: tables, ablations of the text, figures."""
+"""Krizhevsky, Sutskever, Hinton 2012: tables, ablations in the text, figures."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from lenet_alexnet.reproduce.claims import EXACT, Claim, Margin, Row, Scale, Set
 
 SOURCE = "alexnet_2012.py"  # layers-145.cfg and its parameters gave the paper's numbers
 NEEDS = "ILSVRC-2012 and GPUs: 90 passes over 1.2 million photos a run"
-MISSING = "needs ILSVRC-2012 and GPUs, which we have not had"
+MISSING = "needs ILSVRC-2012 and GPUs, which we did not have"
 DRAWN = "`lenet-alexnet report` draws them for any run"
 MARGIN = Margin(
-    0.3, "0.3 %, ours: the paper reports no seeds; the source's reruns of one net differ by that"
+    0.3, "0.3 %, ours: the paper reports no seeds; the source's reruns of a net differ by this"
 )
 TOP1 = "validation_error"
 
@@ -23,7 +23,7 @@ def _ablation(
     changes: dict[str, Any],
     small: Scale | None = None,
 ) -> Claim:
-    """A net of the text's comparisons: printed as a difference to the 40.7 % of the whole."""
+    """A net that the text compares: printed as a difference to the whole net's 40.7 %."""
     ten_views = {"eval.views": 10}
     full = Scale(
         (Row("whole", 40.7, TOP1, "whole, 10 views"), row),
@@ -86,8 +86,8 @@ CLAIMS = (
                 Row("7 CNNs*, top-1", 36.7),
                 Row("7 CNNs*, top-5", 15.4),
             ),
-            why="which networks they were is not known, and the Fall 2011 release is 15 million "
-            "photos; `lenet-alexnet eval --workdir=A,B,C` averages any",
+            why="the networks are not known, and the Fall 2011 release has 15 million photos; "
+            "`lenet-alexnet eval --workdir=A,B,C` averages any networks",
         ),
     ),
     Claim(

@@ -5,7 +5,7 @@ import math
 from lenet_alexnet.reproduce.claims import EXACT, Claim, Comparison, Margin, Row, Scale, Set
 
 LENET5 = "lenet5_1998.py"
-# It is one standard error of a count: 0.95 % of 10,000 has 0.097 %.
+# It is the standard error of a count: for 0.95 % of 10,000, 0.097 %.
 MARGIN = Margin(0.1, "0.1 %, the paper's own uncertainty of its error rates (p. 12)")
 OURS = "002_lenet5_1998"
 
@@ -13,7 +13,7 @@ OURS = "002_lenet5_1998"
 TEST = {1: 2.65, 3: 1.48, 6: 1.09, 10: 0.96}
 TRAIN = {1: 4.89, 3: 1.77, 6: 0.91, 10: 0.49}
 
-# Of the first runs: eq. 9 as it stands, and what the units began with.
+# Of the first runs: eq. 9 as printed, and other initial values.
 FIRST = {
     "optimizer.energy": 1.0,
     "model.init_scale": 1.5,
@@ -23,17 +23,17 @@ FIRST = {
 
 
 def _fitted(after: int) -> str:
-    # What the weights begin with was chosen until the first three passes were like the paper's.
+    # The initial weights were chosen so that the first three passes are like the paper's.
     return ", fitted" if after <= 3 else ""
 
 
 def training(error: float, patterns: int, after: int = 0, text: str = "") -> Row:
-    """A training error of a figure: its margin is what the paper's 0.1 % is of a test error."""
-    # A count's standard error, and 0.01 for reading it off the drawing.
+    """A training error of a figure, with a margin like the paper's 0.1 % for test errors."""
+    # A count's standard error, and 0.01 for the reading.
     size = math.sqrt(error * (100 - error) / patterns) + 0.01
     why = (
-        "of a training error one standard error of the paper's own count (which is what its "
-        "0.1 % is of 10,000 test digits) and 0.01 % for reading the drawing"
+        "of a training error, the standard error of the paper's count (as its 0.1 % is for "
+        "10,000 test digits) plus 0.01 % for reading the drawing"
     )
     label = "full" if patterns == 60_000 else str(patterns)
     column = f"train_error@{after}" if after else "train_error"
@@ -85,7 +85,7 @@ CLAIMS = (
                 Row("15000", 1.68, text="test, 15,000 patterns"),
                 Row("30000", 1.14, text="test, 30,000 patterns"),
                 Row("full", 0.95, text="test, 60,000 patterns"),
-                Row("distorted", 0.82, text="test, 540,000 distortions more"),
+                Row("distorted", 0.82, text="test, 540,000 more distorted"),
                 training(0.05, 15_000, text="training, 15,000"),
                 training(0.31, 30_000, text="training, 30,000"),
             ),
@@ -109,7 +109,7 @@ CLAIMS = (
     Claim(
         "lenet5_fig8",
         "1998, Fig. 8",
-        "the test digits that are misclassified: 82",
+        "the misclassified test digits: 82",
         Scale(
             (Row("distorted", 82, text="of 10,000, with distortions"),),
             {"distorted": Set("lenet5_1998_distorted.py")},

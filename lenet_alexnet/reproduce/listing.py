@@ -1,4 +1,4 @@
-"""The list of all claims, for a person and as JSON."""
+"""The list of all claims, as text and as JSON."""
 
 import math
 import statistics
@@ -15,7 +15,7 @@ WIDTH = 110
 
 
 def describe(claim: Claim) -> dict[str, Any]:
-    """A claim with what was measured, for --json."""
+    """A claim with its results, for --json."""
     found: dict[str, Any] = {
         "name": claim.name,
         "source": claim.source,
@@ -45,7 +45,7 @@ def _row(measured: Measured, scale: Scale) -> dict[str, Any]:
         "row": row.text or row.label,
         "paper": row.paper,
         "verdict": word,
-        # JSON has no infinity: null is a run that did not get there.
+        # JSON has no infinity: null is a run that did not reach the goal.
         "ours": [value if math.isfinite(value) else None for value in values],
         "interval": interval(values),
         "margin": (row.margin or scale.margin).size,
@@ -53,7 +53,7 @@ def _row(measured: Measured, scale: Scale) -> dict[str, Any]:
 
 
 def as_table(claims: list[Claim]) -> str:
-    """Claims with the papers' numbers, ours and the verdicts; first how many of each status."""
+    """The counts by status, then the claims with the papers' numbers, ours and the verdicts."""
     head = f"{'paper ± margin':>16}{'ours, mean ± std (n)':>26}{'95 % interval':>18}   verdict"
     lines = [*heading(claims), "", f"{'':36}{head}"]
     for claim in claims:
@@ -61,13 +61,13 @@ def as_table(claims: list[Claim]) -> str:
         lines += _scale(claim.full)
         if claim.small is not None:
             lines += ["  --scale=small, which is another claim:", *_scale(claim.small)]
-    lines += ["", *_wrap(f"Where nothing else is stated, {ROWS}."), *legend(WORDS)]
+    lines += ["", *_wrap(f"Unless stated otherwise, {ROWS}."), *legend(WORDS)]
     lines += _wrap("`lenet-alexnet reproduce NAME` runs one.")
     return "\n".join(lines)
 
 
 def heading(claims: Sequence[Claim]) -> list[str]:
-    """How many numbers and differences have each status, and what it means."""
+    """The count of numbers and differences with each status, and its meaning."""
     counts = counted(claims)
     lines = [f"{counts.total()} numbers and differences of {len(claims)} claims:"]
     lines += [
@@ -101,18 +101,18 @@ def result(verdict: Verdict) -> list[str]:
 
 
 def legend(words: Collection[str]) -> list[str]:
-    """What the words of some verdicts mean, a line each."""
+    """The meanings of some verdict words, one per line."""
     return [f"  {word:<17}{text}" for word, text in WORDS.items() if word in words]
 
 
 def line(measured: Measured, scale: Scale) -> str:
-    """A row: the paper's number, ours, the word."""
+    """A row: the paper's number, ours, the verdict."""
     name, paper, ours, between, word = cells(measured, scale)
     return f"    {name:<32}{paper:>16}{ours:>26}{between:>18}   {word}".rstrip()
 
 
 def cells(measured: Measured, scale: Scale) -> tuple[str, str, str, str, str]:
-    """A row's name, the paper's number with its margin, ours, the interval, the word."""
+    """A row's name, the paper's number with its margin, ours, the interval, the verdict."""
     row, values = measured.row, measured.values
     margin = (row.margin or scale.margin).size
     about = f" ± {margin:.2g}" if margin else ""

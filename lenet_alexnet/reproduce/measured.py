@@ -1,4 +1,4 @@
-"""What was measured of a claim, from the records of experiments/ or of runs just made."""
+"""The results of a claim, from the records of experiments/ or from new runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from lenet_alexnet.reproduce.verdict import compare, row_word
 
 
 class Measured(NamedTuple):
-    """A row of a claim beside ours, one value a seed."""
+    """A row of a claim with our values, one per seed."""
 
     row: Row
     values: list[float]
@@ -18,7 +18,7 @@ class Measured(NamedTuple):
 
 
 def recorded(scale: Scale, root: Path = ROOT) -> tuple[list[Measured], list[Verdict]]:
-    """By the committed records below `root`."""
+    """The results in the committed records below `root`."""
     folder = root / "experiments" / scale.experiment
     if not scale.experiment:
         return measure(scale, [], [])
@@ -29,7 +29,7 @@ def recorded(scale: Scale, root: Path = ROOT) -> tuple[list[Measured], list[Verd
 def measure(
     scale: Scale, results: Sequence[Any], curves: Sequence[Any]
 ) -> tuple[list[Measured], list[Verdict]]:
-    """Each row's values and word, and the verdicts on the claim's comparisons, if it has any."""
+    """Each row's values and verdict, and the verdicts on the claim's comparisons."""
     by_label = scale.measure(list(results), list(curves)) if scale.measure else {}
     found = []
     for row in scale.rows:

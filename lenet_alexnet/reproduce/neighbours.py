@@ -15,7 +15,7 @@ BLOCK = 250  # queries at once: 120 MB of distances to 60,000 examples
 
 
 def test_error(data_dir: str) -> dict[str, float]:
-    """Of MNIST's test images, with the k that is best on the last 10,000 training images."""
+    """The test error on MNIST, with the k that is best on the last 10,000 training images."""
     config = configs.base()
     config.data.data_dir = data_dir
     train, test = load(config, config.data.train), load(config, config.data.test)
@@ -45,18 +45,18 @@ def classify(
     queries: Int[np.ndarray, "q h w c"],
     ks: Sequence[int],
 ) -> Int[np.ndarray, "k q"]:
-    """The class of most of the k nearest images for each query, for each k.
+    """The most frequent class among the k nearest images, for each k and query.
 
-    Classes with equally many votes are told apart by which has the nearest.
+    Of classes with equally many votes, the one with the nearest image wins.
     """
-    # Doubles hold these whole numbers, and the sums of their products, exactly.
+    # Double precision holds these integers and the sums of their products exactly.
     x = images.reshape(len(images), -1).astype(np.float64)
     norms = np.einsum("np,np->n", x, x)
     most, classes = max(ks), int(labels.max()) + 1
     answers = np.zeros((len(ks), len(queries)), np.int64)
     for i in range(0, len(queries), BLOCK):
         block = queries[i : i + BLOCK].reshape(len(queries[i : i + BLOCK]), -1).astype(np.float64)
-        distances = norms - 2 * block @ x.T  # but for the query's own norm
+        distances = norms - 2 * block @ x.T  # without the query's norm
         near = np.argpartition(distances, most - 1, axis=1)[:, :most]
         order = np.argsort(np.take_along_axis(distances, near, 1), axis=1, kind="stable")
         voters = labels[np.take_along_axis(near, order, 1)]
@@ -66,8 +66,8 @@ def classify(
 
 
 def vote(voters: Int[np.ndarray, "q k"], classes: int) -> Int[np.ndarray, " q"]:
-    """The class with most votes, voters from the nearest on."""
-    # 1/2, 1/4 ... sum to less than one vote, and each is more than all that follow it.
+    """The class with the most votes; voters are ordered from the nearest on."""
+    # 1/2, 1/4 ... sum to less than one vote, and each is more than the sum of the rest.
     weights: Float[np.ndarray, " k"] = 1 + 0.5 ** np.arange(1, voters.shape[1] + 1)
     votes = (voters[:, :, None] == np.arange(classes)) * weights[:, None]
     return votes.sum(1).argmax(1)

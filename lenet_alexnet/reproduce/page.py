@@ -1,4 +1,4 @@
-"""All claims as one HTML page that a person can send around: no network, no other file."""
+"""All claims as one self-contained HTML page."""
 
 import base64
 import html
@@ -24,14 +24,14 @@ MARKS = """
 
 
 def as_html(claims: Sequence[Claim], made: str) -> str:
-    """The page: how many of each status, then every claim with its numbers, rule and figure.
+    """The page: the counts by status, then every claim with its numbers, rule and figure.
 
     Args:
-      claims: in the order in which they appear.
-      made: of what and when, in a line.
+      claims: in the order of the page.
+      made: a line with the version and the date.
     """
     counts = counted(claims)
-    rows = [["", "of numbers and differences", "meaning"]]
+    rows = [["", "numbers and differences", "meaning"]]
     rows += [[word, str(counts[word]), STATUSES[word]] for word in STATUSES if counts[word]]
     links = " ".join(f'<a href="#{c.name}">{html.escape(c.name)}</a>' for c in claims)
     words = table([["verdict", "meaning"], *([word, text] for word, text in WORDS.items())])
@@ -41,7 +41,7 @@ def as_html(claims: Sequence[Claim], made: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{STYLE}{MARKS}</style></head>\n<body>\n"
         f"<h1>{title}</h1>\n<p>{html.escape(made)}</p>\n{table(rows)}\n"
-        f"<p>Where nothing else is stated, {html.escape(ROWS)}.</p>\n"
+        f"<p>Unless stated otherwise, {html.escape(ROWS)}.</p>\n"
         f"<details><summary>what the verdicts mean</summary>{words}</details>\n"
         f"<nav><p>{links}</p></nav>\n"
         + "\n".join(_claim(claim) for claim in claims)
@@ -82,7 +82,7 @@ def _scale(claim: Claim, scale: Scale) -> list[str]:
 
 
 def _figure(claim: Claim, scale: Scale) -> list[str]:
-    """The figure inside the page; nothing without matplotlib."""
+    """The figure, embedded in the page; a note without matplotlib."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "figure.png"
         try:

@@ -1,4 +1,4 @@
-"""Run records as the files of experiments/: results.csv (a row a run), curves.csv, tables."""
+"""Run records as files of experiments/: results.csv (one row per run), curves.csv, tables."""
 
 import csv
 import re
@@ -38,11 +38,11 @@ Records = list[dict[str, Any]]
 
 
 def gather(folders: Mapping[str, Path], *, clean: bool = True) -> tuple[Records, Records]:
-    """The rows of results.csv and of curves.csv (an evaluation or, nearly, an epoch a row).
+    """The rows of results.csv and of curves.csv (one per evaluation and, about, per epoch).
 
     Args:
-      folders: by set, the folder above its runs.
-      clean: refuse runs of a checkout that had been changed.
+      folders: for each set, the folder above its runs.
+      clean: refuse runs from a changed checkout.
 
     Raises:
       DataError: a run that did not complete, came from a changed checkout, or has a damaged log.
@@ -125,17 +125,17 @@ def save(folder: Path, results: Records, curves: Records) -> None:
 
 
 def merged(folder: Path, results: Records, curves: Records) -> tuple[Records, Records]:
-    """With what `folder` holds of other sets: an experiment may answer several claims.
+    """Adds the rows of other sets in `folder`: an experiment may serve several claims.
 
     Raises:
-      DataError: it holds more runs of a set than there are now.
+      DataError: `folder` has more runs of a set than the new rows.
     """
     now = Counter(row["set"] for row in results)
     before = read(folder / "results.csv")
     for label, n in Counter(row["set"] for row in before).items():
         if label in now and now[label] < n:
             raise DataError(
-                f"{folder} has {n} runs of '{label}' already, and these are {now[label]}"
+                f"{folder} already has {n} runs of '{label}', more than these {now[label]}"
             )
     kept = [row for row in before if row["set"] not in now]
     kept_curves = [row for row in read(folder / "curves.csv") if row["set"] not in now]
@@ -151,7 +151,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def table(rows: Sequence[Mapping[str, str]]) -> str:
-    """A row a set: test (or validation) error in per cent, mean and deviation over the seeds."""
+    """One row per set: test (or validation) error in per cent, mean and deviation over seeds."""
     sets: dict[str, list[Mapping[str, str]]] = {}
     for row in rows:
         sets.setdefault(row["set"], []).append(row)
@@ -181,7 +181,7 @@ def _spread(rows: Sequence[Mapping[str, str]], field: str) -> str:
 
 
 def rendered(text: str, root: Path) -> str:
-    """A Markdown text with every generated part made anew from the files below `root`."""
+    """A Markdown text with every generated part written again from the files below `root`."""
     return re.sub(
         r"(<!-- results:(\S+) -->\n).*?(<!-- end -->)",
         lambda m: f"{m[1]}{table(read(root / 'experiments' / m[2] / 'results.csv'))}\n{m[3]}",

@@ -1,4 +1,4 @@
-"""Runs a claim: its sets' seeds side by side where they can, each going on from where it was."""
+"""Runs a claim: the seeds of a set in parallel if possible; stopped runs resume."""
 
 import os
 import time
@@ -23,10 +23,10 @@ def run(
     data_dir: str = "",
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> dict[str, Path]:
-    """Trains what is missing in workdir/SET/seed_N; returns the folder of each set.
+    """Trains the missing runs in workdir/SET/seed_N; returns the folder of each set.
 
     Raises:
-      UsageError: not a checkout, where the configs are. Interrupted: everything is saved.
+      UsageError: not a checkout, so no configs. Interrupted: everything is saved.
     """
     folders = {}
     for label, runs in scale.sets.items():
@@ -55,7 +55,7 @@ def load(runs: Set, data_dir: str = "") -> ConfigDict:
 def _train(
     config: ConfigDict, seeds: list[int], folder: Path, stop_requested: Callable[[], bool]
 ) -> None:
-    """One run for each seed in folder/seed_N: small networks as one program, others in a row."""
+    """One run per seed in folder/seed_N: small networks as one program, others in sequence."""
     from lenet_alexnet.sweep.groups import may_share
     from lenet_alexnet.sweep.vmap import train_seeds
     from lenet_alexnet.training.layout import most_devices
@@ -68,7 +68,7 @@ def _train(
         own = config.copy_and_resolve_references()
         with own.unlocked():
             own.seed = seed
-        # The cores were made devices for runs side by side; the batch of one is what it is.
+        # The cores are devices, for parallel runs; the batch may not divide by their number.
         train_and_evaluate(
             own,
             folder / f"seed_{seed}",
@@ -78,7 +78,7 @@ def _train(
 
 
 def compute(scale: Scale, data_dir: str) -> list[dict[str, Any]]:
-    """Rows of results.csv of what is computed without training: once, as nothing is random."""
+    """Rows of results.csv computed without training: one, as nothing is random."""
     assert scale.compute is not None
     start, state = time.monotonic(), checkout()
     found = scale.compute(data_dir)

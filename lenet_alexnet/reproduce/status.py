@@ -1,4 +1,4 @@
-"""What became of a claim as a whole, in one word, and what its runs took."""
+"""The status of a claim's numbers, and the time of its runs."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,11 +11,11 @@ from lenet_alexnet.reproduce.measured import recorded
 REPRODUCED, BETTER, NOT, OPEN = "reproduced", "better", "not reproduced", "not significant"
 EXACT, NOT_RUN = "exact", "not run"
 STATUSES = {
-    REPRODUCED: "within the margin of the paper's number, or the stated difference is there",
+    REPRODUCED: "within the margin of the paper's number, or the stated difference was found",
     BETTER: "below that margin; of a training error: fits closer",
-    NOT: "above that margin, fits less, or the difference is the other way round",
-    OPEN: "left open by what was run: too few seeds, too wide, or not significant",
-    EXACT: "nothing in it is random: asserted by tests, or one value computed",
+    NOT: "above that margin, fits less, or the difference is opposite",
+    OPEN: "undecided by our runs: too few seeds, too wide, or not significant",
+    EXACT: "not random: asserted by tests, or one computed value",
     NOT_RUN: "no runs on record",
 }
 WORDS = {
@@ -35,7 +35,7 @@ WORDS = {
 
 
 def statuses(claim: Claim) -> Counter[str]:
-    """How many of a claim's numbers and differences have each status, at its full scale."""
+    """The count of a claim's numbers and differences with each status, at full scale."""
     scale = claim.full
     rows, verdicts = recorded(scale)
     numbers = [m for m in rows if m.row.paper is not None]
@@ -53,7 +53,7 @@ def counted(claims: Iterable[Claim]) -> Counter[str]:
 
 
 def effort(scale: Scale) -> str:
-    """What the recorded runs of a claim took: "5 runs, 1.2 hours on 2 CPU cores"; "" for none."""
+    """The time of a claim's recorded runs: "5 runs, 1.2 hours on 2 CPU cores"; "" for none."""
     if not scale.experiment:
         return ""
     labels = scale.sets.keys() | {row.label for row in scale.rows}
@@ -62,7 +62,7 @@ def effort(scale: Scale) -> str:
 
 
 def took(rows: Sequence[dict[str, Any]]) -> str:
-    """The same of rows of results.csv; runs side by side share their time."""
+    """The same for rows of results.csv; parallel runs share their time."""
     if not rows:
         return ""
     seconds = sum(float(row["train_seconds"]) / int(row["side_by_side"]) for row in rows)

@@ -1,8 +1,8 @@
-"""Whether a number held: rules that are fixed before anything is run, and all words they use.
+"""Verdicts on numbers: rules that are fixed before any run, and their words.
 
-A row of a paper is judged by a 95 % t interval and a margin of equivalence (Schuirmann 1987, the
-interval form), each row by itself. Sets are compared by Welch's t test (1947), or by a rank test
-where some runs never reached the line; a claim's comparisons share Holm's correction (1979).
+Each row of a paper is judged separately, by a 95 % t interval and a margin of equivalence
+(Schuirmann 1987, the interval form). Sets are compared by Welch's t test (1947), or by a rank test
+if some runs never reached the line; a claim's comparisons share Holm's correction (1979).
 """
 
 import math
@@ -20,28 +20,28 @@ WORDS = {
     REPRODUCED: "the whole interval is within the margin of the paper's number",
     BETTER: "the whole interval is below that margin",
     NOT: "the whole interval is above it",
-    CLOSER: "as better, of a training error",
-    LESS: "as not reproduced, of a training error",
+    CLOSER: "as better, for a training error",
+    LESS: "as not reproduced, for a training error",
     WIDE: "the interval crosses an edge of the margin",
-    LOWER: "the first set is below the second by the test: of these runs, not of the paper's",
-    HIGHER: "it is above it, likewise",
-    UNDECIDED: "the test does not tell the two sets apart",
+    LOWER: "the first set is significantly below the second: in our runs, not in the paper's",
+    HIGHER: "the first set is significantly above the second, likewise",
+    UNDECIDED: "the test finds no significant difference of the two sets",
     FEW: "fewer than 5 runs (3 where one takes over an hour): no verdict",
-    CERTAIN: "nothing in it is random, so there is one value",
+    CERTAIN: "it is not random, so there is one value",
 }
 
 
 ROWS = (
     "a row is reproduced if the whole 95 % t interval of our mean over at least 5 seeds (3 where a "
-    "run takes over an hour) is within the margin of the paper's number; each row is judged by "
-    "itself"
+    "run takes over an hour) is within the margin of the paper's number; each row is judged "
+    "separately"
 )
 
 
 def stated(scale: Scale) -> str:
-    """The rule for a claim in words."""
+    """The rule for a claim, in words."""
     if scale.compute:
-        return "nothing in it is random: one value beside the paper's, without a verdict"
+        return "it is not random: one value beside the paper's, without a verdict"
     if not scale.comparisons:
         return f"{ROWS}. {margins(scale)}".strip()
     claims = "; ".join(f"{c.what} of {c.first} below that of {c.second}" for c in scale.comparisons)
@@ -52,13 +52,13 @@ def stated(scale: Scale) -> str:
 
 
 def margins(scale: Scale) -> str:
-    """Where the margins of a claim's rows come from; "" where a paper gives no number."""
+    """The origin of the margins of a claim's rows; "" if a paper gives no number."""
     why = "; ".join(dict.fromkeys(margin.why for margin in scale.margins()))
     return f"The margin: {why}" if why else ""
 
 
 def row_word(values: Sequence[float], row: Row, scale: Scale) -> str:
-    """The word of `WORDS` for one row; "" where there is nothing to compare."""
+    """The word of `WORDS` for one row; "" if there is nothing to compare."""
     if not values or row.paper is None:
         return ""
     if scale.compute:
@@ -80,7 +80,7 @@ def row_word(values: Sequence[float], row: Row, scale: Scale) -> str:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % t interval of the mean; None for fewer than two values or where one is infinite."""
+    """The 95 % t interval of the mean; None for fewer than two values or if one is infinite."""
     if len(values) < 2 or not all(map(math.isfinite, values)):
         return None
     from scipy.special import stdtrit
@@ -92,13 +92,13 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def compare(comparisons: Sequence[Comparison], values: Values, *, least: int = 5) -> list[Verdict]:
-    """The word and the figures of each comparison; p is by Holm's correction for all of them."""
+    """The word and the figures of each comparison; p has Holm's correction for all of them."""
     pairs = [(values.get(c.first, []), values.get(c.second, [])) for c in comparisons]
     tested = [
         (ranks if c.ranks else welch)(*pair) if min(map(len, pair)) > 1 else None
         for c, pair in zip(comparisons, pairs, strict=True)
     ]
-    # What has no runs yet still is one of the comparisons that were stated.
+    # A comparison without runs still counts for the correction.
     adjusted = holm([1.0 if test is None else test[0] for test in tested])
     found = []
     for c, (a, b), test, p in zip(comparisons, pairs, tested, adjusted, strict=True):
@@ -116,16 +116,16 @@ def compare(comparisons: Sequence[Comparison], values: Values, *, least: int = 5
 
 
 def welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, str]:
-    """Welch's t test of equal means, variances unequal: p on both sides, a - b, and it in words.
+    """Welch's t test of equal means, unequal variances: two-sided p, a - b, and a text.
 
-    Where neither set varies at all, p is 1 for equal means and 0 for others.
+    If neither set varies, p is 1 for equal means, else 0.
     """
     from scipy.special import stdtr, stdtrit
 
     parts = [statistics.variance(values) / len(values) for values in (a, b)]
     gap, error = statistics.fmean(a) - statistics.fmean(b), math.sqrt(sum(parts))
     if error == 0:
-        return float(gap == 0), gap, f"{gap:+.3g} without any spread"
+        return float(gap == 0), gap, f"{gap:+.3g} without spread"
     degrees = sum(parts) ** 2 / sum(
         part**2 / (len(values) - 1) for part, values in zip(parts, (a, b), strict=True)
     )
@@ -135,18 +135,16 @@ def welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, str]:
 
 
 def ranks(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, str]:
-    """The rank test of Mann and Whitney by all permutations: p on both sides, U less what is
-    expected of it (below 0: a has the lower ranks), and the medians.
+    """The rank test of Mann and Whitney by all permutations: two-sided p, U minus its expectation
+    (below 0: a has the lower ranks), and the medians.
 
-    Infinite values (runs that did not get there) are the largest, and ties of each other. All runs
-    being watched for equally long, this is the generalised Wilcoxon test for censored times.
+    Infinite values (runs that did not reach the goal) are the largest, and tied. As all runs are
+    observed equally long, this is the generalised Wilcoxon test for censored times.
     """
     from scipy import stats
 
-    every = stats.PermutationMethod(
-        n_resamples=10_000, rng=0
-    )  # all of them for 5 and 5, or 7 and 7
-    # The largest rank is all that counts of an infinite value; differences of two would be NaN.
+    every = stats.PermutationMethod(n_resamples=10_000, rng=0)  # complete for 5 and 5, or 7 and 7
+    # Only the rank of an infinite value counts; the difference of two would be NaN.
     top = 1 + max((x for x in (*a, *b) if math.isfinite(x)), default=0.0)
     x, y = ([min(value, top) for value in values] for values in (a, b))
     found = stats.mannwhitneyu(x, y, alternative="two-sided", method=every)
@@ -155,14 +153,14 @@ def ranks(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, str]:
 
 
 def median(values: Sequence[float]) -> str:
-    """The median, and how many did not get there, in words."""
+    """The median, and how many did not reach the goal, in words."""
     middle, never = statistics.median(values), sum(map(math.isinf, values))
     found = [f"median {middle:.4g}"] if math.isfinite(middle) else []
     return "; ".join(found + ([f"{never} of {len(values)} never"] if never else []))
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Adjusted p of each of several tests: the smallest times their number, and so on upwards."""
+    """Holm's adjusted p: the smallest times the number of tests, the next times one less, ..."""
     order = sorted(range(len(ps)), key=ps.__getitem__)
     adjusted, least = [0.0] * len(ps), 0.0
     for i, place in enumerate(order):

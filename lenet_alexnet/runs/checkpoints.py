@@ -19,16 +19,16 @@ AnyState = TypeVar("AnyState", bound=State)
 class Checkpoints(contextlib.AbstractContextManager):
     """The checkpoints of one run, by completed steps.
 
-    A checkpoint saved with a top-1 error on the validation split takes part in the choice of the
-    best; without that split there is no best one.
-    Opened to write, those that are damaged are renamed and what was never completed is removed.
+    The best is chosen among the checkpoints saved with a top-1 error on the validation split;
+    without that split, there is no best one.
+    On opening for writing, damaged checkpoints are renamed and unfinished ones are removed.
 
     Args:
       folder: the run's folder `checkpoints`.
-      keep: the number of last checkpoints that stay; the best one stays too.
-      minutes: `overdue` is true this long after a save; 0: never.
+      keep: the number of last checkpoints that stay; the best one stays, too.
+      minutes: `overdue` is true after this time without a save; 0: never.
       read_only: changes nothing.
-      check: called before each save; raises DataError if the run's folder is no longer its own.
+      check: called before each save; raises DataError if the run no longer holds its folder.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Checkpoints(contextlib.AbstractContextManager):
                 self._saver.manager.delete(later)
 
     def best(self) -> int | None:
-        """The step with the smallest top-1 error, the later of equals."""
+        """The step with the smallest top-1 error; of equals the latest."""
         return self._saver.started().best_step()
 
     def restore(self, step: int, template: AnyState) -> AnyState:
@@ -93,11 +93,11 @@ class Checkpoints(contextlib.AbstractContextManager):
         return rest.with_variables(self.restore_variables(step, template.variables))
 
     def restore_variables(self, step: int, template: Any) -> Any:
-        """What is evaluated, as saved at `step`; for arguments and errors see `restore`."""
+        """The variables saved at `step`; for arguments and errors see `restore`."""
         return restore_item(self._saver.manager, self._folder, step, "variables", template)
 
     def first_whole(self, which: str) -> int | None:
-        """The step of the best or last checkpoint that is whole; damaged ones are reported.
+        """The step of the best or last whole checkpoint; damaged ones are reported.
 
         Raises:
           DataError: there are such checkpoints, but none is whole.
@@ -117,7 +117,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         return None
 
     def wait(self) -> None:
-        """Returns when every save is on disk, or has failed, which is reported."""
+        """Returns when every save is on disk or has failed; a failure is reported."""
         self._saver.wait()
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""What a run leaves behind (config, run, metrics, summary), and the progress bar."""
+"""A run's folder and its JSON files: config, run, summary."""
 
 import contextlib
 import importlib.metadata
@@ -22,9 +22,9 @@ from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.runs import lock
 from lenet_alexnet.runtime import storage
 
-FOLDERS = ("checkpoints",)  # of a run's folder, in which files come and go
+FOLDERS = ("checkpoints",)  # in a run's folder; files in them are created and removed
 
-# Changed code; what is recorded in experiments/ meanwhile changes no run.
+# Changed code; new records in experiments/ change no run.
 CHANGED = ("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)experiments")
 
 
@@ -36,7 +36,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 class RunDirectory:
-    """One run's folder; opened again with the same config, it goes on."""
+    """One run's folder; opened again with the same config, the run resumes."""
 
     def __init__(
         self, folder: Path, config: Any, *, writes: bool = True, held: lock.Held | None = None
@@ -44,13 +44,13 @@ class RunDirectory:
         """Creates the folder, or verifies that it holds a run of this config.
 
         Args:
-          folder: the run's.
-          config: what it trains.
-          writes: whether this process writes; of many, one does.
+          folder: the run's folder.
+          config: the run's config.
+          writes: whether this process writes; of several, one does.
           held: the lock of the folder.
 
         Raises:
-          UsageError: a file, not writable, or another config's (the differences are shown).
+          UsageError: not a folder, not writable, or of another config (the differences are shown).
         """
         self.folder, self.config, self._writes, self._held = folder, config, writes, held
         self._run: dict[str, Any] = {}
@@ -62,7 +62,7 @@ class RunDirectory:
             raise UsageError(f"workdir '{folder}' is not writable")
         for name in FOLDERS:
             if (folder / name).is_symlink():
-                raise UsageError(f"'{folder / name}' is a link: what it leads to may be no run's")
+                raise UsageError(f"'{folder / name}' is a link: its target may not belong to a run")
         if (folder / "config.json").exists():
             changed = configs.differences(read_json(folder / "config.json"), config.to_dict())
             if changed:
@@ -77,7 +77,7 @@ class RunDirectory:
             self._held.check()
 
     def begun(self) -> dict[str, Any]:
-        """run.json of the run so far; {} if it begins now."""
+        """run.json, if the run has begun; else {}."""
         path = self.folder / "run.json"
         return read_json(path, data=dict, switches=dict) if path.exists() else {}
 
@@ -87,13 +87,13 @@ class RunDirectory:
         photos: Statistics | None = None,
         decides: Mapping[str, Any] | None = None,
     ) -> None:
-        """Writes config.json, run.json (what runs, with what, where) and statistics.npz.
+        """Writes config.json, run.json (code, versions, machine, command) and statistics.npz.
 
         Args:
           class_names: of the training data.
-          photos: the mean image and colours of the training photos, where the config wants them;
-            with them the run can be used without its data.
-          decides: what decides the bits, see `identity.facts`.
+          photos: the mean image and colours of the training photos, if the config needs them;
+            with them, the run can be used without its data.
+          decides: the facts that decide the bits, see `identity.facts`.
 
         Raises:
           UsageError: the run began with other data.
@@ -133,17 +133,17 @@ class RunDirectory:
             write_json(self.folder / "run.json", self._run)
 
     def _same_statistics(self, photos: Statistics | None) -> None:
-        """Refuses photos whose mean image and colours are not those that the run has kept."""
+        """Raises UsageError if the mean image or colours of the photos differ from the run's."""
         path = self.folder / statistics.FILE
         if photos is not None and path.exists() and not statistics.same(load(path), photos):
             raise UsageError(
                 f"workdir '{self.folder}' holds a run on other photos ({statistics.FILE} is not "
-                "that of the data): name the data that it began with, or another workdir"
+                "that of the data): name its first data or another workdir"
             )
 
     @contextlib.contextmanager
     def outcome(self) -> Iterator[None]:
-        """Whatever ends the run inside is in its summary: the status, and the error in one line.
+        """Writes an error inside to the summary: the status, and the error in one line.
 
         Raises:
           DataError: for an OSError, such as a full disk.
@@ -156,11 +156,11 @@ class RunDirectory:
             named = {"Interrupted": "interrupted", "Diverged": "diverged"}
             status = named.get(type(error).__name__, "failed")
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            with contextlib.suppress(OSError, DataError):  # The disk, or the folder, is the reason.
+            with contextlib.suppress(OSError, DataError):  # These may be the cause.
                 before = self.summary() or {"step": 0}
                 self.write_summary({**before, "status": status, "error": lines[0]})
             if isinstance(error, OSError):
-                raise DataError(f"the run cannot go on: {error}") from error
+                raise DataError(f"the run cannot continue: {error}") from error
             raise
 
     def write_summary(self, summary: dict[str, Any]) -> None:
@@ -170,16 +170,16 @@ class RunDirectory:
             write_json(self.folder / "summary.json", summary)
 
     def summary(self) -> dict[str, Any] | None:
-        """The result of this run so far, if it has come to an end."""
+        """The result of this run so far; None if it has not ended."""
         path = self.folder / "summary.json"
         return read_summary(path) if path.exists() else None
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """summary.json: of a run that was completed with its result, of others at least the status.
+    """summary.json: at least the status; if the run was completed, also its result.
 
     Raises:
-      UsageError: missing, broken, or without what is needed.
+      UsageError: missing, broken or incomplete.
     """
     summary = read_json(path, "status", status=str, step=int, best=dict)
     if summary["status"] == "diverged":
@@ -196,12 +196,12 @@ def read_summary(path: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path, *keys: str, **kinds: type) -> Any:
-    """A run's JSON file: an object that has at least `keys`.
+    """A run's JSON file: an object with at least `keys`.
 
     Args:
       path: the file.
-      keys: must be there.
-      kinds: of entries that are there and not null; a float may be whole.
+      keys: required entries.
+      kinds: types of entries that are present and not null; a float may be an int.
 
     Raises:
       UsageError: missing or broken.
@@ -224,7 +224,7 @@ def read_json(path: Path, *keys: str, **kinds: type) -> Any:
 
 
 def checkout() -> dict[str, Any]:
-    """The commit of the package's own checkout (None outside of one), and whether it is changed."""
+    """The commit of the package's checkout (None outside one), and whether it is changed."""
     return {
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git(*CHANGED)),
@@ -232,7 +232,7 @@ def checkout() -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str | None:
-    """The output of a git command in the package's own checkout, None outside of one."""
+    """The output of a git command in the package's checkout; None outside one."""
     command = ["git", "-C", str(Path(__file__).parent), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10)

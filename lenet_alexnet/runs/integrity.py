@@ -1,8 +1,8 @@
-"""Checkpoint folders as files: what is there, and whether it is whole. No JAX, no orbax.
+"""Checkpoints as files: which exist, and whether they are whole. No JAX, no orbax.
 
-Orbax writes a checkpoint aside and renames it when it is complete; just before, the checksum of
-each of its files is written into SHA256SUMS (`sha256sum -c` reads it too). A folder without that
-file, or with one that does not match, is damaged, however it came to be so.
+Orbax writes a checkpoint to a temporary folder and renames it when it is complete. Just before,
+the checksum of each file is written to SHA256SUMS (`sha256sum -c` reads it, too). A folder is
+damaged if it has no SHA256SUMS, or if a file does not match.
 """
 
 import json
@@ -37,7 +37,7 @@ class Saved(NamedTuple):
 
 
 def saved(folder: Path) -> list[Saved]:
-    """The checkpoints in a run's folder `checkpoints`, the newest first, whole or not."""
+    """The checkpoints in a run's folder `checkpoints`, newest first, damaged ones too."""
     steps = [path for path in folder.glob("*") if path.name.isdecimal() and path.is_dir()]
     found = [Saved(int(path.name), path, _top1_error(path)) for path in steps]
     return sorted(found, key=lambda one: -one.step)
@@ -51,20 +51,20 @@ def _top1_error(folder: Path) -> float | None:
 
 
 def by_error(checkpoints: list[Saved]) -> list[Saved]:
-    """Those that were evaluated, the best first, the later of equals before the earlier."""
+    """The evaluated checkpoints, best first; of equals the latest first."""
     evaluated = [one for one in checkpoints if one.top1_error is not None]
     return sorted(evaluated, key=lambda one: (one.top1_error, -one.step))
 
 
 def write_sums(folder: Path) -> None:
-    """Writes the checksums of all files of a checkpoint that is complete but for its commit."""
+    """Writes the checksums of a checkpoint's files, just before its commit."""
     lines = [f"{storage.sha256(folder / name)}  {name}\n" for name in sorted(_files(folder))]
     with storage.written_whole(folder / SUMS) as file:
         file.writelines(lines)
 
 
 def problem(folder: Path) -> str | None:
-    """What is wrong with a checkpoint; None if each byte of it is as it was written."""
+    """What is wrong with a checkpoint; None if each byte is as written."""
     try:
         if not (folder / SUMS).is_file():
             return f"it has no {SUMS}"
@@ -89,10 +89,10 @@ def problem(folder: Path) -> str | None:
 
 
 def set_aside_damaged(folder: Path) -> list[tuple[Saved, str]]:
-    """Renames the damaged checkpoints in `folder` to damaged-STEP; returns them and why.
+    """Renames the damaged checkpoints in `folder` to damaged-STEP; returns them with the reasons.
 
     Raises:
-      DataError: there are checkpoints, and none is whole (nothing is renamed then).
+      DataError: there are checkpoints, but none is whole; then nothing is renamed.
     """
     checkpoints = saved(folder)
     problems = [(one, why) for one in checkpoints if (why := problem(one.folder))]
@@ -109,12 +109,12 @@ def none_whole(folder: Path, newest: Saved, why: str) -> DataError:
     """The error when every checkpoint is damaged; `why` is what is wrong with the newest."""
     return DataError(
         f"no checkpoint in '{folder}' is whole (of step {newest.step}: {why}): "
-        "remove that folder to start anew"
+        "remove that folder to start again"
     )
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Removes what saves that failed or died have left."""
+    """Removes the remains of saves that failed or were killed."""
     for path in folder.glob("*.orbax-checkpoint-tmp*"):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -125,7 +125,7 @@ def arrays(item: Path) -> dict[str, str]:
     Raises:
       DataError: it cannot be read.
     """
-    import tensorstore  # It reads what is written, also by more devices than there are here.
+    import tensorstore  # It also reads what more devices wrote than there are here.
 
     spec = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{item}/"}}
     found = {}
@@ -146,6 +146,6 @@ def arrays(item: Path) -> dict[str, str]:
 def _files(folder: Path) -> Iterator[str]:
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
-        # Hidden ones are those of file systems (.nfs...) and desktops.
+        # Hidden files are made by file systems (.nfs...) and desktops.
         if path.is_file() and name not in (SUMS, METADATA, COMMITTED) and path.name[0] != ".":
             yield name

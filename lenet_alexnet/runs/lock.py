@@ -17,7 +17,7 @@ NAME = ".lock"
 
 
 class _OpenFolder:
-    """A folder's file descriptor, closed once."""
+    """A folder's file descriptor; closing it twice is safe."""
 
     def __init__(self, folder: Path) -> None:
         self._number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -39,7 +39,7 @@ class Held:
         self._was = storage.inode(folder)
 
     def check(self) -> None:
-        """Raises DataError if the folder is gone, another one, or open to a second run."""
+        """Raises DataError if the folder was removed or replaced, or its lock file was removed."""
         folder = self._folder
         if storage.inode(folder) != self._was:
             raise DataError(f"workdir '{folder}' was removed or moved while the run wrote to it")
@@ -50,15 +50,14 @@ class Held:
 
 @contextlib.contextmanager
 def hold(folder: Path) -> Iterator[Held]:
-    """Holds `folder` against other runs; the system frees it when the process ends, however.
+    """Locks `folder` against other runs; the system releases it when the process ends in any way.
 
-    The lock is the system's (flock), on the folder and on a file in it, whose content only says who
-    has it. On NFS, where folders cannot be locked, the file's lock holds over all hosts if the
-    server locks (mounts with `nolock` do so for one host alone). Where the file system cannot lock
-    at all, that is said and nothing is held.
+    It uses flock, on the folder and on a file in it; the file's content only names the owner. On
+    NFS, folders cannot be locked; the file's lock is valid on all hosts if the server locks (on one
+    host only with `nolock`). If the file system cannot lock at all, a warning is printed.
 
     Raises:
-      UsageError: another process has it (named with its host), or the folder is not writable.
+      UsageError: another process has the lock (it is named), or the folder is not writable.
     """
     path = folder / NAME
     with contextlib.ExitStack() as stack:
@@ -90,7 +89,7 @@ def hold(folder: Path) -> Iterator[Held]:
 
 
 def _lock(file: IO[str] | _OpenFolder) -> str | None:
-    """Locks it; returns the reason if the file system cannot. BlockingIOError: it is taken."""
+    """Locks it; returns the reason if the file system cannot. BlockingIOError: already locked."""
     try:
         storage.lock(file)
     except BlockingIOError:
@@ -105,5 +104,5 @@ def _owner(path: Path) -> str:
         owner = json.loads(path.read_text())
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(owner["since"]))
         return f"process {owner['pid']} on host {owner['host']} since {since}"
-    except (OSError, ValueError, KeyError, TypeError):  # It has it, but has not said so yet.
+    except (OSError, ValueError, KeyError, TypeError):  # Its name is not written yet.
         return "another process"

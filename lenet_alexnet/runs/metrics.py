@@ -1,4 +1,4 @@
-"""A run's log: one JSON object a line."""
+"""A run's log: one JSON object per line."""
 
 import contextlib
 import errno
@@ -16,7 +16,7 @@ REQUIRED = {"epoch": (int, float), "loss": (int, float, type(None)), "top1_error
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log so far, of which the last one may still be written.
+    """The complete lines of a run's log; the last one may still be in writing.
 
     Raises:
       DataError: a line is broken.
@@ -25,7 +25,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The whole lines, and how many bytes they have."""
+    """The complete lines, and their length in bytes."""
     if not path.exists() and not path.is_symlink():
         return [], 0
     with storage.open_here(path) as file:
@@ -47,13 +47,13 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 class MetricsLog(contextlib.AbstractContextManager):
-    """A file of one JSON object a line: appended, never rewritten; no step is in it twice.
+    """A file of one JSON object per line: only appended to, each step and split once.
 
-    A run that resumes from an earlier step than its last line computes the lines in between
-    again, to the same bits (except the clock's): those that are there stay.
+    A run that resumes from an earlier step than its last line computes the lines in between again,
+    to the same bits (except times): the old lines stay.
 
     Raises:
-      DataError: a line, other than a last one that was cut off, is broken.
+      DataError: a line is broken, other than a truncated last line.
     """
 
     def __init__(self, path: Path, *, writes: bool = True) -> None:
@@ -63,7 +63,7 @@ class MetricsLog(contextlib.AbstractContextManager):
         for row in rows:
             self.rows[row["step"], row["split"]] = row
         self._file = storage.open_here(path, "ab", buffering=0) if writes else None
-        if self._file:  # A line that a crash cut off.
+        if self._file:  # A line truncated by a crash.
             self._file.truncate(length)
 
     def write(self, row: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ class MetricsLog(contextlib.AbstractContextManager):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
 
     def result(self, step: int | None, split: str) -> dict[str, Any] | None:
-        """The summary's entry for the evaluation at `step`, if there was one."""
+        """The summary's entry for the evaluation at `step`; None if there was none."""
         row = self.rows.get((step, split)) if step else None
         fields = ("step", "loss", "top1_error", "top5_error", "examples")
         if row and (absent := [field for field in fields if field not in row]):
@@ -89,7 +89,7 @@ class MetricsLog(contextlib.AbstractContextManager):
         return row and {"selected_on": split} | {field: row[field] for field in fields}
 
     def cut(self, step: int) -> None:
-        """Removes the lines after `step`: from there on, the run is another."""
+        """Removes the lines after `step`: the run continues differently from there."""
         self.rows = {key: row for key, row in self.rows.items() if key[0] <= step}
         if self._file:
             lines = self._path.read_bytes().splitlines(keepends=True)
@@ -97,7 +97,7 @@ class MetricsLog(contextlib.AbstractContextManager):
             self._file.truncate(sum(len(line) for line in kept))
 
     def sync(self) -> None:
-        """On disk: what a checkpoint counts as done must not be missing after a power failure."""
+        """Forces the lines to disk: a checkpoint's lines must survive a power failure."""
         if self._file:
             os.fsync(self._file.fileno())
 

@@ -1,4 +1,4 @@
-"""Orbax's manager of a run's checkpoints: which it keeps, and how it ends a save."""
+"""Orbax's manager of a run's checkpoints: which it keeps, and how a save ends."""
 
 import logging
 import re
@@ -18,7 +18,7 @@ def open_manager(folder: Path, *, keep: int, read_only: bool, check: Callable[[]
     import orbax.checkpoint as ocp
     from orbax.checkpoint import checkpoint_managers as managers
 
-    # Orbax logs a dozen lines a save; its errors come as exceptions all the same.
+    # Orbax logs a dozen lines per save; its errors are exceptions anyway.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
@@ -32,7 +32,7 @@ def open_manager(folder: Path, *, keep: int, read_only: bool, check: Callable[[]
         folder,
         options=ocp.CheckpointManagerOptions(
             preservation_policy=managers.AnyPreservationPolicy([managers.LatestN(keep), best]),
-            best_fn=top1_error,  # Without it orbax does not write the metrics.
+            best_fn=top1_error,  # Without it, orbax does not write the metrics.
             best_mode="min",
             create=not read_only,
             read_only=read_only,
@@ -46,7 +46,7 @@ def open_manager(folder: Path, *, keep: int, read_only: bool, check: Callable[[]
 def _with_sums(check: Callable[[], None]) -> type:
     """Orbax's rename at the end of a save, with the checksums written just before.
 
-    Orbax makes folders that are not there, so `check` is called at both ends.
+    Orbax creates missing folders, so `check` is called at both ends.
     """
     from orbax.checkpoint import path as paths
 
@@ -65,7 +65,7 @@ def _with_sums(check: Callable[[], None]) -> type:
 
 
 def reason(error: Exception) -> str:
-    """One line of an exception that may be many: the system's words, where there are any."""
+    """One line for an exception of many: the system's message, if there is one."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    system = re.search(r": ([^:]+) \[os_error_code", line)  # Tensorstore adds pages to them.
+    system = re.search(r": ([^:]+) \[os_error_code", line)  # Tensorstore adds pages to it.
     return system[1] if system else line[:200]

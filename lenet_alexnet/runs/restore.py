@@ -1,4 +1,4 @@
-"""Arrays of a checkpoint, compared with what the config makes and read."""
+"""Reads the arrays of a checkpoint, after a comparison with those of the config."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ def restore_item(manager: Any, folder: Path, step: int, item: str, template: Any
     """One item of the checkpoint of `step`.
 
     Args:
-      manager: orbax's.
+      manager: orbax's manager.
       folder: the run's folder `checkpoints`.
       step: of the checkpoint.
       item: "variables" or "rest".
@@ -36,7 +36,7 @@ def restore_item(manager: Any, folder: Path, step: int, item: str, template: Any
 
 
 def _compare(folder: Path, step: int, item: str, template: Any) -> None:
-    """Raises DataError with the first array that is not as in the template."""
+    """Raises DataError for the first array that differs from the template."""
     there, here = integrity.arrays(folder / str(step) / item), _arrays(template)
     for name in sorted(there.keys() | here.keys()):
         a, b = there.get(name, "absent"), here.get(name, "absent")
@@ -48,7 +48,7 @@ def _compare(folder: Path, step: int, item: str, template: Any) -> None:
 
 
 def _arrays(tree: Any) -> dict[str, str]:
-    """As `integrity.arrays`, of a pytree."""
+    """The same as `integrity.arrays`, for a pytree."""
     found = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         name = jax.tree_util.keystr(path, simple=True, separator=".")
@@ -57,6 +57,6 @@ def _arrays(tree: Any) -> dict[str, str]:
 
 
 def _abstract(leaf: jax.Array | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    """A leaf's shape and type, and where it goes: to its own devices, or the default one."""
+    """A leaf's shape, type and devices; without devices, the default one."""
     sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)

@@ -1,4 +1,4 @@
-"""Saves of checkpoints, started behind the training, and made again when one fails."""
+"""Saves checkpoints in the background of training, and again if a save fails."""
 
 import contextlib
 import threading
@@ -17,7 +17,7 @@ from lenet_alexnet.runs.orbax_manager import open_manager, reason
 from lenet_alexnet.runtime.console import say
 
 RETRY_SECONDS = (0.0, 1.0, 5.0)  # before each new attempt at a save that failed
-# Orbax numbers a process's saves: of two that start at once, one waits for ever for the other's.
+# Orbax numbers a process's saves: if two start at once, one waits for the other forever.
 ONE_START = threading.Lock()
 
 
@@ -34,7 +34,7 @@ class State(Protocol):
 
 
 class Saver:
-    """Orbax's manager of one run's checkpoints, and the save that is under way.
+    """Orbax's manager of one run's checkpoints, and the save in progress.
 
     For the arguments see `checkpoints.Checkpoints`.
     """
@@ -43,7 +43,7 @@ class Saver:
         self, folder: Path, *, keep: int, read_only: bool, check: Callable[[], None]
     ) -> None:
         self._folder, self._keep, self._read_only, self._check = folder, keep, read_only, check
-        # Orbax starts a save with a dozen threads, which takes longer than a LeNet's epoch may.
+        # Orbax starts a save with a dozen threads; that may take longer than an epoch of LeNet.
         self._thread = futures.ThreadPoolExecutor(1)
         self._starting: futures.Future[str | None] | None = None
         self.manager = self._open()
@@ -54,7 +54,7 @@ class Saver:
         )
 
     def started(self) -> Any:
-        """The manager, once it knows of the save that is being started."""
+        """The manager, after any save that is being started."""
         if self._starting:
             futures.wait([self._starting])
         return self.manager
@@ -68,21 +68,21 @@ class Saver:
         wait: bool = False,
         first: Callable[[], None] = lambda: None,
     ) -> None:
-        """Saves; returns once the state is copied to the host, or (`wait`) it is on disk.
+        """Saves; returns when the state is copied to the host or, with `wait`, is on disk.
 
-        `first` is called before the save, in its thread: for what must be on disk by then.
+        `first` is called before the save, in its thread, to write what must be on disk first.
 
-        If this save or the one before failed, that is reported and the present state is saved
-        again, up to three times.
+        If this save or the one before failed, that is reported and this state is saved again, up to
+        three times.
 
         Raises:
-          DataError: it cannot be written. What was saved before is still there.
+          DataError: it cannot be written. Earlier checkpoints stay.
         """
         failed = self._settle()
-        if not failed and jax.process_count() > 1:  # They meet in it, in the order of their calls.
+        if not failed and jax.process_count() > 1:  # All processes must call it in the same order.
             failed = self._start(step, state, top1_error, first)
         elif not failed:
-            # Copied on CPUs too, where `device_get` gives what the next step writes over.
+            # On CPUs, `device_get` returns memory that the next step overwrites: copy it.
             state = jax.tree.map(np.array, jax.device_get(state))
             self._starting = self._thread.submit(self._start, step, state, top1_error, first)
         if wait and not failed:
@@ -92,7 +92,7 @@ class Saver:
                 break
             say(f"warning: a checkpoint could not be saved ({failed}): trying again")
             time.sleep(pause)
-            self._check()  # Orbax makes the folder again, if it is not there.
+            self._check()  # Orbax would create a missing folder again.
             self._reopen()
             failed = self._start(step, state, top1_error, first) or self._settle()
         if failed:
@@ -101,17 +101,17 @@ class Saver:
             last = self.manager.latest_step()
             raise DataError(
                 f"cannot save a checkpoint of step {step} in '{self._folder}' ({failed}); "
-                + ("none was saved before" if last is None else f"the last is that of step {last}")
+                + ("none was saved before" if last is None else f"the last is of step {last}")
             )
 
     def _start(
         self, step: int, state: State, top1_error: float | None, first: Callable[[], None]
     ) -> str | None:
-        """Starts a save; returns the reason if that fails."""
+        """Starts a save; returns the reason if it fails."""
         import orbax.checkpoint as ocp
 
         metrics = None if top1_error is None else {"top1_error": top1_error}
-        # Two items: what is evaluated is opened without knowing the optimizer.
+        # Two items, so that `variables` can be read without the optimizer.
         items = ocp.args.Composite(
             variables=ocp.args.StandardSave(state.variables),
             rest=ocp.args.StandardSave(state.rest),
@@ -130,7 +130,7 @@ class Saver:
         return None
 
     def _settle(self) -> str | None:
-        """Waits for the save that is under way; returns the reason if it failed."""
+        """Waits for the save in progress; returns the reason if it failed."""
         starting, self._starting = self._starting, None
         if starting and (failed := starting.result()):
             return failed
@@ -141,19 +141,19 @@ class Saver:
         return None
 
     def _reopen(self) -> None:
-        """After a failure orbax's idea of what is on disk, and its threads, are not to be used."""
+        """Opens a new manager: after a failure, orbax's threads and file list are unusable."""
         with contextlib.suppress(Exception):
             self.manager.close()
         integrity.remove_unfinished(self._folder)
         self.manager = self._open()
 
     def wait(self) -> None:
-        """Returns when the save under way is on disk, or has failed, which is reported."""
+        """Returns when the save in progress is on disk or has failed; a failure is reported."""
         if failed := self._settle():
             say(f"warning: the last checkpoint could not be saved ({failed})")
 
     def close(self) -> None:
-        """Waits for the save under way, and ends the threads."""
+        """Waits for the save in progress, and ends the threads."""
         try:
             self.wait()
         finally:
@@ -163,12 +163,12 @@ class Saver:
             self._clear_away()
 
     def _clear_away(self) -> None:
-        """If the run's folder has gone: removes what a save under way has made there since."""
+        """If the run's folder was removed, removes what the save in progress wrote there since."""
         try:
             self._check()
         except DataError:
-            if not (self._folder.parent / lock.NAME).exists():  # It is no other run's now.
+            if not (self._folder.parent / lock.NAME).exists():  # No other run holds it.
                 integrity.remove_unfinished(self._folder)
                 for folder in (self._folder, self._folder.parent):
-                    with contextlib.suppress(OSError):  # There is more in it.
+                    with contextlib.suppress(OSError):  # It is not empty.
                         folder.rmdir()

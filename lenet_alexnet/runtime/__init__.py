@@ -1,1 +1,1 @@
-"""What runs below everything else: JAX's start, processes, signals, streams, files, the console."""
+"""The lowest layer: JAX's start, processes, signals, streams, files, the console."""

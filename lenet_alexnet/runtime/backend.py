@@ -1,4 +1,4 @@
-"""What every command that computes sets before JAX starts."""
+"""Settings for JAX, made before it starts."""
 
 import atexit
 import contextlib
@@ -40,36 +40,36 @@ def each_core_a_device() -> None:
     """For many runs in one program, each on a separate core; accelerators stay as they are."""
     import jax
 
-    with contextlib.suppress(RuntimeError):  # It has started: with the devices that it has.
+    with contextlib.suppress(RuntimeError):  # JAX has started: its devices stay.
         jax.config.update("jax_num_cpu_devices", len(own_cores()))
 
 
 def quieten() -> None:
     """Keeps XLA's own log off the screen; must come before JAX is imported."""
-    # A program from the cache makes XLA complain on CPU of features that are its own tuning flags,
-    # a page each time. What fails comes as an exception all the same.
+    # For a cached program, XLA on CPU prints a page about "features" that are its own tuning flags.
+    # Errors are exceptions anyway.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def set_up(*, deterministic: bool = False) -> None:
-    """The compilation cache (JAX_COMPILATION_CACHE_DIR moves it) and quiet libraries.
+    """Sets the compilation cache (JAX_COMPILATION_CACHE_DIR moves it) and quiets libraries.
 
-    With `deterministic`, XLA chooses for GPUs only what gives the same bits on every run (on CPUs
-    it always does).
+    With `deterministic`, XLA uses on GPUs only operations that give the same bits on every run, as
+    it always does on CPUs.
 
     Raises:
-      UsageError: JAX has started already, so that it is too late for that.
+      UsageError: JAX has already started, so it is too late for `deterministic`.
     """
     quieten()
     import jax
 
     if deterministic and DETERMINISTIC not in os.environ.get("XLA_FLAGS", ""):
-        from jax._src import xla_bridge  # There is no public way to ask without starting it.
+        from jax._src import xla_bridge  # No public function asks without starting JAX.
 
         if xla_bridge.backends_are_initialized():
             raise UsageError(f"too late for --deterministic: set XLA_FLAGS={DETERMINISTIC} before")
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
-    # A program compiled for one core runs on one, and JAX does not tell the two apart.
+    # A program compiled for one core uses one core; JAX's cache ignores the number of cores.
     folder = _cache() / "lenet_alexnet" / f"xla_{len(own_cores())}_cores"
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -78,7 +78,7 @@ def set_up(*, deterministic: bool = False) -> None:
 
 
 def _cache() -> Path:
-    """Where caches are; without a home directory, a folder that ends with this process."""
+    """The folder of caches; without a home directory, a temporary one."""
     try:
         return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
     except RuntimeError:  # HOME is not set, and the user has no entry in passwd.

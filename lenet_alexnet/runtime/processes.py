@@ -15,13 +15,13 @@ import numpy as np
 from lenet_alexnet.errors import DataError, Diverged, Interrupted, LenetAlexnetError, UsageError
 from lenet_alexnet.runtime import unexpected
 
-# Where a launcher writes how many processes it started.
+# A launcher's variables for the number of processes.
 LAUNCHERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
-HEARTBEAT_SECONDS = 30  # A process that is silent for so long ends all the others.
-COMPARE_SECONDS = 1800  # Compiling may take long. A process that ends meanwhile ends all.
+HEARTBEAT_SECONDS = 30  # After this silence of one process, all the others end.
+COMPARE_SECONDS = 1800  # Compilation may take long. If a process ends meanwhile, all end.
 FAILED = "lenet_alexnet/failed"  # the key under which a process writes why it ends
-COMPARED = "lenet_alexnet/agreed"  # and those under which it writes what it was given
-_COMPARISONS = itertools.count()  # the same in all processes: they compare in one order
+COMPARED = "lenet_alexnet/agreed"  # the prefix of the keys of its facts
+_COMPARISONS = itertools.count()  # equal in all processes: they compare in the same order
 _ENDING = threading.Lock()
 
 
@@ -30,17 +30,17 @@ class Differ(UsageError):
 
 
 def join(coordinator: str | None, process_id: int | None, num_processes: int | None) -> None:
-    """Makes this process one of several that train together; without a launcher it stays alone.
+    """Joins this process to others that train together; without a launcher, it stays alone.
 
-    Slurm's srun and MPI set what is needed; elsewhere all three arguments are needed.
+    Slurm's srun and MPI set the environment; otherwise all three arguments are needed.
 
     Args:
       coordinator: host:port of process 0.
       process_id: 0 .. num_processes - 1.
-      num_processes: how many there are.
+      num_processes: the number of processes.
 
     Raises:
-      UsageError: some of the three only. DataError: the others did not come.
+      UsageError: only some of the three are given. DataError: the others did not join.
     """
     given = {"coordinator": coordinator, "process_id": process_id, "num_processes": num_processes}
     missing = [name for name, value in given.items() if value is None]
@@ -58,7 +58,7 @@ def join(coordinator: str | None, process_id: int | None, num_processes: int | N
         return
     import jax
 
-    # It takes SIGTERM for itself; ours is agreed on between two steps.
+    # It would handle SIGTERM; our processes agree on a stop between two steps.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
@@ -79,14 +79,14 @@ def _check_address(coordinator: str) -> None:
 
 
 def require_same(what: str, facts: Mapping[str, Any]) -> None:
-    """Compares the facts that decide each process's program; if they differ, all would hang.
+    """Compares the facts that decide each process's program; if they differed, all would hang.
 
     Args:
-      what: the facts in a word, for the message.
-      facts: by name, with values that JSON can hold.
+      what: a word for the facts, for the message.
+      facts: by name, with JSON values.
 
     Raises:
-      Differ: in all processes, if the facts of one differ. DataError: one never gets here.
+      Differ: in all processes, if the facts differ. DataError: a process did not arrive.
     """
     import jax
 
@@ -126,10 +126,10 @@ def any_process(flag: bool) -> bool:
 
 @contextlib.contextmanager
 def ending_together() -> Iterator[None]:
-    """Inside, an error in one of many processes ends that process at once, and with it the others.
+    """Inside, an error in one of many processes ends it at once, and then the others.
 
-    Otherwise it would wait at its exit for the others, which wait for it in their step. What all
-    processes reach together (a stop, divergence, `Differ`) is raised as usual.
+    Otherwise it would wait at exit for the others, which wait for it in a step. Errors of all
+    processes together (a stop, divergence, `Differ`) are raised as usual.
     """
     done = threading.Event()
     if _store() is not None:
@@ -141,7 +141,7 @@ def ending_together() -> Iterator[None]:
     except Exception as error:
         import jax
 
-        if _store() is None or jax.process_count() == 1:  # Alone; JAX may not even have started.
+        if _store() is None or jax.process_count() == 1:  # Alone; JAX may not have started.
             raise
         line, this = " ".join(str(error).split())[:300], jax.process_index()
         if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in line:
@@ -157,7 +157,7 @@ def ending_together() -> Iterator[None]:
 
 
 def _watch(done: threading.Event) -> None:
-    """Ends this process, whatever it is doing, when another has reported its failure."""
+    """Ends this process as soon as another has reported its failure."""
     while not done.wait(1.0):
         try:
             failed = _store().key_value_dir_get(FAILED)
@@ -168,7 +168,7 @@ def _watch(done: threading.Event) -> None:
 
 
 def _end(line: str, code: int) -> None:
-    _ENDING.acquire()  # One thread reports why, and none after it.
+    _ENDING.acquire()  # Only one thread may report the reason.
     print(line, file=sys.stderr, flush=True)
     os._exit(code)
 
@@ -178,8 +178,8 @@ def _told(failed: list[tuple[str, str]]) -> str:
 
 
 def _who_failed() -> str:
-    """After an exchange that broke: the process that ended, once it is known."""
-    print("an exchange with the other processes broke: asking which one ended", file=sys.stderr)
+    """After communication has failed: the process that ended, as soon as it is known."""
+    print("communication with the other processes failed: asking which one ended", file=sys.stderr)
     for _ in range(HEARTBEAT_SECONDS + 10):
         try:
             failed = _store().key_value_dir_get(FAILED)
@@ -193,6 +193,6 @@ def _who_failed() -> str:
 
 def _store() -> Any:
     """The key-value store that all processes share."""
-    from jax._src import distributed  # There is no public way to it.
+    from jax._src import distributed  # No public function returns it.
 
     return distributed.global_state.client

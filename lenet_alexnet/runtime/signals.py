@@ -1,4 +1,4 @@
-"""Stopping well: the first signal asks for an orderly end, the second ends at once."""
+"""Signals: the first asks for an orderly stop, the second ends the process at once."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
-# Process groups that end with this process, as a compiler at work does.
+# Process groups that end with this process, such as a running compiler.
 DEPENDENT: set[int] = set()
 
 
@@ -17,8 +17,8 @@ DEPENDENT: set[int] = set()
 def catch() -> Iterator[Callable[[], bool]]:
     """Inside, signals set a flag; yields the function that tells whether one came.
 
-    A thread answers them: Python runs a handler only between two instructions of the main thread,
-    which may be a minute apart while a program is compiled.
+    A thread handles them: Python runs a handler only between two instructions of the main thread,
+    and these may be a minute apart during a compilation.
     """
     asked = threading.Event()
     numbers = [n for n in SIGNALS if not _under_nohup(n)]
@@ -50,7 +50,7 @@ def _watch(reader: int, asked: threading.Event) -> None:
         if number not in SIGNALS:
             continue
         if number == signal.SIGHUP and count:
-            continue  # The end of a session sends it twice: from the shell, from the terminal.
+            continue  # At the end of a session, shell and terminal both send it.
         count += 1
         if count > 1:
             for group in tuple(DEPENDENT):
@@ -59,5 +59,5 @@ def _watch(reader: int, asked: threading.Event) -> None:
             os._exit(128 + number)
         asked.set()
         name = signal.Signals(number).name
-        with contextlib.suppress(OSError):  # The terminal may be what has gone.
+        with contextlib.suppress(OSError):  # The terminal may be gone.
             print(f"\n{name}: saving and stopping (again: at once)", file=sys.stderr, flush=True)

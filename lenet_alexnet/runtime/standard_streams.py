@@ -1,4 +1,4 @@
-"""Standard output and error of the command line: what a reader that went away may not end."""
+"""Standard output and error of the command line: a closed reader must not end the program."""
 
 import contextlib
 import errno
@@ -12,12 +12,12 @@ GONE = (errno.EPIPE, errno.EIO)  # a closed pipe; a terminal that hung up
 
 
 def prepare() -> None:
-    """Makes both streams forgiving: closed or without a reader, they take what is written.
+    """Makes both streams accept output even if they are closed or have no reader.
 
-    What their encoding lacks is written as an escape, so that an ASCII terminal shows it too. A
-    file on a full disk is still an error.
+    Characters outside their encoding are written as escapes, for ASCII terminals. A full disk is
+    still an error.
     """
-    for number in (0, 1, 2):  # Else the next file that is opened becomes standard error.
+    for number in (0, 1, 2):  # Else the next opened file becomes standard error.
         if not _usable(number):
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, number)
@@ -27,7 +27,7 @@ def prepare() -> None:
 
 
 def finish() -> None:
-    """Drops what still cannot be written, of which `main` has told: the exit would try again."""
+    """Drops output that cannot be written: `main` has reported it; the exit would try again."""
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
             stream.flush()
@@ -36,16 +36,16 @@ def finish() -> None:
 
 
 def _usable(number: int) -> bool:
-    """Whether a descriptor is open, and can be written to but for standard input."""
+    """Whether a descriptor is open and, except for standard input, writable."""
     try:
         mode = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
     except OSError:
         return False
-    return number == 0 or mode != os.O_RDONLY  # A shell may have its script there.
+    return number == 0 or mode != os.O_RDONLY  # A shell may have its script open there.
 
 
 class _Forgiving(io.FileIO):
-    """A file descriptor whose reader may go away."""
+    """A file descriptor whose reader may close it."""
 
     def write(self, content: Any) -> int:
         try:

@@ -1,4 +1,4 @@
-"""Files as a run leaves them: written whole, on disk before they count, never through a link."""
+"""Files of a run: written completely or not at all, forced to disk, never through a link."""
 
 import contextlib
 import errno
@@ -14,13 +14,13 @@ from lenet_alexnet.errors import UsageError
 
 
 def open_here(path: Path, mode: str = "rb", **options: Any) -> IO[Any]:
-    """`open` for an ordinary file at just this place.
+    """`open` for a regular file at this path itself.
 
-    A run's folder may come from elsewhere: a link in it leads to another file of the user, and a
-    named pipe blocks for ever.
+    A run's folder may come from someone else: a link in it may lead to another file of the user,
+    and a named pipe blocks forever.
 
     Raises:
-      OSError: a link, or no ordinary file; and whatever `open` raises.
+      OSError: a link or not a regular file; or as `open`.
     """
 
     def opener(name: str, flags: int) -> int:
@@ -40,9 +40,9 @@ def open_here(path: Path, mode: str = "rb", **options: Any) -> IO[Any]:
 
 @contextlib.contextmanager
 def written_whole(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
-    """Yields a file that takes the place of `path` at the end; after an error `path` is as it was.
+    """Yields a file that replaces `path` at the end; after an error, `path` is unchanged.
 
-    One writer at a time: what an earlier one left half done is written over.
+    One writer at a time: an unfinished file of an earlier one is overwritten.
     """
     aside = path.with_name(f".{path.name}.new")
     aside.unlink(missing_ok=True)
@@ -57,7 +57,7 @@ def written_whole(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[An
 
 
 def sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk, where the system can tell."""
+    """Waits until a file, or a folder's entries, are on disk, if the file system supports it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -69,14 +69,14 @@ def sync(path: Path) -> None:
 
 
 def settle(aside: Path, path: Path) -> None:
-    """Renames a written file: after a power loss it is there whole or not at all."""
+    """Moves a written file into place: after a power loss, it is complete or absent."""
     sync(aside)
     aside.replace(path)
     sync(path.parent)
 
 
 def lock(file: Any, *, wait: bool = False) -> None:
-    """Locks an open file against other processes; the system frees it when the process ends.
+    """Locks an open file against other processes; the system releases it when the process ends.
 
     Raises:
       BlockingIOError: another process has it, and `wait` is false.
@@ -93,7 +93,7 @@ def sha256(path: Path) -> str:
 
 
 def inode(path: Path) -> tuple[int, int] | None:
-    """What tells one file or folder from another at the same place; None: there is none."""
+    """The identity of the file or folder at a path; None: there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -102,7 +102,7 @@ def inode(path: Path) -> tuple[int, int] | None:
 
 
 def problem_of_owner(path: Path) -> str | None:
-    """Why others than this user may have changed a file or folder; None: they cannot have."""
+    """Why another user may have changed a file or folder; None: no one else can."""
     found = path.lstat()
     if stat.S_ISLNK(found.st_mode):
         return f"'{path}' is a link"
@@ -117,7 +117,7 @@ def expand(path: str) -> Path:
     """A path in which ~ is the home directory.
 
     Raises:
-      UsageError: there is a ~, and no one knows that directory.
+      UsageError: there is a ~, but no home directory is known.
     """
     try:
         return Path(path).expanduser()

@@ -1,4 +1,4 @@
-"""The last net of the command line: an exception that is not ours becomes one line."""
+"""One line for an exception that is not one of ours."""
 
 import contextlib
 import errno
@@ -17,10 +17,10 @@ HINT = "this is a fault of lenet_alexnet: please report it"
 
 
 def tell(error: Exception, workdir: str | None, *, debug: bool = False) -> tuple[str, int]:
-    """What to say of `error` in one line, and the exit code.
+    """A line about `error`, and the exit code.
 
-    The traceback of what has no explanation goes into the run's folder, or where there is none into
-    a temporary file; the line names it. With `debug` every traceback goes to stderr.
+    The traceback of an unexplained error is written to the run's folder or, without one, to a
+    temporary file; the line names it. With `debug`, every traceback goes to stderr.
     """
     if debug:
         traceback.print_exception(error)
@@ -34,10 +34,10 @@ def tell(error: Exception, workdir: str | None, *, debug: bool = False) -> tuple
 
 
 def quiet_callbacks() -> None:
-    """Keeps callbacks that come too late off the screen.
+    """Hides tracebacks of callbacks that come too late.
 
-    A save that failed has said why; what else was being written by tensorstore still calls into
-    asyncio's loop, which is closed by then: a page of tracebacks.
+    After a failed save, which was reported, tensorstore's other writes still call asyncio's loop.
+    It is closed by then: a page of tracebacks.
     """
     shown = sys.unraisablehook
 
@@ -50,7 +50,7 @@ def quiet_callbacks() -> None:
 
 
 def explain(error: Exception) -> tuple[str, int] | None:
-    """The line and the exit code for what the machine lacks; None for any other error."""
+    """The line and the exit code for a lack of the machine; None for any other error."""
     text = str(error)
     if isinstance(error, MemoryError) or any(word in text for word in MEMORY):
         return (
@@ -77,7 +77,7 @@ def explain(error: Exception) -> tuple[str, int] | None:
 
 
 def _raised_in(error: Exception, file: str) -> bool:
-    """JAX has an assertion where a platform that was asked for is not there."""
+    """Whether a file raised the error: JAX has an assertion for a missing platform."""
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and Path(frames[-1].filename).name == file
 
@@ -88,7 +88,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _keep(error: Exception, workdir: str | None) -> str:
-    """Writes the traceback; returns the file, "" where none can be written."""
+    """Writes the traceback; returns the file, or "" if none can be written."""
     head = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(sys.argv)}\n"
     content = head + "".join(traceback.format_exception(error))
     if workdir and Path(workdir).is_dir():

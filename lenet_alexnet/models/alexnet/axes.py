@@ -13,23 +13,23 @@ TowerMaps = list[ops.Maps]
 
 
 class Axes(NamedTuple):
-    """The mesh axes inside whose `shard_map` a network runs; None outside of one."""
+    """The mesh axes of the `shard_map` in which a network runs; None outside one."""
 
-    data: str | None = None  # the batch is cut over it
+    data: str | None = None  # the batch is sharded over it
     tower: str | None = None  # each device holds one tower
-    dense: str | None = None  # the units of the dense layers are cut over it (Krizhevsky 2014)
-    turns: bool = False  # the batch meets before them in parts, one after another
+    dense: str | None = None  # the units of the dense layers are sharded over it (Krizhevsky 2014)
+    turns: bool = False  # the batch is gathered before them in parts, one after another
 
     def local(self, towers: int) -> int:
         """How many of the towers this device holds."""
         return 1 if self.tower else towers
 
     def dense_shards(self) -> int:
-        """How many parts the units of a dense layer are cut into."""
+        """The number of shards of the units of a dense layer."""
         return jax.lax.axis_size(self.dense) if self.dense else 1
 
     def meet_maps(self, towers: TowerMaps) -> ops.Maps:
-        """All towers' maps as one: where the two GPUs exchanged."""
+        """All towers' maps as one, where the two GPUs exchanged data."""
         together = ops.concatenate_channels(towers)
         return ops.gather_channels(together, self.tower) if self.tower else together
 
@@ -41,11 +41,11 @@ class Axes(NamedTuple):
         return jax.lax.all_gather(together, self.tower, axis=1, tiled=True)
 
     def gather_batch(self, x: Array) -> Array:
-        """The whole batch, where the dense layers are cut by units."""
+        """The whole batch, if the units of the dense layers are sharded."""
         return jax.lax.all_gather(x, self.dense, axis=0, tiled=True) if self.dense else x
 
     def gather_units(self, towers: Towers) -> Towers:
-        """All units of each tower, where they are cut."""
+        """All units of each tower, if they are sharded."""
         if self.dense is None:
             return towers
         return [jax.lax.all_gather(x, self.dense, axis=1, tiled=True) for x in towers]

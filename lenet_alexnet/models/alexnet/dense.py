@@ -12,13 +12,13 @@ from lenet_alexnet.models.lenet import ACTIVATIONS
 def dense_part(
     net: AlexNetOptions, flat: Array, key: Array | None, position: Array | None
 ) -> Array:
-    """fc6 to fc8, with dropout if there is a key for it; called within the network's own call.
+    """fc6 to fc8, with dropout if there is a key; called inside the network's `__call__`.
 
     Args:
-      net: the network, whose options and axes decide.
+      net: the network, for its options and axes.
       flat: fc6's inputs [b, n].
       key: of dropout.
-      position: of the images in the batch, if they are not in their order.
+      position: of the images in the batch, if they are not in order.
     """
     flat = net.axes.gather_batch(flat)
     late = net.dropout_place == "after"  # torchvision drops the inputs of fc6 and fc7

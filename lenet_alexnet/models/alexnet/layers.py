@@ -2,8 +2,8 @@
 
 A tower is the half of every layer that one of the two GPUs of 2012 held. Parameters have a leading
 tower axis, [T, ...], and between layers the towers are a list of T arrays. On two devices
-(`parallel.mode` tower) each holds one: the same code runs with a list of one array, and where
-the towers meet the devices exchange (`Axes`).
+(`parallel.mode` tower) each holds one: the same code runs with a list of one array, and the devices
+exchange data where the towers meet (`Axes`).
 """
 
 import math
@@ -24,10 +24,10 @@ from lenet_alexnet.ops import ConvForm, Maps
 class Conv(nn.Module):
     """A convolution of each tower: of its own maps, or of one array that all towers see."""
 
-    features: int  # of all towers
+    features: int  # of all towers together
     kernel_size: int
     towers: int
-    std: float | None  # of the normal distribution of the weights; None: He's sqrt(2 / fan-in)
+    std: float | None  # of the initial normal weights; None: He's sqrt(2 / fan-in)
     bias: float | None  # initial value; None: no bias (before batch normalisation)
     activation: Activation = identity
     stride: int = 1
@@ -49,7 +49,7 @@ class Conv(nn.Module):
         if isinstance(x, list):
             biases = [None] * local if bias is None else bias
             return [self._convolve(y, kernel[t], biases[t]) for t, y in enumerate(x)]
-        # All towers see the same maps: one convolution, its maps handed out afterwards.
+        # All towers see the same maps: one convolution, then its maps are split.
         filters = jnp.moveaxis(kernel, 0, -2).reshape(*shape[:-1], -1)
         maps = self._convolve(x, filters, None if bias is None else bias.reshape(-1))
         return ops.split_channels(maps, local)
@@ -106,7 +106,7 @@ class Dense(nn.Module):
 
 
 class Output(nn.Module):
-    """The last layer: every class sees all towers; each tower has the weights of its own units."""
+    """The last layer: every class sees all towers; each tower has the weights of its units."""
 
     features: int
     std: float | None
@@ -134,7 +134,7 @@ class Output(nn.Module):
 
 
 def normal(std: float | None, fan_in: int = 0) -> Callable[..., Array]:
-    """Weights of mean 0: of this standard deviation, or sqrt(2 / fan-in) (He et al. 2015)."""
+    """Normal, mean 0, standard deviation `std` or (None) sqrt(2 / fan-in) (He et al. 2015)."""
 
     def init(key: Array, shape: Shape, dtype: Any = jnp.float32) -> Array:
         inputs = fan_in or math.prod(shape[1:-1])
@@ -145,21 +145,21 @@ def normal(std: float | None, fan_in: int = 0) -> Callable[..., Array]:
 
 
 class Plain(nn.Module, kw_only=True):
-    """A layer without parameters that does the same to every tower."""
+    """A layer without parameters, the same for every tower."""
 
     form: ConvForm = "plain"
 
     def apply_to(self, x: Maps) -> Maps:
-        """What it does."""
+        """The layer for one tower."""
         raise NotImplementedError
 
     @nn.compact
     def __call__(self, x: TowerMaps) -> TowerMaps:
-        """Each tower by itself."""
+        """Applies the layer to each tower."""
         return [self.apply_to(y) for y in x]
 
     def connections(self, output_shape: Shape) -> int:
-        """Not counted for AlexNet: none of them has a weight."""
+        """Not counted for AlexNet: no weights."""
         return 0
 
     def multiply_adds(self, output_shape: Shape) -> int:
@@ -180,11 +180,10 @@ class MaxPool(Plain):
 
 
 class Dropout(nn.Module):
-    """Dropout in the form of 2012 ("mask": no factor in training, times keep in testing) or
-    "inverted".
+    """Dropout as in 2012 ("mask": no factor in training, times keep in testing) or "inverted".
 
-    The mask is a function of the key, the tower and the position in the batch, so it is the same
-    on any number of devices.
+    The mask depends on the key, the tower and the position in the batch, so it is the same on any
+    number of devices.
     """
 
     rate: float | Array
@@ -195,9 +194,9 @@ class Dropout(nn.Module):
     def __call__(
         self, x: Towers, key: Array | None = None, position: Array | None = None
     ) -> Towers:
-        """In training (`key` says so) a unit is 0 with probability `rate`.
+        """In training (with a `key`), a unit is 0 with probability `rate`.
 
-        `position` says where in the whole batch the rows are, if they are not in their order.
+        `position` gives the places of the rows in the whole batch, if they are not in order.
         """
         keep = 1 - self.rate
         if key is None:

@@ -1,4 +1,4 @@
-"""AlexNet (Krizhevsky, Sutskever, Hinton 2012), layer by layer, and its relatives by switches."""
+"""AlexNet (Krizhevsky, Sutskever, Hinton 2012), layer by layer, with switches for its relatives."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -35,10 +35,9 @@ class AlexNet(AlexNetOptions):
         """Logits of images without their mean.
 
         Args:
-          x: images [b, h, w, c]; for the dense part alone fc6's inputs.
-          part: "convolutions" gives fc6's inputs, flat; "dense" takes them.
-          position: of the images in the batch, if they are not in their order: it is what dropout
-            is drawn by.
+          x: images [b, h, w, c]; for part "dense", fc6's inputs.
+          part: "convolutions" returns fc6's inputs, flat; "dense" takes them.
+          position: of the images in the batch, if they are not in order; dropout depends on it.
         """
         if part != "dense":
             x = self._convolutions(x)
@@ -69,10 +68,10 @@ class AlexNet(AlexNetOptions):
         return dense_part(self, flat, key, position)
 
     def _in_turns(self, flat: Array, key: Array | None) -> Array:
-        """The dense layers on one part after another of every device's rows.
+        """The dense layers on one part of every device's rows after another.
 
-        Where a device's b rows meet those of K - 1 others, K b rows are at work at once; here it is
-        b, K times over, and one turn's exchange can go on while the turn before is computed.
+        Without turns, each device works on all K b rows of the K devices at once. Here it works on
+        b rows, K times, and one turn's exchange can overlap with the turn before.
         """
         shards, rows = self.axes.dense_shards(), len(flat)
         part = rows // shards
@@ -82,7 +81,7 @@ class AlexNet(AlexNetOptions):
             start = rows * jnp.arange(shards)[:, None] + part * i
             return carry, module._head(mine, key, (start + jnp.arange(part)).reshape(-1))
 
-        # Unrolled, so that the compiler sees what can go on at the same time.
+        # Unrolled, so that the compiler can overlap the turns.
         turns = nn.scan(
             turn, variable_broadcast="params", split_rngs={"params": False}, unroll=shards
         )
@@ -90,7 +89,7 @@ class AlexNet(AlexNetOptions):
         return out.reshape(rows, -1)
 
     def _conv1_pad(self) -> tuple[int, int]:
-        """Zeros before and after: 224 gives (0, 3), as far as the last filter reaches; 227 none."""
+        """Zeros before and after, up to the last filter's end: (0, 3) for 224, none for 227."""
         if self.conv1_padding is not None:
             return self.conv1_padding, self.conv1_padding
         return 0, -(self.image_size - 11) % 4

@@ -30,7 +30,7 @@ class ResponseNorm(Plain):
 
 
 class CrossTowerNorm(ResponseNorm):
-    """The same over the maps of all towers in a row, as in Caffe."""
+    """The same over the concatenated maps of all towers, as in Caffe."""
 
     @nn.compact
     def __call__(self, x: TowerMaps) -> TowerMaps:
@@ -43,7 +43,7 @@ class SpatialNorm(Plain):
     """Response normalisation over 5x5 neighbours in a map: "cnorm2" of layers-145.cfg."""
 
     def apply_to(self, x: Maps) -> Maps:
-        """Divides; the scale .001 is over the 25 squares (layer.py, NormLayerParser)."""
+        """Divides; the scale .001 is divided by the 25 squares (layer.py, NormLayerParser)."""
         return ops.spatial_response_norm(
             x, size=5, k=1.0, alpha=0.001 / 25, beta=0.75, form=self.form
         )
@@ -58,7 +58,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: TowerMaps) -> TowerMaps:
-        """By the batch's own statistics in training, else by their moving averages."""
+        """With the batch's statistics in training, else with their moving averages."""
         shape = (len(x), x[0].shape[-1])
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
@@ -69,7 +69,7 @@ class BatchNorm(nn.Module):
         if training:
             moments = [ops.channel_moments(y) for y in x]
             means, squares = (self._mean(list(each)) for each in zip(*moments, strict=True))
-            variances = jnp.maximum(squares - means**2, 0.0)  # Rounding may go below.
+            variances = jnp.maximum(squares - means**2, 0.0)  # Rounding may give less than 0.
             mean.value = self.momentum * mean.value + (1 - self.momentum) * means
             var.value = self.momentum * var.value + (1 - self.momentum) * variances
         factor = scale * jax.lax.rsqrt(variances + self.epsilon)

@@ -1,4 +1,4 @@
-"""The switches between AlexNet and its relatives, and which of them fit together."""
+"""The switches between AlexNet and its relatives, and their checks."""
 
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ class AlexNetOptions(nn.Module):
     The defaults are the paper's net; `variants.py` has the others. Widths are those of all towers
     together; `stds` and `biases` are the initial values of conv1 .. conv5, fc6, fc7, fc8.
     `conv_form` is the form of the convolutions (`ops.conv2d`); except with "plain", pooling,
-    normalisation and dense layers have gradients by hand, too.
+    normalisation and dense layers also have gradients written by hand.
     """
 
     num_classes: int = 1000
@@ -28,7 +28,7 @@ class AlexNetOptions(nn.Module):
     widths: tuple[int, ...] = (96, 256, 384, 384, 256)
     dense_width: int = 4096
     conv6: bool = False  # "an extra sixth convolutional layer over the last pooling layer"
-    conv1_padding: int | None = None  # None: as the source, zeros at the right and bottom
+    conv1_padding: int | None = None  # None: as in the source, zeros at the right and bottom
     activation: Activation = "relu"
     lrn: Literal["none", "paper", "source", "caffe"] = "paper"
     lrn_place: Literal["after_relu", "first_before_relu", "after_pool"] = "after_relu"
@@ -58,11 +58,11 @@ class AlexNetOptions(nn.Module):
                 v is None or isinstance(v, int | float) for v in values
             )
             if not numbers or len(values) != count:
-                raise UsageError(f"model.{key} {values!r} is no list of {count} numbers")
+                raise UsageError(f"model.{key} {values!r} is not a list of {count} numbers")
         if self.towers not in (1, 2):
             raise UsageError(f"model.towers {self.towers} is neither 1 nor 2")
         if any(width % self.towers for width in (*self.widths, self.dense_width)):
-            raise UsageError(f"model.widths {self.widths} are not all even, for two towers")
+            raise UsageError(f"model.widths {self.widths} are not all even, as two towers need")
         if isinstance(self.dropout, int | float) and not 0 <= self.dropout < 1:
             raise UsageError(f"model.dropout {self.dropout} is not within 0..1")
         if self.num_classes < 1:
@@ -70,8 +70,8 @@ class AlexNetOptions(nn.Module):
         if not self._fits(self.image_size):
             smallest = next(n for n in range(11, 300) if self._fits(n))
             raise UsageError(
-                f"model.image_size {self.image_size} does not fit the pooling pyramid: the "
-                f"smallest that does is {smallest}"
+                f"model.image_size {self.image_size} is too small for the pooling: the "
+                f"smallest that fits is {smallest}"
             )
 
     def _fits(self, image_size: int) -> bool:

@@ -1,4 +1,4 @@
-"""Which AlexNet: every variant as the switches in which it differs from the paper's net."""
+"""The variants of AlexNet: for each, the switches that differ from the paper's net."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
 """The layers of the 1998 networks (LeCun, Bottou, Bengio, Haffner 1998, secs. II.A-II.C).
 
-Maps are kept channel first, [B, maps, rows, columns], as the paper writes them ("6@28x28").
+Maps are channel first, [B, maps, rows, columns], as the paper writes them ("6@28x28").
 Each layer is an affine function (`linear`) and an activation; the second backward pass of
-`optimizers/sdlm.py` needs the two apart. `connections` and `multiply_adds` take an output shape
+`optimizers/sdlm.py` needs them separate. `connections` and `multiply_adds` take an output shape
 without the batch.
 """
 
@@ -23,12 +23,12 @@ from lenet_alexnet.models.lenet_1998 import tables
 
 # ---------------------------------------------------------------- initialisation
 
-Bound = Float[np.ndarray, "..."] | Float[Array, "..."]  # traced where a sweep carries the scale
+Bound = Float[np.ndarray, "..."] | Float[Array, "..."]  # traced if a sweep varies the scale
 
 
 @dataclasses.dataclass(frozen=True)
 class Initialisation:
-    """How trainable numbers are drawn; the fields are explained in `network.py`."""
+    """How initial parameters are drawn; `network.py` explains the fields."""
 
     scale: float | Float[Array, ""]
     power: float | Float[Array, ""]
@@ -50,7 +50,7 @@ class Initialisation:
 
 
 def uniform(low: Any, high: Any) -> Callable[..., Float[Array, "..."]]:
-    """Initialiser: uniform in [low, high), numbers or arrays that broadcast to the shape."""
+    """Initialiser: uniform in [low, high); the bounds broadcast to the shape."""
     return lambda key, shape: low + (high - low) * jax.random.uniform(key, shape)
 
 
@@ -62,8 +62,8 @@ def patches(x: Float[Array, "B C H W"], size: int) -> Float[Array, "B P Q"]:
     batch, channels, height, width = x.shape
     rows, columns = height - size + 1, width - size + 1
     if rows * columns > 1:
-        # Slices, first along the rows and then along the columns: on a CPU this and its gradient
-        # are many times faster than a convolution, inside a loop and with a kernel per vmap lane.
+        # Slices along the rows, then along the columns: on a CPU, in a loop and with a kernel per
+        # vmap lane, these and their gradient are many times faster than a convolution.
         x = jnp.stack([x[..., j : j + columns] for j in range(size)], axis=2)
         x = jnp.stack([x[..., i : i + rows, :] for i in range(size)], axis=2)
     return x.reshape(batch, channels * size * size, rows * columns)
@@ -131,7 +131,7 @@ class Subsample(nn.Module):
 
     @nn.compact
     def linear(self, x: Float[Array, "B C H W"]) -> Float[Array, "B C H2 W2"]:
-        """Weighted sums a. Sec. II.B adds the four inputs (sec. II.A speaks of their average)."""
+        """Weighted sums a. Sec. II.B adds the four inputs (sec. II.A averages them)."""
         coefficient = self.param("coefficient", uniform(*self.initial.coefficient), (self.maps,))
         bound = self.initial.subsampling_bias
         bias = self.param("bias", uniform(-bound, bound), (self.maps,)).astype(x.dtype)
@@ -204,4 +204,4 @@ def distances(x: Float[Array, "B J"], codes: Float[np.ndarray, "I J"]) -> Float[
     return jnp.sum((x[:, None, :] - jnp.asarray(codes, x.dtype)) ** 2, axis=-1)
 
 
-Layer = Convolution1998 | Subsample | Dense1998  # those with parameters
+Layer = Convolution1998 | Subsample | Dense1998  # with parameters

@@ -20,23 +20,23 @@ from lenet_alexnet.models.lenet_1998.layers import (
 
 
 class Network1998(nn.Module):
-    """What LeNet-5 and LeNet-1 share: options that the paper leaves open, the pass over the layers.
+    """What LeNet-5 and LeNet-1 share: the options that the paper leaves open, the forward pass.
 
     Attributes:
       init_scale, init_power: weights are uniform in +-scale / F**power, F = fan-in. The text
-        (p. 41) says (2.4, 1). Departure: the default is (1.7, 0.5). With the paper's own steps
-        (2.4, 1) does not train: signals and curvature vanish, so that every step is eta/mu, and
-        the units saturate. With 1.7 (and the optimizer's `energy` 0.5) the first passes are the
-        most like the paper's, in their errors and in the range of the steps.
-      bias_init: "weights" = uniform with the bound of the unit's weights, or "zero", but for S2 and
-        S4. Not in the paper; "zero" ended higher on validation.
-      bias_in_fan_in: whether F counts the bias. Not in the paper; no, as F is a matter of inputs.
+        (p. 41) says (2.4, 1). Departure: the default is (1.7, 0.5). With the paper's steps,
+        (2.4, 1) does not train: signals and curvature vanish, every step is eta/mu, and the units
+        saturate. With 1.7 (and the optimizer's `energy` 0.5), the first passes are closest to the
+        paper's, in their errors and in the range of the steps.
+      bias_init: "weights": uniform with the bound of the unit's weights, or "zero"; not for S2 and
+        S4. Not in the paper; "zero" gave a higher validation error.
+      bias_in_fan_in: whether F counts the bias. Not in the paper; no, as F counts inputs.
       coefficient_init: range of the S2/S4 coefficients, on the sum of four. Not in the paper; 0.25
-        (low = high) would be the average. With 0.35 and the next the steps of the first pass have
-        the paper's range, which with 0.25 begins too low; the errors are the same on validation.
-      subsampling_bias: S2/S4 biases are uniform in +-this. Not in the paper; 0.5 is 1/sqrt(4). On
-        validation 0 and 1.5 end higher.
-      dtype: in which the network computes; parameters are always float32.
+        (low = high) would be the average. With 0.35 and the next option, the steps of the first
+        pass have the paper's range; with 0.25 it begins too low. Validation errors are the same.
+      subsampling_bias: S2/S4 biases are uniform in +-this. Not in the paper; 0.5 is 1/sqrt(4). With
+        0 and 1.5, the validation error is higher.
+      dtype: of the computation; parameters are always float32.
     """
 
     init_scale: float | Float[Array, ""] = 1.7
@@ -47,7 +47,7 @@ class Network1998(nn.Module):
     subsampling_bias: float | Float[Array, ""] = 0.5
     dtype: Any = jnp.float32
 
-    num_classes = 10  # as many as there are codes
+    num_classes = 10  # the number of codes
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -56,7 +56,7 @@ class Network1998(nn.Module):
 
     @property
     def initial(self) -> Initialisation:
-        """The initialisation options as the layers take them."""
+        """The initialisation options, for the layers."""
         low, high = self.coefficient_init
         return Initialisation(
             self.init_scale,
@@ -69,7 +69,7 @@ class Network1998(nn.Module):
 
     @nn.nowrap
     def layers(self) -> list[Layer]:
-        """The layers with parameters, from the input up, each under the paper's name."""
+        """The layers with parameters, from the input up, with the paper's names."""
         raise NotImplementedError
 
     @nn.nowrap
@@ -81,7 +81,7 @@ class Network1998(nn.Module):
     def __call__(self, x: Float[Array, "B H W 1"]) -> Float[Array, "B I"]:
         """Normalised images (-0.1 background, 1.175 ink, p. 7) -> scores -y, y as in eq. 7.
 
-        The predicted class is argmin y; the softmax of -y is eq. 9's posterior but for e^-j.
+        The predicted class is argmin y; the softmax of -y is eq. 9's posterior without e^-j.
         """
         x = jnp.moveaxis(x, -1, 1).astype(self.dtype)
         for layer in self.layers():
@@ -121,12 +121,12 @@ class LeNet1(Network1998):
     """LeNet-1, sec. III.C: 2,578 parameters, 98,442 connections. Input 28x28.
 
     The table of H3 has one source (see `LENET1_TABLE`).
-    Departure: the paper centres 16x16 digits in the input; ours are the files' 20x20 digits.
+    Departure: the paper centres 16x16 digits in the input; ours are 20x20, as in the files.
     """
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """28x28, the files' own."""
+        """28x28, as in the files."""
         return 28, 28, 1
 
     @nn.nowrap

@@ -1,4 +1,4 @@
-"""The printed tables of LeNet-5 (1998): what C3 sees (Table I), the output codes (Fig. 3)."""
+"""The tables of LeNet-5 (1998): C3's connections (Table I), the output codes (Fig. 3)."""
 
 import numpy as np
 

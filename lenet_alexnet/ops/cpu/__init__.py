@@ -1,7 +1,7 @@
-"""What is fast on CPUs: one function an operation, beside the plain form that calls it.
+"""The forms that are fast on CPUs: one function for each operation.
 
-Behind them are other layouts of maps (`layouts.py`), convolutions as matrix products
-(`folded.py`, `winograd.py`), and loops in C++ (`vectors.py`, `native/`).
+They use other layouts of maps (`layouts.py`), convolutions as matrix products (`folded.py`,
+`winograd.py`), and loops in C++ (`vectors.py`, `native/`).
 """
 
 from lenet_alexnet.ops.cpu.conv import conv2d, fastest_form, fits

@@ -1,4 +1,4 @@
-"""Convolution in the forms that are fast on CPUs, and which of them is the fastest."""
+"""Convolution in the forms that are fast on CPUs, and the choice of the fastest."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def conv2d(
     stride: int,
     padding: Padding,
 ) -> Maps:
-    """The convolution of `ops.conv2d` as `native`, `block` or `winograd`, where `fits` says so."""
+    """The convolution of `ops.conv2d` as `native`, `block` or `winograd`, if it `fits`."""
     if form == "native":
         return conv_vectors(x if isinstance(x, Vectors) else nhwc(x), kernel, bias)
     if form == "block":
@@ -47,7 +47,7 @@ def fastest_form(shape: tuple[Any, ...], kernel: Array, stride: int, padding: Pa
 
 
 def fits(form: ConvForm, kernel: Array, stride: int, padding: Padding) -> bool:
-    """Whether a form can have this convolution."""
+    """Whether a form supports this convolution."""
     if form in ("native", "block"):
         return stride == 1 and padding == NO_PADDING
     return -(-kernel.shape[0] // stride) in LARGEST_TILE

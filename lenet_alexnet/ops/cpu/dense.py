@@ -9,7 +9,7 @@ def product_with_transposed(
 ) -> Float[Array, "b n"]:
     """The sum over t of g @ kernel^T.
 
-    A product with the transposed weights takes 5 times as long as one with the weights as they are,
-    [n, m] @ [m, b]. The barrier keeps XLA from making the first of the second.
+    A product with transposed weights takes 5 times as long as one with the weights as stored,
+    [n, m] @ [m, b]. The barrier keeps XLA from turning the second into the first.
     """
     return jax.lax.optimization_barrier(kernel @ g.swapaxes(1, 2)).sum(0).T

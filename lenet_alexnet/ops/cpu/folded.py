@@ -1,8 +1,8 @@
-"""Maps in another layout, in which a small network is fast on a CPU: convolutions as wide products.
+"""A layout of maps that makes a small network fast on a CPU: convolutions as wide products.
 
-Blocks of side x side neighbours are channels, so that a convolution is matrix products with rows
-long enough, and the batch comes last, so that everything else (slices, sums, activations, other
-blocks) works on whole vectors: LeNet-5 goes from its image to S4 without moving single numbers.
+Blocks of side x side neighbours are channels, so a convolution becomes matrix products with long
+rows. The batch comes last, so everything else (slices, sums, activations, other block sizes) works
+on whole vectors: from the image to S4, LeNet-5 moves no single numbers.
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ from lenet_alexnet.ops.layouts import Folded
 
 
 def add_bias(x: Folded, bias: Float[Array, " c"]) -> Folded:
-    """The maps with each its own number added."""
+    """The maps, each plus its bias."""
     blocks = x.data.reshape(x.side**2, -1, *x.data.shape[1:])
     return Folded((blocks + bias[:, None, None, None]).reshape(x.data.shape), x.side)
 
@@ -28,11 +28,11 @@ def average(x: Folded, size: int) -> Folded:
 
 
 def conv_folded(x: Float[Array, "b h w c"] | Folded, kernel: Float[Array, "k k c f"]) -> Folded:
-    """A convolution with stride 1 and no padding, from matrix products.
+    """A convolution with stride 1 and no padding, as matrix products.
 
-    Each block of outputs is computed at once from the n x n blocks of inputs that it sees, with the
-    kernel written at each place of one large kernel (zero elsewhere), which is 1.44 times the
-    multiply-adds for 5x5 kernels.
+    Each block of outputs is one product of the n x n blocks of inputs that it sees and a large
+    kernel: copies of the kernel at each offset, zeros elsewhere. For 5x5 kernels that is 1.44 times
+    the multiply-adds.
     """
     size = len(kernel)
     height, width = (side - size + 1 for side in x.shape[1:3])
@@ -63,7 +63,7 @@ def _fold(x: Array, size: int, s: int) -> Array:
     n = -(-(s + size - 1) // s)
     rows, columns = ((side - size + 1) // s + n - 1 for side in x.shape[1:3])
     more = [max(blocks * s - side, 0) for blocks, side in zip((rows, columns), x.shape[1:3])]  # noqa: B905
-    # Seen by zeros of the large kernel only.
+    # Only zeros of the large kernel see this padding.
     x = jnp.pad(x, ((0, 0), (0, more[0]), (0, more[1]), (0, 0)))[:, : rows * s, : columns * s]
     x = x.reshape(len(x), rows, s, columns, s, -1).transpose(2, 4, 5, 1, 3, 0)
     return _now(x.reshape(-1, *x.shape[3:]))
@@ -72,8 +72,8 @@ def _fold(x: Array, size: int, s: int) -> Array:
 def _now(x: Array) -> Array:
     """The same array, computed once.
 
-    XLA on CPU drops `optimization_barrier`, and would compute a transposed image again for each of
-    the slices that are made of it; a sum it does not draw into what reads it.
+    XLA on CPU drops `optimization_barrier` and would compute a transposed image again for each of
+    its slices. It does not fuse a sum into the operations that read it.
     """
     return jnp.pad(x[None], [(0, 1)] + [(0, 0)] * x.ndim).sum(0)
 
@@ -82,8 +82,8 @@ def _now(x: Array) -> Array:
 def _product(weights: Float[Array, "*p k f"], x: Float[Array, "*p k n"]) -> Array:
     """The filters' outputs at n places: [*p, f, n].
 
-    XLA's library for CPUs that cuts such a product for many cores takes none whose first factor is
-    transposed: that is done before, and neither gradient needs it.
+    XLA's CPU library splits such a product over the cores only if the first factor is not
+    transposed. So it is transposed before; neither gradient needs that.
     """
     return _now(weights.swapaxes(-1, -2)) @ x
 
@@ -102,7 +102,7 @@ _product.defvjp(_product_forward, _product_backward)
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _seen(x: Array, axis: int, n: int) -> Array:
-    """The n neighbours of each along an axis, as channels: [p, k, ...] -> [p, n * k, ...]."""
+    """The n neighbours of each entry along an axis, as channels: [p, k, ...] -> [p, n * k, ...]."""
     outputs = x.shape[axis] - n + 1
     parts = [jax.lax.slice_in_dim(x, i, i + outputs, axis=axis) for i in range(n)]
     return jnp.concatenate(parts, 1)
@@ -113,15 +113,15 @@ def _forward(x: Array, axis: int, n: int) -> tuple[Array, None]:
 
 
 def _backward(axis: int, n: int, _: None, g: Array) -> tuple[Array]:
-    """Entry i of n moved by i places, all added: a sum over an axis.
+    """Part i of n is moved by i places, then all are added: a sum over an axis.
 
-    Left to itself, XLA computes all summands of an entry wherever that entry is read: for LeNet-5
-    that was a third of the time of its gradient.
+    Otherwise XLA computes all summands of an entry wherever that entry is read, a third of the
+    time of LeNet-5's gradient.
     """
     g = jnp.moveaxis(g.reshape(len(g), n, -1, *g.shape[2:]), 1, axis)
     before, outputs, rest = g.shape[:axis], g.shape[axis + 1], g.shape[axis + 2 :]
     g = jnp.pad(g, [(0, n if i == axis + 1 else 0) for i in range(g.ndim)])
-    # In a line of rows that are one shorter, each row begins one place later than the last.
+    # Read as rows that are one shorter, each row begins one place later than the row before.
     g = g.reshape(*before, n * (outputs + n), *rest)
     g = jax.lax.slice_in_dim(g, 0, n * (outputs + n - 1), axis=axis)
     return (g.reshape(*before, n, outputs + n - 1, *rest).sum(axis),)

@@ -5,7 +5,7 @@ from lenet_alexnet.ops.layouts import Folded, Maps, Vectors
 
 
 def average_pool(x: Maps, size: int) -> Maps | None:
-    """The means of size x size windows in the layout the maps are in; None: by the plain form."""
+    """The means of size x size windows, in the same layout; None: use the plain form."""
     if isinstance(x, Vectors):
         return vectors.average(x, size)
     if isinstance(x, Folded) and x.side % size == 0:

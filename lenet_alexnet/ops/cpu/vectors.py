@@ -1,4 +1,4 @@
-"""Maps with 16 images as the innermost axis, and convolutions of them in C++ (`native/conv.cc`)."""
+"""Maps with 16 images as the innermost axis, and their convolutions in C++ (`native/conv.cc`)."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -26,12 +26,12 @@ def conv_vectors(
 
 
 def _own(*arrays: Array) -> frozenset[Any]:
-    """The axes of a mesh along which, inside `shard_map`, any of these is a device's own."""
+    """The mesh axes along which, inside `shard_map`, any of these differs between devices."""
     return frozenset[Any]().union(*(jax.typeof(a).manual_axis_type.varying for a in arrays))
 
 
 def _mark(x: Array, axes: frozenset[Any]) -> Array:
-    """Marked as a device's own, as JAX does by itself but for calls of other functions."""
+    """Marked as varying along these axes: JAX does not do it for foreign functions."""
     missing = tuple(axes - _own(x))
     return jax.lax.pcast(x, missing, to="varying") if missing else x
 
@@ -74,7 +74,7 @@ def average(x: Vectors, size: int) -> Vectors:
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _average(x: Float[Array, "n c h w 16"], size: int) -> Array:
-    """As sums of slices, which XLA computes together with what they are of; a sum over axes not."""
+    """As sums of slices: XLA fuses these with their inputs, but not a sum over axes."""
     blocks, channels, height, width, _ = x.shape
     sides = (height // size, size, width // size, size)
     windows = x.reshape(blocks, channels, *sides, VECTOR)

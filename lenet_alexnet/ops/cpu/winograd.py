@@ -1,10 +1,10 @@
 """Convolution with fewer multiplications (Winograd 1980; Lavin and Gray, arXiv:1509.09308).
 
-A tile of m x m outputs comes of n x n inputs, n = m + k - 1, and a k x k kernel as a product of
-polynomials does: both are taken at n points in each direction, multiplied there (n^2 products
+A tile of m x m outputs from n x n inputs, n = m + k - 1, and a k x k kernel is like a product of
+polynomials: both are evaluated at n points in each direction and multiplied there (n^2 products
 instead of m^2 k^2), and the outputs are read off: Y = A^T [(G g G^T) * (B^T d B)] A. Over the
-channels that is a matrix product for each pair of points. Tiles, padding and the cut at the edge
-are in B here, so that both steps of B^T d B are matrix products too.
+channels that is a matrix product for each pair of points. Here B includes the tiling, the padding
+and the cut at the edge, so both steps of B^T d B are matrix products, too.
 """
 
 from fractions import Fraction
@@ -18,9 +18,9 @@ from jaxtyping import Array, Float
 from lenet_alexnet.ops.forms import NO_PADDING, Padding
 from lenet_alexnet.ops.layouts import HWNC
 
-# The largest tile by kernel size: one more and float32 is off by 1e-5 of the largest output.
+# The largest tile by kernel size: with a larger one, float32 errs by 1e-5 of the largest output.
 LARGEST_TILE = {1: 1, 2: 4, 3: 4, 4: 3, 5: 4}
-# 0, infinity (always the last) and these, small and balanced: what keeps the rounding small.
+# Besides infinity, always the last; small and balanced, so that rounding errors stay small.
 POINTS = tuple(Fraction(p) for p in ("0", "1", "-1", "1/2", "-2", "2", "-1/2"))
 
 
@@ -62,7 +62,7 @@ def conv_winograd(
 def _each_row(matrix: np.ndarray, maps: Float[Array, "h w n"]) -> Float[Array, "h w2 n"]:
     """A matrix times every row.
 
-    One small product for each: as a single product XLA would transpose the whole twice.
+    One small product for each row: for a single product, XLA would transpose everything twice.
     """
     return jnp.broadcast_to(matrix, (len(maps), *matrix.shape)) @ maps
 
@@ -80,7 +80,7 @@ class Transform(NamedTuple):
 
 @cache
 def _transform(side: int, size: int, before: int, outputs: int) -> Transform:
-    """The tile with the fewest products for a side, and `before` zeros before it."""
+    """The tile with the fewest products for a side with `before` zeros before it."""
     m = min(range(1, LARGEST_TILE[size] + 1), key=lambda m: (-(-outputs // m) * (m + size - 1), m))
     n, tiles = m + size - 1, -(-outputs // m)
     out, kernel, tile = _toom_cook(m, size)
@@ -96,26 +96,26 @@ def _transform(side: int, size: int, before: int, outputs: int) -> Transform:
 def _toom_cook(m: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A^T [m, n], G [n, k] and B^T [n, n].
 
-    The product of polynomials with m and k coefficients is found from its values at n points, by
-    the inverse of their Vandermonde matrix; its transpose is the correlation of n numbers with k.
+    The inverse of the Vandermonde matrix gives a product of polynomials with m and k coefficients
+    from its values at n points; the transpose is the correlation of n numbers with k.
     """
     n = m + k - 1
     inverse = _inverse(_vandermonde(n, n))
     outputs, kernel = _vandermonde(n, m).T, _vandermonde(n, k)
-    # A row of B^T may be divided by what a row of G is multiplied by.
+    # Scaling a row of G and dividing the row of B^T by the same changes nothing.
     scale = abs(inverse).max(0)
     kernel, tile = kernel * scale[:, None], (inverse / scale).T
     return outputs.astype(float), kernel.astype(float), tile.astype(float)
 
 
 def _vandermonde(n: int, terms: int) -> np.ndarray:
-    """Powers of the points; the last point, infinity, sees the highest power alone."""
+    """Powers of the points; at the last, infinity, only the highest power counts."""
     finite = [[point**i for i in range(terms)] for point in POINTS[: n - 1]]
     return np.array([*finite, [Fraction(i == terms - 1) for i in range(terms)]])
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:
-    """Of a matrix of fractions, exactly."""
+    """The exact inverse of a matrix of fractions."""
     n = len(matrix)
     both = np.concatenate([matrix, [[Fraction(i == j) for j in range(n)] for i in range(n)]], 1)
     for i in range(n):

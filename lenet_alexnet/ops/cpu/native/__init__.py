@@ -1,7 +1,6 @@
 """Loops in C++ for CPUs, compiled on the machine that runs them (as PyTorch's `compile` does).
 
-XLA calls them like operations of its own (its foreign function interface), in any program, and
-lends them its threads.
+XLA calls them through its foreign function interface and lends them its threads.
 """
 
 import contextlib
@@ -18,15 +17,15 @@ PREFIX = "LenetAlexnet"
 NAMES = ("Conv", "ConvInputs", "ConvWeights")
 
 
-_asked: set[str | None] = set()  # what `ensure_compiled` has answered
-_without: list[str] = []  # why the loops are not to be used
+_asked: set[str | None] = set()  # the answers of `ensure_compiled`
+_without: list[str] = []  # why the loops must not be used
 
 
 def ensure_compiled() -> str | None:
-    """Compiles the loops on the first call, unless `noted` says that they are not to be used.
+    """Compiles the loops on the first call, unless `noted` forbids them.
 
     Returns:
-      Why they cannot be used here; None: they are compiled and known to XLA.
+      Why they cannot be used here; None: they are compiled and registered with XLA.
     """
     found = _without[-1] if _without else compile_loops()
     _asked.add(found)
@@ -35,9 +34,9 @@ def ensure_compiled() -> str | None:
 
 @contextlib.contextmanager
 def noted(without: str = "") -> Iterator[Callable[[], bool | None]]:
-    """Inside, the loops are not used if `without` says why.
+    """Inside, the loops are not used if `without` gives a reason.
 
-    Yields a function that tells whether they were used in here: None if no one asked for them.
+    Yields a function that tells whether they were used inside; None if nothing asked for them.
     """
     before = _asked.copy()
     _asked.clear()
@@ -53,13 +52,13 @@ def noted(without: str = "") -> Iterator[Callable[[], bool | None]]:
 
 @functools.cache
 def compile_loops() -> str | None:
-    """Compiles the loops and makes them known to XLA: a step of set-up, done once a process.
+    """Compiles the loops and registers them with XLA, once per process.
 
-    It takes five seconds the first time on a machine, see `build.load`. A reason that is a surprise
-    is printed, too.
+    The first time on a machine takes five seconds, see `build.load`. An unexpected reason is
+    printed, too.
 
     Returns:
-      Why this machine cannot have them; None: it is done.
+      Why this machine cannot have them; None: they are registered.
     """
     if jax.default_backend() != "cpu":
         return "they are for CPUs"
@@ -78,4 +77,4 @@ def compile_loops() -> str | None:
 def require() -> None:
     """Raises UsageError where the loops cannot be used."""
     if (why := ensure_compiled()) is not None:
-        raise UsageError(f"model.conv_form 'native' cannot be had here: {why}")
+        raise UsageError(f"model.conv_form 'native' is not available here: {why}")

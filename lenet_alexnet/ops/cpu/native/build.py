@@ -1,7 +1,7 @@
-"""The library of the loops: compiled once a machine, kept in the cache, verified before use.
+"""The library of the loops: compiled once per machine, cached, verified before use.
 
-What is loaded runs as the user. So only a file of the user's own is loaded, from a folder in which
-no one else can write, and only if it has the checksum that was written when it was compiled.
+The library runs as the user. So it is loaded only if the user owns it, no one else can write to its
+folder, and it has the checksum that was written when it was compiled.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ import jax
 from lenet_alexnet.runtime import signals, storage
 
 SOURCE = Path(__file__).with_name("conv.cc")
-# Without lines of ours to debug, JAX's headers warn of themselves.
+# -w: JAX's own headers cause warnings.
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-w")
-PATIENCE_SECONDS = (10, 110)  # until a word is said, and from then on until the compiler is ended
+PATIENCE_SECONDS = (10, 110)  # until a message, then until the compiler is killed
 
 
 class BuildError(Exception):
@@ -40,7 +40,7 @@ def load() -> ctypes.CDLL:
     """The library, compiled on the first call on a machine (five seconds).
 
     Raises:
-      BuildError: there is no compiler, it fails or hangs, or the cache is not the user's alone.
+      BuildError: there is no compiler, it fails or hangs, or others can write to the cache.
     """
     compiler = _compiler()
     try:
@@ -66,13 +66,13 @@ def _compiler() -> list[str]:
 
 
 def _library(compiler: list[str]) -> Path:
-    """The library for this source, compiler and kind of machine, as a home may serve many kinds."""
+    """The library for this source, compiler and machine; a home may be shared by many kinds."""
     parts = [SOURCE.read_text(), jax.__version__, shlex.join(compiler), *FLAGS, *_machine()]
     name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     folder = _folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if why := storage.problem_of_owner(folder):
-        raise BuildError(f"{why}, and what is there would be run")
+        raise BuildError(f"{why}, so its files are not run")
     library = folder / f"native_{name}.so"
     if not _whole(library):
         _compile(compiler, library)
@@ -80,16 +80,16 @@ def _library(compiler: list[str]) -> Path:
 
 
 def _folder() -> Path:
-    """A folder for each user, as JAX's compiled programs may be shared."""
+    """A folder for each user: JAX's cache may be shared."""
     config: Any = jax.config  # whose attributes the type checker does not see
     cache = Path(config.jax_compilation_cache_dir or "~/.cache/lenet_alexnet/xla").expanduser()
-    # Ours has a folder for each number of cores, on which the loops do not depend.
+    # Our cache has a folder for each number of cores; the loops do not depend on it.
     base = cache.parent if cache.parent.name == "lenet_alexnet" else cache
     return base / f"native-{os.geteuid()}"
 
 
 def _whole(library: Path) -> bool:
-    """Whether it is the file that was compiled: one cut short would end the process by SIGBUS."""
+    """Whether it is the file that was compiled: a truncated one would end the process by SIGBUS."""
     try:
         if storage.problem_of_owner(library):
             return False
@@ -106,18 +106,18 @@ def _sum(library: Path) -> Path:
 
 
 def _compile(compiler: list[str], library: Path) -> None:
-    """Others may be compiling it, too: each puts its own in place at once."""
+    """Moves the library into place in one step: others may be compiling it, too."""
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         new, new_sum = (Path(folder) / path.name for path in (library, _sum(library)))
         _run([*compiler, *FLAGS, f"-I{jax.ffi.include_dir()}", str(SOURCE), "-o", str(new)])
         new_sum.write_text(hashlib.sha256(new.read_bytes()).hexdigest() + "\n")
-        new.chmod(0o700)  # Whatever the umask.
+        new.chmod(0o700)  # With any umask.
         storage.settle(new, library)
         storage.settle(new_sum, _sum(library))
 
 
 def _run(command: list[str]) -> None:
-    """Runs the compiler; one that does not come to its end is ended, with all it has started."""
+    """Runs the compiler; if it hangs, it is killed with its children."""
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -134,7 +134,7 @@ def _run(command: list[str]) -> None:
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        if process.stderr:  # Which a child that left the group may still hold.
+        if process.stderr:  # A child that left the group may still hold it.
             process.stderr.close()
         signals.DEPENDENT.discard(process.pid)
     if process.returncode:
@@ -143,7 +143,7 @@ def _run(command: list[str]) -> None:
 
 
 def _wait(process: subprocess.Popen[str], compiler: str) -> str:
-    """What it says on stderr, once it has ended."""
+    """Its stderr, after it has ended."""
     first, rest = PATIENCE_SECONDS
     with contextlib.suppress(subprocess.TimeoutExpired):
         return process.communicate(timeout=first)[1]

@@ -1,8 +1,8 @@
-// Convolution with stride 1 on CPU and its gradients, for maps [b / 16, c, h, w, 16]: the same
-// place of 16 images is one or more whole vectors, a tile of filters x images stays in registers
-// while all taps are added, and the 16 images that a thread has in hand fit its cache.
+// Convolution with stride 1 on CPU and its gradients, for maps [b / 16, c, h, w, 16]. The same
+// place of 16 images is one or more whole vectors. A tile of filters x images stays in registers
+// while all taps are added. The 16 images of a thread fit its cache.
 //
-// Compiled by __init__.py on the machine that runs it; called by XLA.
+// Compiled by build.py on the machine that runs it; called by XLA.
 
 #include <algorithm>
 #include <atomic>
@@ -27,7 +27,7 @@ constexpr int kWidth = 4, kGroup = 6;  // of 32 registers
 constexpr int kWidth = 4, kGroup = 3;
 #endif
 constexpr int kLanes = 16, kVectors = kLanes / kWidth;
-constexpr int kTaps = 5;  // neighbours of a row whose weights' gradients are summed at once
+constexpr int kTaps = 5;  // neighbours in a row whose weights' gradients are summed together
 // Parts of a sum over images: fixed, so that the order of adding does not depend on the threads.
 constexpr int kMostParts = 16;
 
@@ -44,14 +44,14 @@ struct Shape {
   int64_t outputs() const { return filters * rows() * columns() * kLanes; }
 };
 
-// The number of filters in the next of the nearly equal groups that are left.
+// The number of filters in the next group; the groups are nearly equal.
 int64_t NextGroup(int64_t filters) {
   const int64_t groups = (filters + kGroup - 1) / kGroup;
   return (filters + groups - 1) / groups;
 }
 
-// Does work(i) for all i < count on the pool's threads and this one. Whoever is free takes the
-// next: this thread waits only for what another has begun, never for a thread.
+// Does work(i) for all i < count on the pool's threads and this one. A free thread takes the next
+// i: this thread waits only for work that another has begun, never for a free thread.
 template <typename Work>
 void Parallel(ffi::ThreadPool& pool, int64_t count, const Work& work) {
   struct Progress {
@@ -79,7 +79,7 @@ void WithConstant(int64_t n, const Run& run) {
   run(std::integral_constant<int, most>());
 }
 
-// All outputs of n filters for a block; weights [c, k, k, n], bias [n].
+// All outputs of n filters for a block of images; weights [c, k, k, n], bias [n].
 template <int n>
 void ConvGroup(const Shape& s, const float* x, const float* weights, const float* bias,
                float* out) {
@@ -135,8 +135,8 @@ std::vector<float> Arrange(const Shape& s, const float* weights, bool turned) {
   return arranged;
 }
 
-// Adds, for n filters and `taps` neighbours of a row, the products of what these see and the
-// gradients of the outputs, summed over a block's places and every kWidth-th image.
+// For n filters and `taps` neighbours in a row, adds the products of the inputs and the gradients
+// of the outputs, summed over a block's places and every kWidth-th image.
 template <int n, int taps>
 void AddProducts(const Shape& s, const float* x, const float* gradients, float* sums) {
   const int64_t map = s.rows() * s.columns() * kLanes;
