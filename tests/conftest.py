@@ -4,6 +4,7 @@ Only fixtures import the package: the shapes of what this file imports are not c
 """
 
 import os
+import signal
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -17,6 +18,8 @@ from absl import flags
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 flags.FLAGS.mark_as_parsed()
+# Under nohup it is ignored, and so by all processes that the tests start.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if "PYTEST_XDIST_WORKER" not in os.environ:
     # Programs that several tests need are compiled once, by the first process that needs one: the
     # workers and the processes that they start inherit the folder. It is removed at the end.

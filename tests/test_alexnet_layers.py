@@ -170,6 +170,7 @@ def test_batch_norm_takes_the_batch_in_training_and_the_averages_in_testing(rng)
     np.testing.assert_allclose(maps["bn1"][..., 48:], scaled, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_one_step_in_bfloat16_at_64_pixels():
     model = alexnet(num_classes=10, image_size=64, dense_width=64, precision="bfloat16")
     x = jax.random.normal(jax.random.key(1), (4, 64, 64, 3))

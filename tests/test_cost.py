@@ -44,6 +44,7 @@ def more_results():
     return compiled(MORE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_the_formulas_are_what_is_compiled(results, case):
     assert_formulas(results[case], case)

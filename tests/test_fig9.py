@@ -153,5 +153,5 @@ def test_records_of_other_sets_are_kept(tmp_path):
     sets = [row["set"] for row in records.read(tmp_path / "results.csv")]
     assert sets == ["b", "b", "a", "a", "a", "a"]
     assert len(records.read(tmp_path / "curves.csv")) == 2
-    with pytest.raises(DataError, match="4 runs of 'a' already"):
+    with pytest.raises(DataError, match="already has 4 runs of 'a'"):
         records.merged(tmp_path, *rows("a", 3))

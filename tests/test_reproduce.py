@@ -224,6 +224,7 @@ def test_one_seed_is_trained_whatever_the_number_of_devices(tmp_path):
         assert read_json(tmp_path / label / "seed_0" / "summary.json")["status"] == "completed"
 
 
+@pytest.mark.slow
 def test_a_batch_of_one_is_trained_on_one_of_many_devices(tmp_path):
     arguments = [
         "-m", "lenet_alexnet", "train", "--config=configs/lenet5_1998.py", f"--workdir={tmp_path}",

@@ -17,7 +17,7 @@ from lenet_alexnet.models import features
 from lenet_alexnet.models.lenet_1998 import tables
 from lenet_alexnet.models.lenet_1998.layers import Convolution1998, Dense1998, Subsample, distances
 from lenet_alexnet.models.lenet_1998.network import LeNet1, LeNet5_1998, Network1998
-from lenet_alexnet.optimizers import create_optimizer
+from lenet_alexnet.optimizers import CurvatureOptions, create_optimizer
 from lenet_alexnet.optimizers import sdlm as optimizer
 from lenet_alexnet.optimizers.sdlm import curvature, get_curvature, sdlm, set_curvature
 from tests.helpers import ROOT
@@ -127,7 +127,7 @@ def test_schedule_is_the_papers():
     for first in (0, 59_999):  # of each pass's steps the first and the last
         found = [float(made.rate(60_000 * n + first)) for n in range(20)]
         np.testing.assert_allclose(found, expected, rtol=1e-6)
-    assert made.curvature == (60_000, 500, 0.02, 0.5)
+    assert made.curvature == CurvatureOptions(every=60_000, examples=500, mu=0.02, energy=0.5)
 
 
 @pytest.mark.parametrize(("wrapped", "energy"), [(False, 1.0), (True, 0.5)])

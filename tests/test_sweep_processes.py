@@ -137,7 +137,7 @@ def test_trials_that_break_are_kept_apart_and_the_rest_goes_on(tmp_path):
     "trials resume with another precision of JAX",
     "one line, unless other bits are allowed",
 )
-@pytest.mark.parametrize("executor", ["vmap", "local"])
+@pytest.mark.parametrize("executor", ["vmap", pytest.param("local", marks=pytest.mark.slow)])
 def test_trials_go_on_to_other_bits_only_if_allowed(tmp_path, executor):
     path = write(tmp_path, "def sweep():\n  return [{'seed': s} for s in range(2)]")
     work, flags = tmp_path / "w", [f"--executor={executor}", "--jobs=1"]

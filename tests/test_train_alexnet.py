@@ -151,6 +151,7 @@ def test_a_run_does_not_go_on_with_other_data(colour_photos, tmp_path):
         loop.train_and_evaluate(config, workdir)
 
 
+@pytest.mark.slow
 def test_plateau_average_and_parts_go_on_after_a_stop(colour_photos, tmp_path):
     overrides = {"train.average": 0.9, "train.accumulate": 2}
 
