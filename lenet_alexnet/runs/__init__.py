@@ -1,1 +1,1 @@
-"""What a run leaves behind: its folder, its checkpoints, its log, and the lock that protects them."""
+"""What a run leaves behind: its folder, checkpoints, log, and the lock that protects them."""
