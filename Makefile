@@ -73,7 +73,7 @@ docs: .venv/.docs  ## build docs/ as a site in site/, to read offline
 	@echo "open site/index.html"
 
 .venv/.docs: .venv/.installed constraints.txt
-	@$(PIP) -c constraints.txt -e '.[docs]'
+	@PYTHONWARNINGS=ignore $(PIP) -c constraints.txt -e '.[docs]'
 	@touch $@
 
 check: install  ## format, lint and types
