@@ -25,7 +25,7 @@ pytestmark = [
     # Objects that a reader left open on a broken file warn when they are collected.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-LIMIT = 180  # seconds for one command, which takes one or two on an idle machine
+LIMIT = 60  # seconds for one command, which takes one or two on an idle machine
 
 
 class HungError(BaseException):
