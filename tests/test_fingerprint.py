@@ -130,6 +130,15 @@ def test_a_run_that_began_before_the_fingerprint_goes_on(stopped):
     assert "hash" in read_json(stopped / "run.json")["data"]["train"]
 
 
+def test_a_run_that_began_before_the_fingerprint_keeps_its_classes(stopped, capsys):
+    content = json.loads((stopped / "run.json").read_text())
+    del content["data"]
+    content["class_names"] = content["class_names"][::-1]
+    (stopped / "run.json").write_text(json.dumps(content))
+    assert resume(stopped) == 2
+    assert "holds a run on other classes" in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.attack(
     "silent",
     "a run resumes with another precision of JAX",

@@ -93,7 +93,7 @@ class RunDirectory:
           class_names: of the training data.
           photos: the mean image and colours of the training photos, if the config needs them;
             with them, the run can be used without its data.
-          decides: the facts that decide the bits, see `identity.facts`.
+          decides: the facts that decide the bits, see `fingerprint.facts`.
 
         Raises:
           UsageError: the run began with other data.
@@ -102,7 +102,7 @@ class RunDirectory:
 
         if not self._writes:
             return
-        self._same_statistics(photos)
+        self._same_data(class_names, photos)
         if photos is not None:
             statistics.save(self.folder, photos)
         write_json(self.folder / "config.json", self.config.to_dict())
@@ -132,14 +132,18 @@ class RunDirectory:
             self._run["loops"] = used
             write_json(self.folder / "run.json", self._run)
 
-    def _same_statistics(self, photos: Statistics | None) -> None:
-        """Raises UsageError if the mean image or colours of the photos differ from the run's."""
-        path = self.folder / statistics.FILE
-        if photos is not None and path.exists() and not statistics.same(load(path), photos):
-            raise UsageError(
-                f"workdir '{self.folder}' holds a run on other photos ({statistics.FILE} is not "
-                "that of the data): name its first data or another workdir"
-            )
+    def _same_data(self, class_names: Sequence[str], photos: Statistics | None) -> None:
+        """Raises UsageError if the run has other photos, or, without fingerprint, other classes."""
+        before, path, what = self.begun(), self.folder / statistics.FILE, ""
+        if "data" not in before and list(before.get("class_names") or class_names) != list(
+            class_names
+        ):
+            what = "other classes"
+        elif photos is not None and path.exists() and not statistics.same(load(path), photos):
+            what = f"other photos ({statistics.FILE} is not that of the data)"
+        if what:
+            hint = "name its first data or another workdir"
+            raise UsageError(f"workdir '{self.folder}' holds a run on {what}: {hint}")
 
     @contextlib.contextmanager
     def outcome(self) -> Iterator[None]:
