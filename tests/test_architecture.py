@@ -12,7 +12,7 @@ from tests.helpers import ROOT
 PACKAGE = "lenet_alexnet"
 # From the top: a room may import only itself and the rooms below it.
 ROOMS = (
-    "cli", "reproduce", "bench", "report", "sweep", "inference", "info", "training", "runs",
+    "cli", "reproduce", "bench", "report", "demo", "sweep", "inference", "info", "training", "runs",
     "plots", "config", "data", "optimizers", "models", "losses", "ops", "runtime", "errors",
 )  # fmt: skip
 AT_THE_ROOT = {"__init__", "__main__", "errors", "losses", "plots"}

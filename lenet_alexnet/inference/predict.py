@@ -60,13 +60,14 @@ def predict(
             for i in best
         ]
         warnings = [f"this may be no digit: {doubt}" for doubt in doubts]
-        if _reads_digits(run) and row.max() < DOUBTFUL:
+        if reads_digits(run) and row.max() < DOUBTFUL:
             warnings.append(f"the answer is doubtful: {100 * row.max():.1f} %")
         results.append({"file": str(file), "predictions": classes, "warnings": warnings})
     return results
 
 
-def _reads_digits(run: open_run.TrainedRun) -> bool:
+def reads_digits(run: open_run.TrainedRun) -> bool:
+    """Whether a run's images are digits in MNIST's form."""
     data = run.config.data
     one_form = data.channels == 1 and data.image_size == glyph.SIDE and "photo" not in data
     return one_form and run.class_names == embedded.DIGITS
@@ -77,7 +78,7 @@ def _prepare(
 ) -> tuple[np.ndarray, list[str]]:
     """The file in the form of the run's images, [h, w, c] bytes, and doubts that it is a digit."""
     data = run.config.data
-    if _reads_digits(run):
+    if reads_digits(run):
         found = glyph.prepare(np.asarray(image_files.read(file, 1)), dark)
         return found.pixels[..., None], found.doubts
     if "photo" in data:  # As the training photos were prepared.
