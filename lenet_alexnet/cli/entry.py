@@ -7,6 +7,7 @@ from absl import flags
 from lenet_alexnet.cli import (
     bench,
     ckpt,
+    convert,
     data,
     eval,
     info,
@@ -31,6 +32,7 @@ COMMANDS = {
     "bench": bench.COMMAND,
     "data": data.COMMAND,
     "ckpt": ckpt.COMMAND,
+    "convert": convert.COMMAND,
 }
 
 

@@ -140,7 +140,7 @@ def to_variables(file: WeightFile, model: nn.Module, template: Any) -> dict[str,
     maps = _maps(params)
     found: dict[str, Any] = {}
     for w in weights_of(style):
-        array = arrays.pop(w.name)  # So that a large file is in memory once.
+        array = arrays[w.name]
         if w.layer == FIRST and w.parameter == "kernel" and style != "torchvision":
             array = swap_colours(array, in_torch)
         if in_torch:
