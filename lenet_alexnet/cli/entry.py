@@ -5,12 +5,14 @@ import sys
 from absl import flags
 
 from lenet_alexnet.cli import (
+    activations,
     bench,
     ckpt,
     convert,
     data,
     eval,
     info,
+    models,
     parsing,
     predict,
     report,
@@ -25,6 +27,8 @@ COMMANDS = {
     "train": train.COMMAND,
     "eval": eval.COMMAND,
     "predict": predict.COMMAND,
+    "activations": activations.COMMAND,
+    "models": models.COMMAND,
     "report": report.COMMAND,
     "info": info.COMMAND,
     "sweep": sweep.COMMAND,
@@ -99,7 +103,7 @@ def _dispatch(argv: list[str], values: flags.FlagValues) -> int:
 
 def _help() -> str:
     lines = ["usage: lenet-alexnet COMMAND ...", ""]
-    lines += [f"  {name:<11}{command.help}" for name, command in COMMANDS.items()]
+    lines += [f"  {name:<13}{command.help}" for name, command in COMMANDS.items()]
     lines += ["", "lenet-alexnet COMMAND --help lists a command's flags."]
     lines += ["Exit codes: 0 done; 1 failed; 2 wrong usage; 75 stopped with everything saved."]
     return "\n".join(lines)

@@ -75,4 +75,3 @@ def _of_mean(mean_image: np.ndarray) -> Statistics:
     if height != width:
         raise DataError(f"the mean image is {height}x{width}, not a square")
     return Statistics(0, mean_image, mean_image.mean((0, 1), np.float64), np.zeros(3), np.eye(3))
-
