@@ -5,12 +5,15 @@ import sys
 from absl import flags
 
 from lenet_alexnet.cli import (
+    activations,
     bench,
     ckpt,
+    convert,
     data,
     demo,
     eval,
     info,
+    models,
     parsing,
     predict,
     report,
@@ -25,6 +28,8 @@ COMMANDS = {
     "train": train.COMMAND,
     "eval": eval.COMMAND,
     "predict": predict.COMMAND,
+    "activations": activations.COMMAND,
+    "models": models.COMMAND,
     "demo": demo.COMMAND,
     "report": report.COMMAND,
     "info": info.COMMAND,
@@ -33,6 +38,7 @@ COMMANDS = {
     "bench": bench.COMMAND,
     "data": data.COMMAND,
     "ckpt": ckpt.COMMAND,
+    "convert": convert.COMMAND,
 }
 
 
@@ -99,7 +105,7 @@ def _dispatch(argv: list[str], values: flags.FlagValues) -> int:
 
 def _help() -> str:
     lines = ["usage: lenet-alexnet COMMAND ...", ""]
-    lines += [f"  {name:<11}{command.help}" for name, command in COMMANDS.items()]
+    lines += [f"  {name:<13}{command.help}" for name, command in COMMANDS.items()]
     lines += ["", "lenet-alexnet COMMAND --help lists a command's flags."]
     lines += ["Exit codes: 0 done; 1 failed; 2 wrong usage; 75 stopped with everything saved."]
     return "\n".join(lines)

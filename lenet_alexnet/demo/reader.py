@@ -10,13 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from lenet_alexnet import models
 from lenet_alexnet.errors import DataError, UsageError, nearest
-from lenet_alexnet.inference import glyph
+from lenet_alexnet.inference import glyph, layers
 from lenet_alexnet.inference.open_run import TrainedRun
-from lenet_alexnet.inference.predict import reads_digits
+from lenet_alexnet.inference.read_images import reads_digits
 from lenet_alexnet.info import network
-from lenet_alexnet.models.lenet_1998.network import LeNet5_1998, Network1998
+from lenet_alexnet.models.lenet_1998.network import LeNet5_1998
 from lenet_alexnet.models.lenet_1998.tables import digit_codes
 
 CODE = 12, 7  # rows and columns of the bitmaps of Fig. 3
@@ -32,7 +31,7 @@ class Reader:
         self._name, self._run = name, run
         self._model = run.model.clone(dtype=jnp.float32)  # as in evaluation
         described = network.describe(self._model, self._model.input_shape)["layers"]
-        self._layers = [layer["name"] for layer in described]
+        self._shown = [layer["name"] for layer in described[:-1]]
         self._program = jax.jit(self._compute)
         self._apply(np.zeros((glyph.SIDE, glyph.SIDE), np.uint8))
 
@@ -61,7 +60,7 @@ class Reader:
             "probabilities": np.asarray(jax.nn.softmax(scores)).round(6).tolist(),
             "doubts": found.doubts,
             "input": {"name": "input", **picture(found.pixels[None], 0, 255)},
-            "layers": [{"name": name, **picture(outputs[name])} for name in self._layers[:-1]],
+            "layers": [{"name": name, **picture(outputs[name])} for name in self._shown],
         }
         if isinstance(self._model, LeNet5_1998):
             shown["codes"] = codes(outputs["F6"].reshape(-1), answer, -scores)
@@ -70,20 +69,18 @@ class Reader:
     def _compute(self, images: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         variables = self._run.variables
         inputs = self._run.preprocess(images, None)
-        outputs = models.features(
-            self._model, variables["params"], inputs, batch_stats=variables.get("batch_stats")
-        )
+        outputs = layers.outputs(self._model, variables, inputs, self._shown)
         scores = self._model.apply(variables, inputs)
-        return scores[0], {name: self._maps(outputs[name][0]) for name in self._layers[:-1]}
-
-    def _maps(self, output: jax.Array) -> jax.Array:
-        """A layer's output as [maps, h, w]; units are one map of one row."""
-        if output.ndim == 1 or output.size == max(output.shape):
-            return output.reshape(1, 1, -1)
-        return output if isinstance(self._model, Network1998) else jnp.moveaxis(output, -1, 0)
+        return scores[0], {name: _maps(output[0]) for name, output in outputs.items()}
 
     def _apply(self, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         return jax.device_get(self._program(jnp.asarray(pixels)[None, :, :, None]))
+
+
+def _maps(output: jax.Array) -> jax.Array:
+    """A layer's output as [maps, h, w]; units are one map of one row."""
+    units = output.size == max(output.shape)
+    return output.reshape(1, 1, -1) if units else jnp.moveaxis(output, -1, 0)
 
 
 class Readers:
