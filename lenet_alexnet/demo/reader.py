@@ -32,6 +32,7 @@ class Reader:
         self._model = run.model.clone(dtype=jnp.float32)  # as in evaluation
         described = network.describe(self._model, self._model.input_shape)["layers"]
         self._shown = [layer["name"] for layer in described[:-1]]
+        self._variables = jax.device_put(run.variables)
         self._program = jax.jit(self._compute)
         self._apply(np.zeros((glyph.SIDE, glyph.SIDE), np.uint8))
 
@@ -66,15 +67,14 @@ class Reader:
             shown["codes"] = codes(outputs["F6"].reshape(-1), answer, -scores)
         return shown
 
-    def _compute(self, images: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
-        variables = self._run.variables
+    def _compute(self, variables: Any, images: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         inputs = self._run.preprocess(images, None)
         outputs = layers.outputs(self._model, variables, inputs, self._shown)
         scores = self._model.apply(variables, inputs)
         return scores[0], {name: _maps(output[0]) for name, output in outputs.items()}
 
     def _apply(self, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        return jax.device_get(self._program(jnp.asarray(pixels)[None, :, :, None]))
+        return jax.device_get(self._program(self._variables, jnp.asarray(pixels)[None, :, :, None]))
 
 
 def _maps(output: jax.Array) -> jax.Array:
