@@ -10,6 +10,7 @@ from lenet_alexnet.cli import (
     convert,
     data,
     eval,
+    export,
     info,
     parsing,
     predict,
@@ -33,6 +34,7 @@ COMMANDS = {
     "data": data.COMMAND,
     "ckpt": ckpt.COMMAND,
     "convert": convert.COMMAND,
+    "export": export.COMMAND,
 }
 
 
