@@ -11,6 +11,7 @@ from lenet_alexnet.cli import (
     convert,
     data,
     eval,
+    export,
     info,
     models,
     parsing,
@@ -37,6 +38,7 @@ COMMANDS = {
     "data": data.COMMAND,
     "ckpt": ckpt.COMMAND,
     "convert": convert.COMMAND,
+    "export": export.COMMAND,
 }
 
 

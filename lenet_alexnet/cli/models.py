@@ -11,7 +11,11 @@ from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.runtime import backend
 
 ACTIONS = ("list", "show")
-SPLITS = {"test": "test", "validation": "validation", "embedded": "embedded digits (of MNIST's training split)"}
+SPLITS = {
+    "test": "test",
+    "validation": "validation",
+    "embedded": "embedded digits (of MNIST's training split)",
+}
 
 
 def define(values: flags.FlagValues) -> None:
