@@ -93,7 +93,8 @@ def export(
         raise UsageError(f"--format={form} holds weights only: {' and '.join(PREPARING)} hold more")
     if missing := [name for name in NEEDS.get(form, ()) if not importlib.util.find_spec(name)]:
         raise UsageError(f"--format={form} needs {missing[0]}: pip install 'lenet-alexnet[{form}]'")
-    target = Path(to or f"{place.resolve().stem}{SUFFIXES[form]}")
+    name = place.stem if place.is_file() else place.resolve().name
+    target = Path(to or f"{name}{SUFFIXES[form]}")
     if target.is_dir():
         raise UsageError(f"'{target}' is a folder: name a file with --to")
     subject = _subject(
