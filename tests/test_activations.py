@@ -132,7 +132,7 @@ def test_a_network_that_torchvision_lacks_has_no_names_there():
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [
-        (["--layers=C9"], 2, "unknown layer 'C9': did you mean"),
+        (["--layers=C1,f6"], 2, "unknown layer 'f6': did you mean 'F6'"),
         (["--layers=C1,C1"], 2, "names a layer twice"),
         (["--layers="], 2, "--layers is empty"),
         (["--layers=C1", "--out=a.csv"], 2, "ends in neither .npz nor .h5"),

@@ -79,7 +79,7 @@ def test_it_resumes_with_equal_objects_only(finished, tmp_path):
     config, objects = passed.take(make_tiny_config(), Mine(), data())
     with pytest.raises(Interrupted):
         loop.train_and_evaluate(config, tmp_path, objects=objects, stop_requested=stop_after(4))
-    with pytest.raises(UsageError, match=r"model\.width 8 -> 9"):
+    with pytest.raises(UsageError, match=r"model\.width: 8 -> 9"):
         train(make_tiny_config(), tmp_path, model=Mine(width=9), data=data())
     with pytest.raises(UsageError, match="another config"):
         train(make_tiny_config(), tmp_path)
@@ -93,7 +93,7 @@ def test_the_run_is_opened_with_its_model(finished, capsys):
     workdir = finished[0]
     with pytest.raises(UsageError, match=r"passed object Mine.*load\(\.\.\., model="):
         load(workdir)
-    with pytest.raises(UsageError, match=r"another model \(model\.width|width"):
+    with pytest.raises(UsageError, match=r"another model \(width: 8 -> 9\)"):
         load(workdir, model=Mine(width=9))
     net = load(workdir, model=Mine())
     digits = data()["test"]
