@@ -82,7 +82,7 @@ def refuse(name: str, what: str) -> None:
 
 
 def checked(config: Any, model: nn.Module, where: Path) -> nn.Module:
-    """The model; UsageError unless the run at `where` was trained with an equal one as an object."""
+    """The model; UsageError unless the run at `where` was given an equal one as an object."""
     if not is_object(config.model.name):
         raise UsageError(f"'{where}' describes its network itself: load it without model")
     if changed := configs.differences(config.model.to_dict(), describe_model(model)):
