@@ -8,6 +8,7 @@ from lenet_alexnet.cli import (
     bench,
     ckpt,
     data,
+    doctor,
     eval,
     info,
     parsing,
@@ -31,6 +32,7 @@ COMMANDS = {
     "bench": bench.COMMAND,
     "data": data.COMMAND,
     "ckpt": ckpt.COMMAND,
+    "doctor": doctor.COMMAND,
 }
 
 
