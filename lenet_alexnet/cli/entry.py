@@ -10,6 +10,7 @@ from lenet_alexnet.cli import (
     ckpt,
     convert,
     data,
+    doctor,
     eval,
     export,
     info,
@@ -39,6 +40,7 @@ COMMANDS = {
     "ckpt": ckpt.COMMAND,
     "convert": convert.COMMAND,
     "export": export.COMMAND,
+    "doctor": doctor.COMMAND,
 }
 
 
