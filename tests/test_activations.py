@@ -90,14 +90,20 @@ def owt(rng):
     model = create_model(**OWT)
     photo = jnp.asarray(rng.normal(size=(2, *model.input_shape)), jnp.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), photo)
-    return model, jax.tree.map(lambda s: jnp.asarray(rng.normal(size=s.shape)) / 8, shapes), photo
+    return model, jax.tree.map(lambda s: rng.normal(size=s.shape).astype("f4") / 8, shapes), photo
 
 
 def test_torchvisions_names_mean_what_they_mean_there(rng):
     """features.0 is before the ReLU, features.1 after it, as modules of torchvision's alexnet."""
     model, variables, photo = owt(rng)
     names = list(layers.aliases(model))
-    found = layers.outputs(model, variables, photo, [*names, "conv1", "fc8"])
+
+    @jax.jit
+    def outputs(variables, photo):
+        found = layers.outputs(model, variables, photo, [*names, "conv1", "fc8"])
+        return found | {"logits": model.apply(variables, photo)}
+
+    found = outputs(variables, photo)
     assert len(names) == 5 * 2 + 3 + 2 * 2 + 1
     for place in (0, 3, 6, 8, 10):
         before, after = found[f"features.{place}"], found[f"features.{place + 1}"]
@@ -108,7 +114,7 @@ def test_torchvisions_names_mean_what_they_mean_there(rng):
         np.testing.assert_array_equal(after, jnp.maximum(before, 0))
     np.testing.assert_array_equal(found["conv1"], found["features.1"])
     np.testing.assert_array_equal(found["fc8"], found["classifier.6"])
-    np.testing.assert_array_equal(found["fc8"], model.apply(variables, photo))
+    np.testing.assert_array_equal(found["fc8"], found["logits"])
     kernel = variables["params"]["conv1"]["kernel"][0]
     plain = jax.lax.conv_general_dilated(
         photo, kernel, (4, 4), ((2, 2), (2, 2)), dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -126,7 +132,7 @@ def test_a_network_that_torchvision_lacks_has_no_names_there():
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [
-        (["--layers=C9"], 2, "unknown layer 'C9': did you mean"),
+        (["--layers=C1,f6"], 2, "unknown layer 'f6': did you mean 'F6'"),
         (["--layers=C1,C1"], 2, "names a layer twice"),
         (["--layers="], 2, "--layers is empty"),
         (["--layers=C1", "--out=a.csv"], 2, "ends in neither .npz nor .h5"),

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,10 +19,11 @@ from PIL import Image
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.bench.options import Options as BenchOptions
-from lenet_alexnet.cli import bench, ckpt, entry
+from lenet_alexnet.cli import bench, ckpt, entry, models
 from lenet_alexnet.config import options
 from lenet_alexnet.config.checks import check_entries, check_sections
 from lenet_alexnet.data import load_split
+from lenet_alexnet.inference import bundled
 from lenet_alexnet.models import create_model
 from lenet_alexnet.reproduce import records
 from lenet_alexnet.reproduce.catalogue import CLAIMS
@@ -126,8 +128,11 @@ def not_run(arguments: list[str]) -> str:
         return NOT_RUN[f"data {arguments[1]}"]
     if name == "reproduce" and len(arguments) > 1:
         return NOT_RUN["reproduce NAME"]
-    if name in ("eval", "predict", "report", "ckpt"):
-        return "" if any(RUN in argument for argument in arguments) else NOT_RUN["train"]
+    if name in ("eval", "predict", "activations", "export", "report", "ckpt"):
+        there = (RUN, "--model=lenet5_quickstart", "--model=lenet5_mnist", "mine.safetensors")
+        return (
+            "" if any(x in argument for argument in arguments for x in there) else NOT_RUN["train"]
+        )
     if name == "train" and f"--config={QUICK}" not in arguments:
         return NOT_RUN["train"]
     return NOT_RUN[name] if name == "bench" else ""
@@ -151,6 +156,7 @@ def folder(tmp_path_factory):
         source="embedded", name="", data_dir="", split="test[:1]", image_size=28, channels=1
     ).images[0, ..., 0]
     Image.fromarray(np.pad(255 - digit, 20, constant_values=255)).save(path / "my_digit.png")
+    shutil.copy(bundled.find("lenet5_quickstart"), path / "mine.safetensors")
     before = Path.cwd()
     os.chdir(path)
     try:
@@ -187,10 +193,11 @@ def test_command_is_parsed(found, monkeypatch):
         "reproduce": CLAIMS,
         "ckpt": ckpt.ACTIONS,
         "data": ("prepare", "list", "check"),
+        "models": models.ACTIONS,
     }
     if name in known and rest:
         assert rest[0] in known[name]
-    elif name not in ("predict",):
+    elif name not in ("predict", "activations", "export", "convert"):
         assert not rest
     assert name != "bench" or BenchOptions
 
@@ -215,7 +222,7 @@ def test_command_runs(found, folder, monkeypatch, capsys):
 def python_blocks() -> Iterator:
     for path in PAGES:
         for i, code in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)):
-            slow = [pytest.mark.slow] * ("train_and_evaluate" in code)
+            slow = [pytest.mark.slow] * (" train(" in code or "\ntrain(" in code)
             yield pytest.param(code, id=f"{path.stem}-{i}", marks=slow)
 
 

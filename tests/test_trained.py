@@ -1,6 +1,7 @@
 """Trained networks in files: those of the package, their cards, and the commands that use them."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -62,6 +63,18 @@ def test_a_card_names_a_config_a_clean_commit_and_no_place(name):
     assert card["seed"] == card["config"]["seed"] == 0
     assert ROOT.name not in json.dumps(card["config"])
     assert card["params"] in (60_000, 61_706)
+
+
+def test_the_pages_errors_are_the_cards():
+    rows = re.findall(
+        r"^\| `(\w+)` \| .* \| ([\d.]+) % of ([\d,]+) \|$",
+        (ROOT / "docs" / "trained.md").read_text(),
+        re.MULTILINE,
+    )
+    assert sorted(name for name, *_ in rows) == sorted(NAMES)
+    for name, error, examples in rows:
+        test = read_card(bundled.find(name))["test"]
+        assert (error, examples) == (f"{100 * test['top1_error']:.2f}", f"{test['examples']:,}")
 
 
 def test_eval_counts_the_same_errors(capsys):

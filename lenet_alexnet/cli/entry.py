@@ -11,7 +11,9 @@ from lenet_alexnet.cli import (
     convert,
     data,
     demo,
+    doctor,
     eval,
+    export,
     info,
     models,
     parsing,
@@ -39,6 +41,8 @@ COMMANDS = {
     "data": data.COMMAND,
     "ckpt": ckpt.COMMAND,
     "convert": convert.COMMAND,
+    "export": export.COMMAND,
+    "doctor": doctor.COMMAND,
 }
 
 

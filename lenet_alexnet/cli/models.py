@@ -11,7 +11,11 @@ from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.runtime import backend
 
 ACTIONS = ("list", "show")
-SPLITS = {"test": "test", "validation": "validation", "embedded": "embedded digits (of MNIST's training split)"}
+SPLITS = {
+    "test": "test",
+    "validation": "validation",
+    "embedded": "embedded digits (of MNIST's training split)",
+}
 
 
 def define(values: flags.FlagValues) -> None:
@@ -64,10 +68,10 @@ def _as_text(name: str, card: dict[str, Any]) -> str:
             continue
         result = card[split]
         error = 100 * result["top1_error"]
-        lines.append(f"{what}: error {error:.2f} % of {result['examples']:,}; errors by class:")
+        lines.append(f"{what}: error {error:.2f} % of {result['examples']:,}")
         lines += [
-            f"  {each}: {counts['errors']} of {counts['examples']:,}"
-            for each, counts in result["by_class"].items()
+            f"  class {each}: {counts['errors']} errors in {counts['examples']:,}"
+            for each, counts in result.get("by_class", {}).items()
         ]
     return "\n".join(lines)
 

@@ -65,13 +65,14 @@ def convert(
     if given:
         found = found._replace(class_names=given)
     variables = build(file, found).variables
+    origin = {"file": path, "format": file.format, "sha256_of_arrays": checksum}
+    del file  # As large as the variables, and as what writing them needs.
     if target.suffix == SUFFIX:
         entries, more = as_metadata(found)
         ours.write(target, variables, entries, more=more)
     else:
-        origin = {"file": path, "format": file.format, "sha256_of_arrays": checksum}
         leaves, structure = jax.tree.flatten(variables)
-        del file, variables  # Each is as large as what orbax needs: so it is in memory once.
+        del variables
         on_device = [jax.device_put(leaves.pop(0)) for _ in range(len(leaves))]
         run_folder.write(target, found, jax.tree.unflatten(structure, on_device), origin)
     return [*_lines(found, mean), f"{target}: {size / 1e6:.1f} MB of weights from {path}"]

@@ -46,6 +46,8 @@ def write(run: TrainedRun, files: Sequence[str], wanted: Sequence[str], out: Pat
     layers.check(run.model, wanted)
     if missing := [file for file in files if not Path(file).exists()]:
         raise DataError(f"no file '{missing[0]}'")
+    if not out.parent.is_dir():
+        raise DataError(f"cannot write '{out}': '{out.parent}' is no folder")
     function, shapes = _function(run, wanted)
     names = {
         FILES: np.asarray(files, dtype=object),

@@ -79,9 +79,7 @@ def open_run(
     try:
         if data_dir:
             config.data.data_dir = data_dir
-        if model is not None:
-            passed.check_model(config, model, str(workdir))
-        model = model or build_model(config)
+        model = passed.checked(config, model, workdir) if model else build_model(config)
         found = statistics.load(kept) if kept.exists() else load_photo_statistics(config)
         preprocess = build_preprocess(config, statistics=found)
         image = jnp.zeros((1, *model.input_shape))

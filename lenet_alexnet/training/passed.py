@@ -5,6 +5,7 @@ A run's config.json then names the object's class in place of what the config sa
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -80,12 +81,13 @@ def refuse(name: str, what: str) -> None:
         )
 
 
-def check_model(config: Any, model: nn.Module, where: str) -> None:
-    """Raises UsageError unless the run at `where` was trained with such a model as an object."""
+def checked(config: Any, model: nn.Module, where: Path) -> nn.Module:
+    """The model; UsageError unless the run at `where` was given an equal one as an object."""
     if not is_object(config.model.name):
         raise UsageError(f"'{where}' describes its network itself: load it without model")
     if changed := configs.differences(config.model.to_dict(), describe_model(model)):
         raise UsageError(f"'{where}' was trained with another model ({'; '.join(changed)})")
+    return model
 
 
 def describe_model(model: nn.Module) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def check_expressible(model: nn.Module, style: str) -> None:
     if style == "ours":
         return
     if not isinstance(model, AlexNet):
-        raise UsageError(f"{type(model).__name__} has no names in {style}: only AlexNet has")
+        raise UsageError(f"{type(model).__name__} has no {style} names: only AlexNet has")
     for option, layer in (("batch_norm", "bn1"), ("conv6", "conv6")):
         if getattr(model, option):
             raise UsageError(f"{style} has no name for {layer} (model.{option})")

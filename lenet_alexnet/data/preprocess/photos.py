@@ -77,7 +77,7 @@ def create_photo_preprocess(
 
     def preprocess(images: Array, keys: Array | None = None, step: Array | None = None) -> Array:
         free = images.shape[1] - crop
-        places = jnp.full((len(images), 2), free // 2)
+        places = jnp.full((images.shape[0], 2), free // 2)
         if keys is None:
             return (_cut(images, places, crop).astype(jnp.float32) - means(places)) / divisor
         place_key, flip_key, noise_key = _split3(keys)
@@ -203,7 +203,7 @@ def _mean(
         return lambda places: image[start : start + crop, start : start + crop]
 
     def own(places: Array) -> Array:
-        return _cut(jnp.broadcast_to(image, (len(places), *image.shape)), places, crop)
+        return _cut(jnp.broadcast_to(image, (places.shape[0], *image.shape)), places, crop)
 
     return own
 
