@@ -35,6 +35,7 @@ GENERATED = {"config_keys.md", "commands.md", "api/index.md"}  # by docs/generat
 
 # Commands that no test runs, with the reason; they are parsed with the real flags.
 NOT_RUN = {
+    "demo": "serves until Ctrl-C; tests/test_demo.py asks it",
     "bench": "measures for minutes; tests/test_bench.py runs each subject",
     "data prepare": "needs the internet or the official files; tests/test_prepare.py has stand-ins",
     "data check": "needs a prepared data set; tests/test_prepare.py checks one",
@@ -52,6 +53,7 @@ OTHER_PROGRAMS = {
     "docker": "needs a container engine; see test_container_recipe",
     "apptainer": "needs Apptainer",
     ".venv/bin/pip": "needs the internet; see test_extras_exist",
+    ".venv/bin/jupyter": "needs the extra notebook; tests/test_notebooks.py runs the notebook",
 }
 TINY = [
     "--config.data.train=train[:240]",
@@ -135,7 +137,7 @@ def not_run(arguments: list[str]) -> str:
         )
     if name == "train" and f"--config={QUICK}" not in arguments:
         return NOT_RUN["train"]
-    return NOT_RUN[name] if name == "bench" else ""
+    return NOT_RUN[name] if name in ("bench", "demo") else ""
 
 
 SECONDS = {"train", "sweep", "report"}  # they compile
