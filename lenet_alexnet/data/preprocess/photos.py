@@ -47,7 +47,7 @@ def create_photo_preprocess(
         (image_size - crop + 1)^2 places (33x33 for 224 of 256), else at the centre.
       statistics: of the training images; None if neither a mean nor colour noise is used.
       mean: what is subtracted: `image`, the mean image at the crop's place (the paper; Caffe);
-        `centre`, its centre (the source); `channel`, its mean colour; `given`, `colour_mean`; `none`.
+        `centre`, its centre (source); `channel`, its mean colour; `given`, `colour_mean`; `none`.
       std: 1 in 2012.
       colour_mean: for mean `given`: one number per colour, on the scale 0..255.
       colour_std: divides each colour, in place of `std`; (): `std` divides all.
