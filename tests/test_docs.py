@@ -38,6 +38,7 @@ NOT_RUN = {
     "demo": "serves until Ctrl-C; tests/test_demo.py asks it",
     "bench": "measures for minutes; tests/test_bench.py runs each subject",
     "data prepare": "needs the internet or the official files; tests/test_prepare.py has stand-ins",
+    "convert": "needs a file of weights; tests/test_convert.py makes some",
     "data check": "needs a prepared data set; tests/test_prepare.py checks one",
     "reproduce NAME": "takes minutes and more; tests/test_reproduce.py runs a claim in small",
     "--devices": "compiles AlexNet for minutes; tests/test_cost.py does",
@@ -137,7 +138,7 @@ def not_run(arguments: list[str]) -> str:
         )
     if name == "train" and f"--config={QUICK}" not in arguments:
         return NOT_RUN["train"]
-    return NOT_RUN[name] if name in ("bench", "demo") else ""
+    return NOT_RUN[name] if name in ("bench", "convert", "demo") else ""
 
 
 SECONDS = {"train", "sweep", "report"}  # they compile

@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.inference.open_run import TrainedRun, open_run
 from lenet_alexnet.inference.recipe import build, of_ours
@@ -47,7 +50,7 @@ def open_file(path: Path, data_dir: str = "") -> TrainedRun:
         preprocess=built.preprocess,
         statistics=recipe.statistics,
         class_names=recipe.class_names,
-        variables=built.variables,
+        variables=jax.tree.map(jnp.asarray, built.variables),
         step=card.get("step", 0),
         chosen=card.get("checkpoint", "last"),
         card=card,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
@@ -46,7 +45,7 @@ def load(
         run = open_trained(bundled.find(str(name_or_path)), checkpoint)
     return Network(
         model=_plain(run),
-        variables=jax.tree.map(jnp.asarray, run.variables),
+        variables=run.variables,
         class_names=run.class_names,
         card=run.card,
         run=run,
