@@ -108,7 +108,12 @@ def _help() -> str:
 def _flag_help(values: flags.FlagValues, config: bool) -> str:
     rows = []
     if config:
-        rows.append(("config", "a config file or name (see configs); --config.section.key=value changes an entry"))
+        rows.append(
+            (
+                "config",
+                "a config file or name (see configs); --config.section.key=value changes an entry",
+            )
+        )
     for name in sorted(set(values)):
         flag = values[name]
         if len(name) > 1 and name != "help":
