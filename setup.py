@@ -22,6 +22,7 @@ class BuildWithConfigs(build_py):
     """Builds the package with the files in it; an sdist has them at their places."""
 
     def run(self) -> None:
+        """Copies the package's files, and those to ship."""
         super().run()
         if self.editable_mode:
             return

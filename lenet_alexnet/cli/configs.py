@@ -1,7 +1,6 @@
 """The command `configs`: the configs that come with the package."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from absl import flags
