@@ -9,6 +9,7 @@ from lenet_alexnet.cli import (
     ckpt,
     configs,
     data,
+    doctor,
     eval,
     info,
     parsing,
@@ -33,6 +34,7 @@ COMMANDS = {
     "bench": bench.COMMAND,
     "data": data.COMMAND,
     "ckpt": ckpt.COMMAND,
+    "doctor": doctor.COMMAND,
 }
 
 
