@@ -15,6 +15,7 @@ from lenet_alexnet.data import extra, load_split
 from lenet_alexnet.data.prepare import datasets
 from lenet_alexnet.data.sources import prepared
 from lenet_alexnet.data.streamed import Streamed
+from lenet_alexnet.doctor import data_sets
 from lenet_alexnet.errors import UsageError
 from tests.helpers import ROOT
 from tests.helpers.idx_files import write_idx
@@ -196,6 +197,14 @@ def test_commands_ask_for_the_extra_in_one_line(without_extra, capsys, tmp_path)
     ):
         assert call(capsys, *arguments) == (2, "", f"error: {NEEDS}\n")
     assert [path.name for path in tmp_path.iterdir()] == ["w"]
+
+
+def test_doctor_names_the_extra(without_extra, tmp_path):
+    folder = tmp_path / "mnist" / "3.0.1"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text("{}")
+    (found,) = data_sets.examine(str(tmp_path))
+    assert (found.kind, found.mend) == ("fails", extra.INSTALL)
 
 
 @pytest.mark.parametrize("source", ["folder", "idx"])

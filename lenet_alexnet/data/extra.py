@@ -6,10 +6,17 @@ from lenet_alexnet.errors import UsageError
 
 # tensorflow-datasets needs importlib_resources but declares it for old Pythons only.
 LIBRARIES = ("array_record", "grain", "importlib_resources", "tensorflow_datasets")
+INSTALL = "pip install 'lenet-alexnet[data]'"
+
+
+def missing() -> list[str]:
+    """Which of the libraries are not installed."""
+    return [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
 
 
 def require() -> None:
     """Raises UsageError if one of the libraries is not installed."""
-    if missing := [name for name in LIBRARIES if importlib.util.find_spec(name) is None]:
-        names = " and ".join([", ".join(missing[:-1])] * (len(missing) > 1) + missing[-1:])
-        raise UsageError(f"prepared data sets need {names}: pip install 'lenet-alexnet[data]'")
+    if names := missing():
+        *others, last = names
+        listed = f"{', '.join(others)} and {last}" if others else last
+        raise UsageError(f"prepared data sets need {listed}: {INSTALL}")
