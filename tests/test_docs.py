@@ -20,6 +20,7 @@ from PIL import Image
 from lenet_alexnet import config as configs
 from lenet_alexnet.bench.options import Options as BenchOptions
 from lenet_alexnet.cli import bench, ckpt, entry, models
+from lenet_alexnet.cli import configs as configs_command
 from lenet_alexnet.config import options
 from lenet_alexnet.config.checks import check_entries, check_sections
 from lenet_alexnet.data import load_split
@@ -55,6 +56,7 @@ OTHER_PROGRAMS = {
     "apptainer": "needs Apptainer",
     ".venv/bin/pip": "needs the internet; see test_extras_exist",
     ".venv/bin/jupyter": "needs the extra notebook; tests/test_notebooks.py runs the notebook",
+    "pip": "needs the internet; tests/test_wheel.py builds a wheel and installs it without",
 }
 TINY = [
     "--config.data.train=train[:240]",
@@ -136,7 +138,7 @@ def not_run(arguments: list[str]) -> str:
         return (
             "" if any(x in argument for argument in arguments for x in there) else NOT_RUN["train"]
         )
-    if name == "train" and f"--config={QUICK}" not in arguments:
+    if name == "train" and not {f"--config={QUICK}", "--config=lenet5_quickstart"} & {*arguments}:
         return NOT_RUN["train"]
     return NOT_RUN[name] if name in ("bench", "convert", "demo") else ""
 
@@ -197,6 +199,7 @@ def test_command_is_parsed(found, monkeypatch):
         "ckpt": ckpt.ACTIONS,
         "data": ("prepare", "list", "check"),
         "models": models.ACTIONS,
+        "configs": configs_command.ACTIONS,
     }
     if name in known and rest:
         assert rest[0] in known[name]
