@@ -39,7 +39,13 @@ class RunDirectory:
     """One run's folder; opened again with the same config, the run resumes."""
 
     def __init__(
-        self, folder: Path, config: Any, *, writes: bool = True, held: lock.Held | None = None
+        self,
+        folder: Path,
+        config: Any,
+        *,
+        writes: bool = True,
+        held: lock.Held | None = None,
+        may_grow: bool = False,
     ) -> None:
         """Creates the folder, or verifies that it holds a run of this config.
 
@@ -48,12 +54,14 @@ class RunDirectory:
           config: the run's config.
           writes: whether this process writes; of several, one does.
           held: the lock of the folder.
+          may_grow: `train.duration` may differ; then `former_duration` is the run's so far.
 
         Raises:
           UsageError: not a folder, not writable, or of another config (the differences are shown).
         """
         self.folder, self.config, self._writes, self._held = folder, config, writes, held
         self._run: dict[str, Any] = {}
+        self.former_duration = ""
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -64,8 +72,12 @@ class RunDirectory:
             if (folder / name).is_symlink():
                 raise UsageError(f"'{folder / name}' is a link: its target may not belong to a run")
         if (folder / "config.json").exists():
-            changed = configs.differences(read_json(folder / "config.json"), config.to_dict())
-            if changed:
+            before = read_json(folder / "config.json")
+            changed = configs.differences(before, config.to_dict())
+            others = [line for line in changed if not line.startswith("train.duration: ")]
+            if may_grow and changed and not others:
+                self.former_duration = str(configs.flatten(before)["train.duration"])
+            elif changed:
                 raise UsageError(
                     f"workdir '{folder}' holds a run of another config ({'; '.join(changed)}): "
                     "name another workdir"
@@ -125,6 +137,14 @@ class RunDirectory:
             **(decides or {}),
         }
         write_json(self.folder / "run.json", self._run)
+
+    def reopen(self, ended: Sequence[int]) -> None:
+        """Notes that a completed run is made longer, and the steps at which it has ended."""
+        done = self.summary()
+        if self._writes and done:
+            # In this order a kill in between leaves a run that is complete or can resume.
+            write_json(self.folder / "run.json", {**self.begun(), "ended": list(ended)})
+            self.write_summary({**done, "status": "interrupted", "eval": {}})
 
     def note_loops(self, used: bool | None) -> None:
         """Adds to run.json whether the loops in C++ were used, see `native.noted`."""

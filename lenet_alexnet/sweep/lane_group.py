@@ -26,6 +26,7 @@ from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.progress import Stopwatch
 from lenet_alexnet.training.run_log import RunLog, costs
 from lenet_alexnet.training.state import NEVER, Metrics
+from lenet_alexnet.training.warm_start import WarmStart
 
 
 class Lane:
@@ -39,12 +40,13 @@ class Lane:
         data: Any,
         stack: contextlib.ExitStack,
         allow_other_bits: bool,
+        weights: dict[str, Any],
     ) -> None:
         self.config = config
         held = stack.enter_context(lock.hold(folder))
         self.out = RunDirectory(folder, config, held=held)
         self.begun = self.out.begun()
-        facts = fingerprint.facts(data, self.begun)
+        facts = fingerprint.facts(data, self.begun) | weights
         fingerprint.check(folder, self.begun, facts, allow=allow_other_bits)
         self.out.begin(experiment.train_data.class_names, experiment.statistics, facts)
         metrics = stack.enter_context(MetricsLog(folder / "metrics.jsonl"))
@@ -79,7 +81,9 @@ class LaneGroup:
         lanes: list[Lane],
         devices: LaneDevices,
         stop_requested: Callable[[], bool],
+        start: Callable[[], WarmStart | None],
     ) -> None:
+        self._start = start
         self.e, self.lanes, self.devices = experiment, lanes, devices
         self.stop_requested = stop_requested
         self.config, self.schedule = lanes[0].config, experiment.schedule
@@ -108,6 +112,9 @@ class LaneGroup:
         """Resumes from the newest step that every lane has saved, if there is one."""
         common = set.intersection(*(set(lane.checkpoints.steps()) for lane in self.lanes))
         if not common:
+            if start := self._start():
+                say(start.note)
+                self.state = start.apply(self.state, self._put)
             return
         self.step = self.first_step = max(common)
         template = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), self.state)
@@ -116,6 +123,11 @@ class LaneGroup:
         ]
         self.state = self.devices.spread(jax.tree.map(lambda *x: np.stack(x), *states))
         say(f"resuming at step {self.step:,} of {self.schedule.total:,}")
+
+    def _put(self, leaf: np.ndarray, old: Any) -> Any:
+        """The same array for every lane, in place of the `old` ones."""
+        del old
+        return self.devices.spread(np.broadcast_to(leaf, (len(self.lanes), *leaf.shape)))
 
     def start_clock(self) -> None:
         """Training begins."""

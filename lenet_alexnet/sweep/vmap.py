@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import jax
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.sweep.lane_functions import LaneDevices
 from lenet_alexnet.sweep.lane_group import Lane, LaneGroup
-from lenet_alexnet.training import fingerprint
+from lenet_alexnet.training import fingerprint, warm_start
 from lenet_alexnet.training.experiment import build
 from lenet_alexnet.training.schedule import follow
 
@@ -43,14 +44,16 @@ def train_lanes(
     """
     experiment = build(lane_configs[0], devices=1)  # A lane is on one device.
     data = fingerprint.of_data(experiment)
+    start = cache(partial(warm_start.read, lane_configs[0], experiment))
+    weights = {} if warm_start.resume(folders) else warm_start.fact(start())
     with contextlib.ExitStack() as stack:
         lanes = [
-            Lane(config, folder, experiment, data, stack, allow_other_bits)
+            Lane(config, folder, experiment, data, stack, allow_other_bits, weights)
             for config, folder in zip(lane_configs, folders, strict=True)
         ]
         loops_used = stack.enter_context(fingerprint.as_begun(*(lane.begun for lane in lanes)))
         devices = LaneDevices(len(lanes), at_once=at_once)
-        group = LaneGroup(experiment, lanes, devices, stop_requested)
+        group = LaneGroup(experiment, lanes, devices, stop_requested, start)
         return _run(group, until, loops_used)
 
 

@@ -24,6 +24,7 @@ from jaxtyping import Array
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.models.alexnet.axes import Axes
 from lenet_alexnet.models.alexnet.network import AlexNet
+from lenet_alexnet.training.state import without
 
 MODES = ("dp", "tower", "owt")
 DENSE = ("fc6", "fc7")
@@ -128,12 +129,13 @@ class Layout:
         """The sharding of every leaf of a (traced) train state."""
         specs = self.specs(state.params)
         params = jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), specs)
+        trained = without(params, state.frozen)
 
         def moment(leaf: Any, sharding: NamedSharding) -> NamedSharding:
             return self._spread(leaf, sharding.spec) if self.shard_optimizer else sharding
 
         opt_state = optax.tree_utils.tree_map_params(
-            tx, moment, state.opt_state, params, transform_non_params=lambda _: self.replicated
+            tx, moment, state.opt_state, trained, transform_non_params=lambda _: self.replicated
         )
         everywhere = jax.tree.map(lambda _: self.replicated, state)
         batch_stats = jax.tree.map(

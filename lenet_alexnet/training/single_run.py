@@ -21,6 +21,7 @@ from lenet_alexnet.training.experiment import SELECTS, Experiment
 from lenet_alexnet.training.progress import DataWait, FlatLoss, Progress, Stopwatch
 from lenet_alexnet.training.run_log import RunLog
 from lenet_alexnet.training.state import NEVER, Metrics, TrainState
+from lenet_alexnet.training.warm_start import WarmStart
 
 
 class SingleRun:
@@ -31,6 +32,7 @@ class SingleRun:
       out: its folder.
       metrics, checkpoints: open in that folder.
       compiled, state: from `compile_run`.
+      start: reads the weights that the run starts from, if not from its own.
       stop_requested: called before every dispatch.
     """
 
@@ -44,11 +46,13 @@ class SingleRun:
         checkpoints: Checkpoints,
         compiled: CompiledRun,
         state: TrainState,
+        start: Callable[[], WarmStart | None],
         stop_requested: Callable[[], bool],
     ) -> None:
         self.config, self.experiment, self.schedule = config, experiment, experiment.schedule
         self.metrics, self.checkpoints = metrics, checkpoints
-        self.compiled, self.state = compiled, state
+        self.compiled, self.state, self._start = compiled, state, start
+        self._ended = out.begun().get("ended", ())
         self._stop_requested = stop_requested
         self.step, self.first_step = 0, 0
         self.log = RunLog(config, experiment, out, metrics)
@@ -59,9 +63,12 @@ class SingleRun:
         self.data_wait = DataWait(experiment.train_data.arrays is None)
 
     def restore(self) -> None:
-        """Restores the newest checkpoint, if there is one."""
+        """Restores the newest checkpoint, if there is one; else takes the weights of its start."""
         latest = self.checkpoints.latest()
         if latest is None:
+            if start := self._start():
+                say(start.note)
+                self.state = start.apply(self.state, self._put)
             if self.back_off.possible:
                 self._save(None)
             return
@@ -70,12 +77,23 @@ class SingleRun:
         epoch = latest / self.experiment.steps_per_epoch
         say(f"resuming at step {latest:,} of {self.schedule.total:,} (epoch {epoch:.2f})")
 
+    def _put(self, leaf: np.ndarray, old: Any) -> jax.Array:
+        return self.experiment.layout.put(leaf, old.sharding)
+
     def go_to(self, saved: int) -> None:
         """Restores the checkpoint of step `saved`, with its share of the learning rate."""
         state = self.checkpoints.restore(saved, self.state)
         self.state = self.back_off.apply(state, self.experiment.layout)
         self.first_step += saved - self.step  # `step - first_step` counts the steps trained.
         self.step = saved
+
+    def catch_up(self) -> None:
+        """What a run that was made longer leaves out at its end: the optimizer learns the error."""
+        if self.step in self._ended and self.schedule.due(self.step)[0]:
+            self._evaluate(self.experiment.curve)
+            error = self.log.error()
+            if error is not None and self.compiled.observe:
+                self._observe(error)
 
     def stop_requested(self) -> bool:
         """Whether any of the processes was told to stop."""

@@ -1,0 +1,173 @@
+"""A run that starts from the weights of another one: `train.init_from`."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from lenet_alexnet.config.checks import check_needed
+from lenet_alexnet.config.options import setting
+from lenet_alexnet.errors import DataError, UsageError
+from lenet_alexnet.models import layer_names
+from lenet_alexnet.runs import integrity
+from lenet_alexnet.runs.checkpoints import Checkpoints, best_or_last
+from lenet_alexnet.runs.directory import read_json
+from lenet_alexnet.runtime.storage import expand
+from lenet_alexnet.training.experiment import Experiment
+from lenet_alexnet.training.state import TrainState
+
+Leaves = dict[str, np.ndarray]  # by collection, layer and name: "params.conv1.kernel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStart:
+    """The weights that a run starts from.
+
+    Attributes:
+      variables: by collection and layer, on the host; without the head if it is drawn again.
+      record: for run.json: the path, the step (None for a file), a checksum of all weights there.
+      note: a line to report.
+    """
+
+    variables: dict[str, dict[str, Any]]
+    record: dict[str, Any]
+    note: str
+
+    def apply(self, state: TrainState, put: Callable[[np.ndarray, jax.Array], Any]) -> TrainState:
+        """A fresh state with these weights; `put` places an array in place of one of the state."""
+
+        def changed(collection: str, tree: Any) -> Any:
+            new = self.variables.get(collection, {})
+            return {
+                layer: jax.tree.map(put, new[layer], leaves) if layer in new else leaves
+                for layer, leaves in tree.items()
+            }
+
+        average = None if state.average is None else changed("params", state.average)
+        return state.replace(
+            params=changed("params", state.params),
+            batch_stats=changed("batch_stats", state.batch_stats),
+            average=average,
+        )
+
+
+def resume(folders: Sequence[Path]) -> bool:
+    """Whether runs have checkpoints of one step: then they resume and need no other weights."""
+    saved = ({one.step for one in integrity.saved(folder / "checkpoints")} for folder in folders)
+    return bool(set.intersection(*saved))
+
+
+def fact(start: WarmStart | None) -> dict[str, Any]:
+    """The entry of run.json; {} without other weights."""
+    return {"init_from": start.record} if start else {}
+
+
+def read(config: Any, experiment: Experiment) -> WarmStart | None:
+    """The weights that `train.init_from` names; None if it is empty.
+
+    The head, the last layer, is left out if its number of classes differs.
+
+    Raises:
+      UsageError: nothing is there, or a layer does not fit.
+      DataError: there is no checkpoint, or none that can be read, or weights are not finite.
+    """
+    path = setting(config, "train.init_from")
+    if not path:
+        return None
+    step, leaves = _of_run(expand(path), path, experiment.layout.replicated)
+    for name, leaf in leaves.items():
+        if not np.isfinite(leaf).all():
+            raise DataError(f"train.init_from '{path}': {name} has values that are not finite")
+    head = _check(path, leaves, experiment.model)
+    variables: dict[str, dict[str, Any]] = {}
+    for name, leaf in leaves.items():
+        collection, layer, last = name.split(".")
+        if layer != head:
+            variables.setdefault(collection, {}).setdefault(layer, {})[last] = leaf
+    note = f"starting from {path}" + ("" if step is None else f", step {step:,}")
+    if head:
+        there = leaves[f"params.{head}.kernel"].shape[-1]
+        note += f"; {head} is drawn at random: {there} classes there"
+        note += f", {experiment.model.num_classes} here"
+    record = {"path": path, "step": step, "sha256": _checksum(leaves)}
+    return WarmStart(variables=variables, record=record, note=note)
+
+
+def _of_run(folder: Path, path: str, where: Any) -> tuple[int, Leaves]:
+    """The step and the weights of a run's best or last checkpoint."""
+    if not folder.is_dir():
+        raise UsageError(f"train.init_from '{path}': there is no such run")
+    saved = folder / "checkpoints"
+    try:
+        content = read_json(folder / "config.json", "data", data=dict)
+        check_needed(content, f"'{folder / 'config.json'}'", "data")
+        which = best_or_last(content["data"])
+        if not saved.is_dir():
+            raise DataError(f"'{path}' has no checkpoints yet")
+        with Checkpoints(saved, read_only=True) as checkpoints:
+            step = checkpoints.first_whole(which)
+            if step is None:
+                raise DataError(f"'{path}' has no {which} checkpoint yet")
+            there = integrity.arrays(saved / str(step) / "variables")
+            template = {name: _abstract(text, where) for name, text in there.items()}
+            found = checkpoints.restore_variables(step, unflatten_dict(template, sep="."))
+    except (UsageError, DataError) as error:
+        raise type(error)(f"train.init_from: {error}") from error
+    return step, {name: np.asarray(leaf) for name, leaf in flatten_dict(found, sep=".").items()}
+
+
+def _abstract(text: str, where: Any) -> jax.ShapeDtypeStruct:
+    """The array that `integrity.arrays` describes as "float32[6]", on the devices of `where`."""
+    kind, bracket, sizes = text.partition("[")
+    return jax.ShapeDtypeStruct(json.loads(bracket + sizes), kind, sharding=where)
+
+
+def _check(path: str, leaves: Leaves, model: nn.Module) -> str:
+    """The head if its number of classes differs, else ""; UsageError if another layer differs."""
+    image = jnp.zeros((1, *model.input_shape))
+    template = flatten_dict(jax.eval_shape(model.init, jax.random.key(0), image), sep=".")
+    here = {name: leaf.shape for name, leaf in template.items()}
+    there = {name: leaf.shape for name, leaf in leaves.items()}
+    layers = layer_names(model)
+
+    def place(name: str) -> tuple[int, str]:
+        layer = _parts(name)[0]
+        return layers.index(layer) if layer in layers else len(layers), name
+
+    head = [name for name in here if _parts(name)[0] == layers[-1]]
+    redrawn = all(
+        name in there
+        and there[name][:-1] == here[name][:-1]
+        and there[name][-1] != here[name][-1] == model.num_classes
+        for name in head
+    )
+    differ = {name for name in here.keys() | there.keys() if here.get(name) != there.get(name)}
+    if wrong := differ - set(head if redrawn else ()):
+        first = min(wrong, key=place)
+        a, b = (list(shapes[first]) if first in shapes else "absent" for shapes in (there, here))
+        layer, last = _parts(first)
+        raise UsageError(f"train.init_from '{path}': {layer}'s {last} is {a} there, {b} here")
+    return layers[-1] if redrawn else ""
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """The layer and the parameter of "params.conv1.kernel"."""
+    layer, _, last = name.partition(".")[2].partition(".")
+    return layer, last
+
+
+def _checksum(leaves: Leaves) -> str:
+    """The SHA-256 of all names, shapes and values."""
+    digest = hashlib.sha256()
+    for name, leaf in sorted(leaves.items()):
+        digest.update(f"{name} {leaf.dtype} {leaf.shape}\n".encode())
+        digest.update(np.ascontiguousarray(leaf).data)
+    return digest.hexdigest()
