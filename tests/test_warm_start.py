@@ -190,7 +190,7 @@ def test_other_weights_at_the_same_place_are_refused(source, tmp_path):
 # ---------------------------------------------------------------- freeze
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd2012"])
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("sgd2012", marks=pytest.mark.slow)])
 def test_frozen_layers_keep_their_bits(source, tmp_path, optimizer):
     more = {"train.freeze": CONVOLUTIONS, "train.average": 0.9, "train.accumulate": 2}
     config = make(**start_from(source, **more))
@@ -306,7 +306,10 @@ PLATEAU = {
 DROPS = {"name": "steps", "boundaries": ("50 steps", "90 steps"), "factor": 0.5}
 
 
-@pytest.mark.parametrize("kind", ["constant", "steps", "plateau"])
+@pytest.mark.parametrize(
+    "kind",
+    ["plateau", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("constant", "steps"))],
+)
 def test_a_longer_run_ends_in_the_bits_of_one_that_was_longer_from_the_start(
     tmp_path, capsys, kind
 ):
