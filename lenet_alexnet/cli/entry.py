@@ -7,8 +7,10 @@ from absl import flags
 from lenet_alexnet.cli import (
     bench,
     ckpt,
+    convert,
     data,
     eval,
+    export,
     info,
     parsing,
     predict,
@@ -31,6 +33,8 @@ COMMANDS = {
     "bench": bench.COMMAND,
     "data": data.COMMAND,
     "ckpt": ckpt.COMMAND,
+    "convert": convert.COMMAND,
+    "export": export.COMMAND,
 }
 
 

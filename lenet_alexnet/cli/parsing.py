@@ -13,7 +13,14 @@ from lenet_alexnet.config.checks import check_entries, check_ranges, check_secti
 from lenet_alexnet.errors import SYNONYMS, UsageError, nearest
 from lenet_alexnet.runtime.storage import expand
 
-FOLDERS = ("workdir", "data_dir", "from")  # flags in which ~ means the home directory
+FOLDERS = (
+    "workdir",
+    "data_dir",
+    "from",
+    "to",
+    "mean",
+    "classes",
+)  # flags in which ~ means the home directory
 OVERRIDE = re.compile(r"--?config\.([^=]+)(?:=(.*))?", re.DOTALL)
 
 

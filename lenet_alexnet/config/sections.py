@@ -99,7 +99,7 @@ def photos() -> ConfigDict:
         config.data.stream = False  # True: read from disk as needed, if too large for the device
         config.data.photo = {
             "crop": 224,  # side of the network's input
-            "mean": "image",  # what is subtracted: image | centre | channel | none
+            "mean": "image",  # what is subtracted: image | centre | channel | given | none
             "std": 1.0,  # the images (0..255, without the mean) are divided by it
             "flip": True,  # reflections, with probability 1/2
             "share": 1,  # neighbours in the batch with the same place and reflection

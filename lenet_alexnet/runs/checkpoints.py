@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 
+from lenet_alexnet.errors import DataError
 from lenet_alexnet.runs import integrity
+from lenet_alexnet.runs.orbax_manager import open_manager, reason
 from lenet_alexnet.runs.restore import restore_item
 from lenet_alexnet.runs.saver import Saver, State
 from lenet_alexnet.runtime.console import say
@@ -127,6 +130,32 @@ class Checkpoints(contextlib.AbstractContextManager):
 
     def __exit__(self, *_: object) -> None:
         self._saver.close()
+
+
+def write_weights(folder: Path, variables: Any) -> None:
+    """Writes the only checkpoint, of step 0, of weights that were trained elsewhere.
+
+    Args:
+      folder: the run's folder `checkpoints`; it is created.
+      variables: of a network, as arrays of JAX: orbax would copy those of NumPy.
+
+    Raises:
+      DataError: it cannot be written.
+    """
+    import orbax.checkpoint as ocp
+
+    manager = open_manager(folder.resolve(), keep=1, read_only=False, check=lambda: None)
+    items = ocp.args.Composite(
+        variables=ocp.args.StandardSave(variables),
+        rest=ocp.args.StandardSave({"step": jnp.zeros((), jnp.int32)}),
+    )
+    try:
+        manager.save(0, args=items, force=True)
+        manager.wait_until_finished()
+    except Exception as error:  # Orbax and tensorstore raise many kinds.
+        raise DataError(f"cannot save a checkpoint in '{folder}' ({reason(error)})") from error
+    finally:
+        manager.close()
 
 
 def _say_damaged(one: integrity.Saved, why: str) -> None:

@@ -11,7 +11,11 @@ from lenet_alexnet.config.durations import to_steps
 from lenet_alexnet.config.options import setting
 from lenet_alexnet.data import Dataset, load_split
 from lenet_alexnet.data.preprocess.digits import Preprocess, create_preprocess
-from lenet_alexnet.data.preprocess.photos import create_photo_preprocess, create_views
+from lenet_alexnet.data.preprocess.photos import (
+    WITHOUT_STATISTICS,
+    create_photo_preprocess,
+    create_views,
+)
 from lenet_alexnet.data.preprocess.statistics import Statistics, load_statistics
 from lenet_alexnet.data.streamed import Streamed
 from lenet_alexnet.errors import DataError, UsageError
@@ -89,12 +93,11 @@ def build_views(
         return None
     if views != 10 or "photo" not in config.data:
         raise UsageError(f"eval.views {views}: 1, or 10 for photos")
-    photo = config.data.photo
+    views_too = ("crop", "mean", "std", "colour_mean", "colour_std")
+    photo = {key: value for key, value in config.data.photo.items() if key in views_too}
     return create_views(
         image_size=config.data.image_size,
-        crop=photo.crop,
-        mean=photo.mean,
-        std=photo.std,
+        **photo,
         statistics=statistics or load_photo_statistics(config),
     )
 
@@ -104,7 +107,7 @@ def load_photo_statistics(config: Any) -> Statistics | None:
     if "photo" not in config.data:
         return None
     photo = config.data.photo
-    if photo.mean == "none" and not photo.colour_noise:
+    if photo.mean in WITHOUT_STATISTICS and not photo.colour_noise:
         return None
     return load_statistics(config.data.name, config.data.data_dir)
 

@@ -3,6 +3,7 @@
 Nothing is unpacked: a photo is a part of a file, and the names in a tar are used only as labels.
 """
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -55,9 +56,11 @@ class Official(NamedTuple):
 
 def official() -> Official:
     """The 1000 classes in order, the 50,000 validation labels, the number of training images."""
-    import tensorflow_datasets as tfds
-
-    folder = tfds.core.tfds_path("datasets/imagenet2012")
+    # Not imported: that takes seconds, and only two of its files are read.
+    found = importlib.util.find_spec("tensorflow_datasets")
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError("tensorflow_datasets", name="tensorflow_datasets")
+    folder = Path(found.submodule_search_locations[0]) / "datasets" / "imagenet2012"
     files = ("labels.txt", "validation_labels.txt")
     wnids, labels = (tuple((folder / file).read_text().split()) for file in files)
     return Official(wnids, labels, TRAIN_IMAGES)

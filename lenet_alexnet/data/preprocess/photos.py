@@ -3,8 +3,9 @@
 Krizhevsky et al. 2012, secs. 2 and 4.1, and the variants in the source of 2012 (convdata_jpeg.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,8 @@ from lenet_alexnet.data.preprocess.statistics import Statistics
 from lenet_alexnet.errors import UsageError, nearest
 
 COLOUR_FORMS = ("paper", "source")
-MEANS = ("image", "centre", "channel", "none")
+MEANS = ("image", "centre", "channel", "given", "none")
+WITHOUT_STATISTICS = ("given", "none")  # means
 PLACES = ("random", "centre")
 Number = float | Float[Array, ""]
 
@@ -28,6 +30,8 @@ def create_photo_preprocess(
     statistics: Statistics | None,
     mean: str = "image",
     std: float = 1.0,
+    colour_mean: Sequence[float] = (),
+    colour_std: Sequence[float] = (),
     flip: bool = True,
     share: int = 1,
     place: str = "random",
@@ -43,8 +47,11 @@ def create_photo_preprocess(
         (image_size - crop + 1)^2 places (33x33 for 224 of 256), else at the centre.
       statistics: of the training images; None if neither a mean nor colour noise is used.
       mean: what is subtracted: `image`, the mean image at the crop's place (the paper; Caffe);
-        `centre`, its centre for every crop (the source); `channel`, one number per colour; `none`.
+        `centre`, its centre for every crop (the source); `channel`, its mean, one number per
+        colour; `given`, `colour_mean`; `none`.
       std: 1 in 2012.
+      colour_mean: for mean `given`: one number per colour, on the scale 0..255.
+      colour_std: divides each colour, in place of `std`; (): `std` divides all.
       flip: horizontal reflection, with probability 1/2.
       place: `random`, or `centre` for the same crop in training as in testing.
       share: how many neighbours in the batch share a place and a reflection (the source: 32).
@@ -57,19 +64,22 @@ def create_photo_preprocess(
     sqrt(lambda_i), about ten grey levels; both forms here do so, too.
 
     Raises:
-      UsageError: the crop is larger than the images, or the statistics are of another size.
+      UsageError: the crop is larger than the images, the statistics are of another size, or the
+        given numbers are not three.
     """
     _check_choice("colour_form", colour_form, COLOUR_FORMS)
     _check_choice("place", place, PLACES)
-    _check(image_size, crop, statistics, mean, needs=mean != "none" or bool_or_traced(colour_noise))
-    means = _mean(statistics, mean, crop)
+    needs = mean not in WITHOUT_STATISTICS or bool_or_traced(colour_noise)
+    _check(image_size, crop, statistics, mean, needs=needs)
+    means = _mean(statistics, mean, crop, colour_mean)
+    divisor = _divisor(std, colour_std)
     add_noise = _create_noise(statistics, colour_noise, colour_form, colour_until)
 
     def preprocess(images: Array, keys: Array | None = None, step: Array | None = None) -> Array:
         free = images.shape[1] - crop
-        places = jnp.full((len(images), 2), free // 2)
+        places = jnp.full((images.shape[0], 2), free // 2)
         if keys is None:
-            return (_cut(images, places, crop).astype(jnp.float32) - means(places)) / std
+            return (_cut(images, places, crop).astype(jnp.float32) - means(places)) / divisor
         place_key, flip_key, noise_key = _split3(keys)
         if place == "random":
             draw = partial(jax.random.randint, shape=(2,), minval=0, maxval=free + 1)
@@ -78,7 +88,7 @@ def create_photo_preprocess(
         if flip:
             turned = jax.vmap(jax.random.bernoulli)(_first(flip_key, share))
             x = jnp.where(turned[:, None, None, None], x[:, :, ::-1], x)
-        return add_noise(x, noise_key, step) / std
+        return add_noise(x, noise_key, step) / divisor
 
     return preprocess
 
@@ -117,6 +127,8 @@ def create_views(
     statistics: Statistics | None,
     mean: str = "image",
     std: float = 1.0,
+    colour_mean: Sequence[float] = (),
+    colour_std: Sequence[float] = (),
 ) -> Callable[[UInt8[Array, "b h w c"]], Float[Array, "v b crop crop c"]]:
     """The paper's ten views: the corners and the centre, and their reflections (sec. 4.1).
 
@@ -130,8 +142,9 @@ def create_views(
         raise UsageError(
             f"10 views need images larger than the crop: stored at {image_size}, crop {crop}"
         )
-    _check(image_size, crop, statistics, mean, needs=mean != "none")
-    means, far = _mean(statistics, mean, crop), image_size - crop
+    _check(image_size, crop, statistics, mean, needs=mean not in WITHOUT_STATISTICS)
+    means, far = _mean(statistics, mean, crop, colour_mean), image_size - crop
+    divisor = _divisor(std, colour_std)
     corners = ((0, 0), (0, far), (far // 2, far // 2), (far, 0), (far, far))
 
     def views(images: Array) -> Array:
@@ -139,7 +152,7 @@ def create_views(
         for corner in corners:
             places = jnp.tile(jnp.asarray(corner), (len(images), 1))
             x = _cut(images, places, crop).astype(jnp.float32)
-            upright.append((x - means(places)) / std)
+            upright.append((x - means(places)) / divisor)
         return jnp.stack([*upright, *(x[:, :, ::-1] for x in upright)])
 
     return views
@@ -163,10 +176,23 @@ def _cut(images: Array, places: Int[Array, "b 2"], crop: int) -> Array:
     return jax.vmap(one)(images, places)
 
 
+def _divisor(std: float, colour_std: Sequence[float]) -> Any:
+    """What the images are divided by: a number, or one number per colour."""
+    if not len(colour_std):
+        return std
+    _check_colours("colour_std", colour_std)
+    if min(colour_std) <= 0:
+        raise UsageError(f"data.photo.colour_std {tuple(colour_std)} is not more than 0")
+    return jnp.asarray(colour_std, jnp.float32)
+
+
 def _mean(
-    statistics: Statistics | None, mean: str, crop: int
+    statistics: Statistics | None, mean: str, crop: int, colour_mean: Sequence[float]
 ) -> Callable[[Int[Array, "b 2"]], Array]:
     """What to subtract from crops at the given places."""
+    if mean == "given":
+        _check_colours("colour_mean", colour_mean)
+        return lambda places: jnp.asarray(colour_mean, jnp.float32)
     if statistics is None or mean == "none":
         return lambda places: jnp.zeros(())
     if mean == "channel":
@@ -177,9 +203,14 @@ def _mean(
         return lambda places: image[start : start + crop, start : start + crop]
 
     def own(places: Array) -> Array:
-        return _cut(jnp.broadcast_to(image, (len(places), *image.shape)), places, crop)
+        return _cut(jnp.broadcast_to(image, (places.shape[0], *image.shape)), places, crop)
 
     return own
+
+
+def _check_colours(name: str, values: Sequence[float]) -> None:
+    if len(values) != 3 or not all(type(value) in (int, float) for value in values):
+        raise UsageError(f"data.photo.{name} {tuple(values)!r:.60} is not three numbers")
 
 
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:

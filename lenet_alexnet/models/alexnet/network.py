@@ -51,7 +51,7 @@ class AlexNet(AlexNetOptions):
     def _convolutions(self, x: Float[Array, "b h w c"]) -> Float[Array, "b n"]:
         """fc6's inputs; the comments give sizes for 224 pixels."""
         overlapping = self.pool == "3/2"  # layers-147.cfg pads conv2 and conv5 less for 2/2
-        y = self._block(1, x, kernel=11, stride=4, pad=self._conv1_pad())  # pool1: 27x27x96
+        y = self._block(1, x, kernel=11, stride=4, pad=self.conv1_pad())  # pool1: 27x27x96
         y = self._block(2, y, kernel=5, pad=2 if overlapping else 1)  # pool2: 13x13x256
         y = self._conv(
             3, self.axes.meet_maps(y), kernel=3, pad=1
@@ -88,7 +88,8 @@ class AlexNet(AlexNetOptions):
         _, out = turns(self, None, (jnp.arange(shards), flat.reshape(shards, part, -1)))
         return out.reshape(rows, -1)
 
-    def _conv1_pad(self) -> tuple[int, int]:
+    @nn.nowrap
+    def conv1_pad(self) -> tuple[int, int]:
         """Zeros before and after, up to the last filter's end: (0, 3) for 224, none for 227."""
         if self.conv1_padding is not None:
             return self.conv1_padding, self.conv1_padding

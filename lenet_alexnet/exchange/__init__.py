@@ -1,0 +1,1 @@
+"""Weights of others as runs, and runs as files for others."""
