@@ -1,11 +1,10 @@
 """Fixtures and hooks of all tests.
 
-Only fixtures import the package: the shapes of what this file imports are not checked.
+It imports no package whose shapes are checked: what is imported this early would not be.
 """
 
 import os
 import signal
-import tempfile
 from collections import defaultdict
 from pathlib import Path
 
@@ -17,15 +16,32 @@ from absl import flags
 # XLA logs long warnings about its own tuning flags in cached programs.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+
+def make_room(folder, most=1 << 30):
+    """Removes the damaged programs and, above `most` bytes, those not used for the longest time."""
+    from lenet_alexnet.runtime import programs
+
+    programs.remove_damaged(folder)
+    kept = sorted(folder.glob("*-cache"), key=lambda path: path.stat().st_atime_ns)
+    total = sum(path.stat().st_size for path in kept)
+    for path in kept:
+        if total <= most:
+            break
+        total -= path.stat().st_size
+        path.unlink()
+
+
 flags.FLAGS.mark_as_parsed()
 # Under nohup it is ignored, and so by all processes that the tests start.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if "PYTEST_XDIST_WORKER" not in os.environ:
-    # Programs that several tests need are compiled once, by the first process that needs one: the
-    # workers and the processes that they start inherit the folder. It is removed at the end.
-    PROGRAMS = tempfile.TemporaryDirectory(prefix="lenet_alexnet_programs_")
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = PROGRAMS.name
+    # Programs that tests need are compiled once, by the first process that needs one: the workers
+    # and the processes that they start inherit the folder. It is kept for the next run of the
+    # tests; `make clean` removes it. Programs of other compiler flags have other names.
+    PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / "programs"
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(PROGRAMS)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    make_room(PROGRAMS)
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 

@@ -157,6 +157,12 @@ def test_lanes_that_are_not_finite_have_no_speed(monkeypatch):
         lanes.run(4)
 
 
+def test_cifar(capsys):
+    (found,) = results(capsys, "cifar", "--variant=13pct", "--images=4", "--batch=4")
+    multiply_adds = 24 * 24 * 64 * 75 + 12 * 12 * 64 * 1600 + 36 * 9 * 32 * (64 + 32) + 11_520
+    assert found["flops_per_image"] == 3 * 2 * multiply_adds
+
+
 @pytest.mark.slow
 def test_input_and_alexnet(capsys):
     (found,) = results(capsys, "input", *ALEXNET_80PX)
@@ -188,7 +194,7 @@ def test_mistakes(capsys, monkeypatch):
         (["lenet5", "--batch=32,x"], "--batch=32,x: write whole numbers"),
         (["lenet5", "--precision=float23"], "did you mean 'float32'?"),
         (["lenet5", "--repeats=0"], "repeats"),
-        (["sweep", "--peer=torch"], "--peer=torch is for lenet5 and alexnet, not sweep"),
+        (["sweep", "--peer=torch"], "--peer=torch is for lenet5, alexnet, cifar, not sweep"),
         (
             ["lenet5", "--peer=torch"],
             "--peer=torch needs PyTorch: pip install 'lenet-alexnet[torch]'",
@@ -211,6 +217,9 @@ def put(net, ours):
             kernel = kernel[None] if kernel.ndim == 4 else kernel  # [tower, h, w, c, f]
             weight = kernel.transpose(0, 4, 3, 1, 2).reshape(layer.weight.shape)
             seen = layer.weight.shape[0]
+        elif layer.weight.ndim == 3:  # Ours: [y, x, 3, 3, c, f]; by map, then by place there.
+            weight = kernel.transpose(0, 1, 4, 2, 3, 5).reshape(layer.weight.shape)
+            bias, seen = bias.transpose(2, 0, 1), layer.weight.shape[2]
         else:
             if kernel.ndim == 3 and kernel.shape[0] * kernel.shape[1] == layer.in_features:
                 kernel = kernel.reshape(layer.in_features, -1)  # fc8: by the towers' inputs
@@ -223,7 +232,7 @@ def put(net, ours):
             weight = kernel.reshape(layer.in_features, -1).T
         with torch.no_grad():
             layer.weight.copy_(torch.tensor(weight.copy()))
-            layer.bias.copy_(torch.tensor(bias.reshape(-1).copy()))
+            layer.bias.copy_(torch.tensor(bias.reshape(layer.bias.shape).copy()))
 
 
 @pytest.mark.parametrize(
@@ -231,6 +240,11 @@ def put(net, ours):
     [
         ({"name": "lenet5", "activation": "relu"}, 61_706),
         ({"name": "alexnet", "num_classes": 7, "image_size": 70, "dropout": 0.0}, 20_196_743),
+        ({"name": "cuda_convnet", "variant": "80sec"}, 145_578),
+        ({"name": "cuda_convnet", "variant": "19pct"}, 89_578),
+        ({"name": "cuda_convnet", "variant": "18pct"}, 89_578),
+        ({"name": "cuda_convnet", "variant": "13pct"}, 1_116_490),
+        ({"name": "cuda_convnet", "variant": "11pct"}, 2_112_970),
     ],
 )
 def test_the_peer_is_the_same_network(rng, options, count):
@@ -248,11 +262,8 @@ def test_the_peer_is_the_same_network(rng, options, count):
     net = peer_torch.create(model).eval()
     assert sum(p.numel() for p in net.parameters()) == count
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
-    names = (
-        ["C1", "C3", "C5", "F6", "output"]
-        if options["name"] == "lenet5"
-        else [*(f"conv{n}" for n in range(1, 6)), "fc6", "fc7", "fc8"]
-    )
+    # C1 .. F6, output; convolutions, local layers, fc6 .. fc8 or fc64, fc10.
+    names = sorted(params, key=lambda name: (name == "fc10", name.startswith("fc"), name))
     put(net, [(params[name]["kernel"], params[name]["bias"]) for name in names])
     expected = jax.jit(model.apply)({"params": params}, x)
     with torch.no_grad():

@@ -132,9 +132,9 @@ def test_the_list_of_one_status(capsys, word):
 
 def test_what_the_runs_took():
     row = {"train_seconds": "3600", "side_by_side": "2", "cpu_count": "2", "device": "cpu"}
-    assert status.took([row] * 4) == "4 runs, 2.0 hours on 2 CPU cores"
+    assert status.took([row] * 4) == "4 runs, 2 h 0 min on 2 CPU cores"
     gpu = row | {"device": "NVIDIA H100", "side_by_side": "1", "train_seconds": "120"}
-    assert status.took([gpu]) == "1 run, 2 minutes on NVIDIA H100"
+    assert status.took([gpu]) == "1 run, 2 min on NVIDIA H100"
 
 
 def test_the_page_needs_nothing_else(capsys, tmp_path):

@@ -12,71 +12,9 @@ import torch
 from torch import nn
 
 from lenet_alexnet.bench.measure import Subject
-from lenet_alexnet.errors import Diverged, UsageError
-from lenet_alexnet.models.alexnet.network import LRN, AlexNet
-from lenet_alexnet.models.alexnet.options import sides
-from lenet_alexnet.models.lenet import LeNet5
+from lenet_alexnet.bench.torch_networks import create
+from lenet_alexnet.errors import Diverged
 from lenet_alexnet.runtime.backend import own_cores
-
-
-def create(model: LeNet5 | AlexNet) -> nn.Module:
-    """Our network in PyTorch, NCHW.
-
-    Raises:
-      UsageError: a variant of AlexNet other than the paper's.
-    """
-    if isinstance(model, LeNet5):
-        return lenet5(model.num_classes)
-    ours = AlexNet(num_classes=model.num_classes, image_size=model.image_size)
-    if model.clone(dtype=ours.dtype, dropout=ours.dropout, conv_form=ours.conv_form) != ours:
-        raise UsageError("--peer=torch has only AlexNet's variant 'paper'")
-    return alexnet(model)
-
-
-def lenet5(classes: int) -> nn.Module:
-    """models/lenet.py with ReLU: 61,706 parameters for 10 classes."""
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 5), nn.ReLU(), nn.AvgPool2d(2),
-        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.AvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, classes),
-    )  # fmt: skip
-
-
-class TowerNorm(nn.Module):
-    """Response normalisation within each of two towers (2012, sec. 3.3)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        k, alpha, beta = LRN["paper"]
-        # PyTorch divides alpha by the size of the window.
-        self.norm = nn.LocalResponseNorm(5, alpha=5 * alpha, beta=beta, k=k)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalises each tower, as a view without a copy."""
-        return self.norm(x.unflatten(1, (2, -1)).flatten(0, 1)).view(x.shape)
-
-
-def alexnet(model: AlexNet) -> nn.Module:
-    """models/alexnet.py, variant paper: 60,965,224 parameters for 1,000 classes.
-
-    The towers are the two groups of conv2, conv4 and conv5.
-    """
-    side = sides(model.image_size, "3/2", None)[-1]
-    rest = -(model.image_size - 11) % 4
-    rate = float(model.dropout)
-    return nn.Sequential(
-        nn.ZeroPad2d((0, rest, 0, rest)),
-        nn.Conv2d(3, 96, 11, 4), nn.ReLU(), TowerNorm(), nn.MaxPool2d(3, 2),
-        nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(), TowerNorm(), nn.MaxPool2d(3, 2),
-        nn.Conv2d(256, 384, 3, padding=1), nn.ReLU(),
-        nn.Conv2d(384, 384, 3, padding=1, groups=2), nn.ReLU(),
-        nn.Conv2d(384, 256, 3, padding=1, groups=2), nn.ReLU(), nn.MaxPool2d(3, 2),
-        nn.Flatten(),
-        nn.Linear(256 * side * side, 4096), nn.ReLU(), nn.Dropout(rate),
-        nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(rate),
-        nn.Linear(4096, model.num_classes),
-    )  # fmt: skip
 
 
 class Form(NamedTuple):
@@ -136,8 +74,9 @@ def _runner(
     precision: str,
     optimizer: dict[str, Any],
 ) -> Callable[[int], None]:
-    kernels = [p for p in net.parameters() if p.ndim > 1]
-    biases = [p for p in net.parameters() if p.ndim == 1]
+    named = list(net.named_parameters())
+    kernels = [p for name, p in named if name.endswith("weight")]
+    biases = [p for name, p in named if name.endswith("bias")]
     decay, kind = optimizer["weight_decay"], x.device.type
     sgd = torch.optim.SGD(
         [{"params": kernels, "weight_decay": decay}, {"params": biases}],

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from lenet_alexnet.bench import input, machine, measure, steps, sweep
-from lenet_alexnet.bench.options import CLOCKS, SECONDS, Options
+from lenet_alexnet.bench.options import CLOCKS, SECONDS, VARIANTS, Options
 from lenet_alexnet.bench.report import Measurement
 
 
@@ -15,7 +15,7 @@ def measure_one(name: str, batch: int, precision: str, options: Options) -> dict
     """Measures one subject with one batch size and precision; returns the result for JSON."""
     with _photos(name, batch, options) as (data_dir, photos):
         of_photos: dict[str, Any] = {
-            "variant": options.variant,
+            "variant": options.variant or VARIANTS.get(name, ""),
             "data_dir": data_dir,
             "name": photos,
             "size": options.image_size,
@@ -27,11 +27,7 @@ def measure_one(name: str, batch: int, precision: str, options: Options) -> dict
         elif name == "sweep":
             trainer, subjects = sweep.subjects(options.runs, batch, precision)
         else:
-            trainer = steps.Trainer(
-                steps.lenet5_config(batch, precision)
-                if name == "lenet5"
-                else steps.alexnet_config(batch, precision, **of_photos)
-            )
+            trainer = steps.Trainer(_config(name, batch, precision, of_photos))
             single, touched = trainer.single()
             subjects = [single, trainer.many()]
         ours = len(subjects)
@@ -61,6 +57,15 @@ def measure_one(name: str, batch: int, precision: str, options: Options) -> dict
     }
 
 
+def _config(name: str, batch: int, precision: str, of_photos: dict[str, Any]) -> Any:
+    if name == "lenet5":
+        return steps.lenet5_config(batch, precision)
+    if name == "alexnet":
+        return steps.alexnet_config(batch, precision, **of_photos)
+    del of_photos["size"]
+    return steps.cifar_config(batch, precision, **of_photos)
+
+
 def _peers(trainer: Any, batch: int, precision: str) -> tuple[list[Any], list[str]]:
     from lenet_alexnet.bench import peer_torch  # PyTorch is an extra.
 
@@ -76,10 +81,11 @@ def _peers(trainer: Any, batch: int, precision: str) -> tuple[list[Any], list[st
 @contextlib.contextmanager
 def _photos(name: str, batch: int, options: Options) -> Iterator[tuple[str, str]]:
     """Prepared photos (data_dir, name), for the subjects that need them."""
-    if name not in ("alexnet", "input"):
+    if name not in ("alexnet", "input", "cifar"):
         yield "", ""
     elif options.data_dir:
         yield options.data_dir, options.name
     else:
-        with steps.random_photos(max(options.images, batch), options.image_size) as place:
+        size = steps.CIFAR_SIZE if name == "cifar" else options.image_size
+        with steps.random_photos(max(options.images, batch), size) as place:
             yield place

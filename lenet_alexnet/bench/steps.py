@@ -18,6 +18,7 @@ from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.data import Dataset
 from lenet_alexnet.errors import Diverged
 from lenet_alexnet.info import network
+from lenet_alexnet.models import defaults
 from lenet_alexnet.training.batches import create_feed
 from lenet_alexnet.training.builders import load
 from lenet_alexnet.training.experiment import build
@@ -26,6 +27,7 @@ from lenet_alexnet.training.step import TrainStep
 from lenet_alexnet.training.update import BatchUpdate
 
 CLASSES = 1000
+CIFAR_SIZE = 32
 PASSES = 3  # forward, the gradient of a layer's inputs, the gradient of its weights
 # PyTorch has it, too; the small rate trains on random labels without diverging.
 OPTIMIZER = {
@@ -69,6 +71,20 @@ def alexnet_config(
         "image_size": crop,
     }
     return _finish(config, batch, precision, per_dispatch=8)
+
+
+def cifar_config(
+    batch: int, precision: str = "float32", *, variant: str, data_dir: str, name: str
+) -> Any:
+    """A network of cuda-convnet on prepared images of 32 pixels; 13pct and 11pct on crops."""
+    config = configs.photos()
+    crop = defaults("cuda_convnet", variant)["image_size"]
+    config.data.update(name=name, data_dir=data_dir, image_size=CIFAR_SIZE, validation="")
+    cropped = crop < CIFAR_SIZE
+    place = "random" if cropped else "centre"
+    config.data.photo.update(crop=crop, place=place, flip=cropped, colour_noise=0.0)
+    config.model = {"name": "cuda_convnet", "variant": variant, "num_classes": 10}
+    return _finish(config, batch, precision, per_dispatch=50)
 
 
 def _finish(config: Any, batch: int, precision: str, per_dispatch: int) -> Any:

@@ -11,9 +11,9 @@ from lenet_alexnet.bench.options import CLOCKS, Options
 from lenet_alexnet.cli.command import Command, define_json
 from lenet_alexnet.errors import UsageError, nearest
 
-SUBJECTS = ("lenet5", "alexnet", "input", "sweep")
-PEERS = ("lenet5", "alexnet")
-BATCHES = {"lenet5": "32,128,512", "alexnet": "32", "input": "32", "sweep": "128"}
+SUBJECTS = ("lenet5", "alexnet", "cifar", "input", "sweep")
+PEERS = ("lenet5", "alexnet", "cifar")
+BATCHES = {"lenet5": "32,128,512", "alexnet": "32", "cifar": "128", "input": "32", "sweep": "128"}
 NOTE = "FLOP/s: 3 passes x 2 x the multiply-adds of `info`, however they are computed"
 
 
@@ -25,11 +25,12 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_string("precision", "float32", kinds, flag_values=values)
     flags.DEFINE_enum("peer", None, ["torch"], "also time PyTorch, in turns", flag_values=values)
     flags.DEFINE_integer("repeats", 7, "turns of each subject", 1, flag_values=values)
-    length = "length of a turn, about (default: 0.5, alexnet 3.5, input 8)"
+    length = "length of a turn, about (default: 0.5, cifar 2, alexnet 3.5, input 8)"
     flags.DEFINE_float("seconds", None, length, 1e-3, flag_values=values)
     cpu = "wall, or cpu: processor seconds, for one core of a shared machine"
     flags.DEFINE_enum("clock", "wall", list(CLOCKS), cpu, flag_values=values)
-    flags.DEFINE_string("variant", "paper", "of AlexNet", flag_values=values)
+    variant = "of AlexNet (default: paper) or of the CIFAR-10 networks (19pct)"
+    flags.DEFINE_string("variant", "", variant, flag_values=values)
     flags.DEFINE_integer("runs", 16, "sweep: number of runs in parallel", 1, flag_values=values)
     flags.DEFINE_integer("image_size", 256, "of stored photos; crop: 7/8", 73, flag_values=values)
     flags.DEFINE_integer("images", 1024, "random photos to store", 1, flag_values=values)
@@ -47,7 +48,7 @@ def run(values: Any, rest: list[str]) -> int:
     wanted = tuple(rest) or SUBJECTS
     options = Options(**{field.name: values[field.name].value for field in fields(Options)})
     if options.peer and (others := [n for n in wanted if n not in PEERS]):
-        raise UsageError(f"--peer={options.peer} is for {' and '.join(PEERS)}, not {others[0]}")
+        raise UsageError(f"--peer={options.peer} is for {', '.join(PEERS)}, not {others[0]}")
     sizes = {name: _batches(values.batch or BATCHES[name]) for name in wanted}
     _set_up(wanted, options.peer)
 
@@ -99,7 +100,7 @@ def _batches(text: str) -> list[int]:
 
 COMMAND = Command(
     help="measures speed: training steps, reading, sweeps; PyTorch beside them if asked",
-    usage="[lenet5|alexnet|input|sweep] [--batch=32,128] [--precision=float32] [--peer=torch]",
+    usage="[lenet5|alexnet|cifar|input|sweep] [--batch=32,128] [--peer=torch]",
     define=define,
     run=run,
 )

@@ -9,6 +9,7 @@ from lenet_alexnet.cli import (
     ckpt,
     convert,
     data,
+    doctor,
     eval,
     export,
     info,
@@ -35,6 +36,7 @@ COMMANDS = {
     "ckpt": ckpt.COMMAND,
     "convert": convert.COMMAND,
     "export": export.COMMAND,
+    "doctor": doctor.COMMAND,
 }
 
 

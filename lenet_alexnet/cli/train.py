@@ -15,6 +15,7 @@ from lenet_alexnet.cli.command import (
     require,
 )
 from lenet_alexnet.runtime import backend
+from lenet_alexnet.runtime.console import duration
 
 
 def define(values: flags.FlagValues) -> None:
@@ -59,7 +60,7 @@ def run(values: Any, rest: list[str]) -> int:
     )
     results = results or "no split to evaluate,"
     print(
-        f"{results} after {summary['epoch']:.4g} epochs, {summary['train_seconds']:.0f} s of "
+        f"{results} after {summary['epoch']:.4g} epochs, {duration(summary['train_seconds'])} of "
         f"training; in {values.workdir}"
     )
     return 0

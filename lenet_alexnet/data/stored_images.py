@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from lenet_alexnet.data import image_files
+
 JPEG_QUALITY = 95
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -37,12 +39,15 @@ def encode_png(image: UInt8[np.ndarray, "h w c"]) -> bytes:
 
 
 def decode(content: bytes | memoryview, channels: int = 3) -> UInt8[np.ndarray, "h w c"]:
-    """The grey (1) or RGB (3) image in an encoded file of a prepared data set."""
+    """The grey (1) or RGB (3) image in an encoded file of a prepared data set.
+
+    Raises:
+      UnusableError: no image, or a damaged one. ValueError: a damaged PNG of `encode_png`.
+    """
     image = _plain_png(content, channels)
     if image is not None:
         return image
-    with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as file:
-        decoded = np.asarray(file.convert("RGB" if channels == 3 else "L"))
+    decoded = np.asarray(image_files.decode(bytes(content), channels).image)
     return decoded.reshape(*decoded.shape[:2], channels)
 
 

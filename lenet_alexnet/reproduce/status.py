@@ -7,6 +7,7 @@ from typing import Any
 from lenet_alexnet.reproduce import records, verdict
 from lenet_alexnet.reproduce.claims import ROOT, Claim, Scale
 from lenet_alexnet.reproduce.measured import recorded
+from lenet_alexnet.runtime.console import duration
 
 REPRODUCED, BETTER, NOT, OPEN = "reproduced", "better", "not reproduced", "not significant"
 EXACT, NOT_RUN = "exact", "not run"
@@ -53,7 +54,7 @@ def counted(claims: Iterable[Claim]) -> Counter[str]:
 
 
 def effort(scale: Scale) -> str:
-    """The time of a claim's recorded runs: "5 runs, 1.2 hours on 2 CPU cores"; "" for none."""
+    """The time of a claim's recorded runs: "5 runs, 3 h 20 min on 2 CPU cores"; "" for none."""
     if not scale.experiment:
         return ""
     labels = scale.sets.keys() | {row.label for row in scale.rows}
@@ -68,6 +69,5 @@ def took(rows: Sequence[dict[str, Any]]) -> str:
     seconds = sum(float(row["train_seconds"]) / int(row["side_by_side"]) for row in rows)
     cores = "/".join(sorted({row["cpu_count"] for row in rows}))
     device = " and ".join(sorted({row.get("device") or "cpu" for row in rows} - {"cpu"}))
-    hours = f"{seconds / 3600:.1f} hours" if seconds >= 360 else f"{seconds / 60:.0f} minutes"
     runs = f"{len(rows)} run{'s' * (len(rows) > 1)}"
-    return f"{runs}, {hours} on {device or f'{cores} CPU cores'}"
+    return f"{runs}, {duration(seconds)} on {device or f'{cores} CPU cores'}"

@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 
 from lenet_alexnet.errors import UsageError
+from lenet_alexnet.runtime import programs
 
 MOST_SIMULATED = 1024  # Each has its own threads.
 SIMULATE = "--xla_force_host_platform_device_count"
@@ -74,6 +75,7 @@ def set_up(*, deterministic: bool = False) -> None:
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    programs.remove_damaged(Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or folder))
     warnings.filterwarnings("ignore", module="orbax|tensorflow_datasets|etils")
 
 

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from lenet_alexnet.config.durations import to_steps
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.runs.directory import read_summary
+from lenet_alexnet.runtime.console import duration
 from lenet_alexnet.sweep.expand import Trial
 from lenet_alexnet.sweep.local import Job
 from lenet_alexnet.sweep.trials import COMPLETED, Sweep
@@ -108,7 +109,7 @@ def _cost(sweep: Sweep, left: Sequence[Trial], trials: Sequence[Trial]) -> list[
             speeds.append(training_images(trial.config) / max(seconds, 1e-3))
     if speeds:
         seconds = sum(images) / statistics.median(speeds)
-        lines.append(f"about {seconds / 60:,.1f} minutes of one device, by the trials that ended")
+        lines.append(f"about {duration(seconds)} of one device, by the trials that ended")
     return lines
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from lenet_alexnet.runtime.console import first_process, say
+from lenet_alexnet.runtime.console import duration, first_process, say
 
 STARVED = 0.2  # A warning is due from this share of time spent waiting for data.
 
@@ -125,7 +125,7 @@ class Progress(contextlib.AbstractContextManager):
         if step <= self._first or step >= self._total:
             return ""
         rate = (time.monotonic() - self._start) / (step - self._first)
-        return f"  {rate * (self._total - step):.0f} s left"
+        return f"  {duration(rate * (self._total - step))} left"
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
