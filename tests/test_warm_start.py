@@ -133,6 +133,25 @@ def test_batch_statistics_go_along(colour_photos, tmp_path):
     assert set(jax.tree.leaves(same)) == {False}
 
 
+def test_a_file_of_weights_is_as_the_run(source, tmp_path):
+    from lenet_alexnet.weights import ours
+
+    file = tmp_path / "weights.safetensors"
+    ours.write(file, open_run(source).variables, {})
+    config = make(**start_from(file))
+    built = experiments.build(config)
+    of_file, of_run = (warm_start.read(c, built) for c in (config, make(**start_from(source))))
+    jax.tree.map(np.testing.assert_array_equal, of_file.variables, of_run.variables)
+    assert of_file.record == of_run.record | {"path": str(file), "step": None}
+    assert of_file.note == f"starting from {file}"
+    model = create_model(name="lenet5", num_classes=7)
+    start = warm_start.read(config, dataclasses.replace(built, model=model))
+    assert start.variables["params"].keys() == {"C1", "C3", "C5", "F6"}
+    file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(DataError, match=r"train\.init_from: cannot read"):
+        warm_start.read(config, built)
+
+
 def refused(workdir, error, words, **overrides):
     with pytest.raises(error, match=words) as caught:
         run(workdir, **overrides)
@@ -166,11 +185,11 @@ def test_weights_that_are_not_finite_are_refused(source, tmp_path, monkeypatch):
 
     def broken(*arguments):
         step, leaves = real(*arguments)
-        leaves["params.F6.bias"] = leaves["params.F6.bias"] * np.nan
+        leaves["params/F6/bias"] = leaves["params/F6/bias"] * np.nan
         return step, leaves
 
     monkeypatch.setattr(warm_start, "_of_run", broken)
-    with pytest.raises(DataError, match=r"params\.F6\.bias has values that are not finite"):
+    with pytest.raises(DataError, match="params/F6/bias has values that are not finite"):
         warm_start.read(config, built)
 
 

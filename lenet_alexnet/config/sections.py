@@ -82,7 +82,7 @@ def optional() -> ConfigDict:
     return ConfigDict(
         {
             "train": {
-                "init_from": "",  # the run whose weights this one starts from; "": its own
+                "init_from": "",  # the run or file whose weights the run starts from; "": its own
                 "freeze": (),  # names of the layers that keep their first weights
             },
         }

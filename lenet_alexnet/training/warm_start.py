@@ -1,6 +1,5 @@
-"""A run that starts from the weights of another one: `train.init_from`."""
+"""A run that starts from the weights of another one, or of a file: `train.init_from`."""
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,20 +10,21 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import unflatten_dict
 
 from lenet_alexnet.config.checks import check_needed
 from lenet_alexnet.config.options import setting
 from lenet_alexnet.errors import DataError, UsageError
-from lenet_alexnet.models import layer_names
+from lenet_alexnet.models import Network1998, layer_names
 from lenet_alexnet.runs import integrity
 from lenet_alexnet.runs.checkpoints import Checkpoints, best_or_last
 from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.runtime.storage import expand
 from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.state import TrainState
+from lenet_alexnet.weights import files, names, ours
 
-Leaves = dict[str, np.ndarray]  # by collection, layer and name: "params.conv1.kernel"
+Leaves = dict[str, np.ndarray]  # by collection, layer and name: "params/conv1/kernel"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,29 +82,31 @@ def read(config: Any, experiment: Experiment) -> WarmStart | None:
     path = setting(config, "train.init_from")
     if not path:
         return None
-    step, leaves = _of_run(expand(path), path, experiment.layout.replicated)
+    place, model = expand(path), experiment.model
+    if place.is_dir():
+        step, leaves = _of_run(place, path, experiment.layout.replicated)
+    else:
+        step, leaves = None, _of_file(place, path, model)
     for name, leaf in leaves.items():
         if not np.isfinite(leaf).all():
             raise DataError(f"train.init_from '{path}': {name} has values that are not finite")
-    head = _check(path, leaves, experiment.model)
+    head = _check(path, leaves, model)
     variables: dict[str, dict[str, Any]] = {}
     for name, leaf in leaves.items():
-        collection, layer, last = name.split(".")
+        collection, layer, last = name.split("/")
         if layer != head:
             variables.setdefault(collection, {}).setdefault(layer, {})[last] = leaf
     note = f"starting from {path}" + ("" if step is None else f", step {step:,}")
     if head:
-        there = leaves[f"params.{head}.kernel"].shape[-1]
+        there = leaves[f"params/{head}/kernel"].shape[-1]
         note += f"; {head} is drawn at random: {there} classes there"
-        note += f", {experiment.model.num_classes} here"
-    record = {"path": path, "step": step, "sha256": _checksum(leaves)}
+        note += f", {model.num_classes} here"
+    record = {"path": path, "step": step, "sha256": ours.checksum(leaves)}
     return WarmStart(variables=variables, record=record, note=note)
 
 
 def _of_run(folder: Path, path: str, where: Any) -> tuple[int, Leaves]:
     """The step and the weights of a run's best or last checkpoint."""
-    if not folder.is_dir():
-        raise UsageError(f"train.init_from '{path}': there is no such run")
     saved = folder / "checkpoints"
     try:
         content = read_json(folder / "config.json", "data", data=dict)
@@ -121,7 +123,27 @@ def _of_run(folder: Path, path: str, where: Any) -> tuple[int, Leaves]:
             found = checkpoints.restore_variables(step, unflatten_dict(template, sep="."))
     except (UsageError, DataError) as error:
         raise type(error)(f"train.init_from: {error}") from error
-    return step, {name: np.asarray(leaf) for name, leaf in flatten_dict(found, sep=".").items()}
+    return step, {name: np.asarray(leaf) for name, leaf in names.flatten(found).items()}
+
+
+def _of_file(file: Path, path: str, model: nn.Module) -> Leaves:
+    """The weights in a file, for this network, also if it has another number of classes."""
+    if not file.exists():
+        raise UsageError(f"train.init_from '{path}': there is no such run or file")
+    try:
+        found = files.read(file)
+        ours.metadata(found)  # It raises for a file of ours that is damaged.
+        if not isinstance(model, Network1998):  # These have ten classes.
+            model = model.clone(num_classes=names.num_classes(found))
+        variables = names.to_variables(found, model, _shapes(model))
+    except (UsageError, DataError) as error:
+        raise type(error)(f"train.init_from: {error}") from error
+    return names.flatten(variables)
+
+
+def _shapes(model: nn.Module) -> Any:
+    """The shapes of a network's variables."""
+    return jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *model.input_shape)))
 
 
 def _abstract(text: str, where: Any) -> jax.ShapeDtypeStruct:
@@ -132,9 +154,7 @@ def _abstract(text: str, where: Any) -> jax.ShapeDtypeStruct:
 
 def _check(path: str, leaves: Leaves, model: nn.Module) -> str:
     """The head if its number of classes differs, else ""; UsageError if another layer differs."""
-    image = jnp.zeros((1, *model.input_shape))
-    template = flatten_dict(jax.eval_shape(model.init, jax.random.key(0), image), sep=".")
-    here = {name: leaf.shape for name, leaf in template.items()}
+    here = {name: leaf.shape for name, leaf in names.flatten(_shapes(model)).items()}
     there = {name: leaf.shape for name, leaf in leaves.items()}
     layers = layer_names(model)
 
@@ -159,15 +179,6 @@ def _check(path: str, leaves: Leaves, model: nn.Module) -> str:
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """The layer and the parameter of "params.conv1.kernel"."""
-    layer, _, last = name.partition(".")[2].partition(".")
+    """The layer and the parameter of "params/conv1/kernel"."""
+    layer, _, last = name.partition("/")[2].partition("/")
     return layer, last
-
-
-def _checksum(leaves: Leaves) -> str:
-    """The SHA-256 of all names, shapes and values."""
-    digest = hashlib.sha256()
-    for name, leaf in sorted(leaves.items()):
-        digest.update(f"{name} {leaf.dtype} {leaf.shape}\n".encode())
-        digest.update(np.ascontiguousarray(leaf).data)
-    return digest.hexdigest()
