@@ -14,7 +14,7 @@ from lenet_alexnet.reproduce.catalogue import CLAIMS
 from lenet_alexnet.reproduce.claims import ROOT, Claim, Scale
 from lenet_alexnet.reproduce.measured import Measured
 from lenet_alexnet.reproduce.status import STATUSES, statuses
-from lenet_alexnet.runs import directory
+from lenet_alexnet.runs.checkout import checkout
 from lenet_alexnet.runtime import storage
 from lenet_alexnet.runtime.console import say
 
@@ -66,7 +66,7 @@ def _list(values: Any) -> int:
     elif values.html:
         from lenet_alexnet.reproduce.page import as_html
 
-        commit = (directory.checkout()["git_commit"] or "a package without a checkout")[:12]
+        commit = (checkout()["git_commit"] or "a package without a checkout")[:12]
         made = f"lenet_alexnet {__version__} at {commit}, {time.strftime('%Y-%m-%d')}"
         path = Path(values.workdir) / PAGE
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def _run(claim: Claim, values: Any) -> int:
     workdir = Path(values.workdir or f"runs/reproduce/{claim.name}")
     folders = [workdir]
     if values.record:
-        if directory.checkout()["git_dirty"]:
+        if checkout()["git_dirty"]:
             raise UsageError("--record: the checkout is changed, so results would prove nothing")
         folders.append(ROOT / "experiments" / scale.experiment)
     backend.set_up()

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,12 +19,10 @@ from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.preprocess.statistics import Statistics, load
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.runs import lock
+from lenet_alexnet.runs.checkout import checkout
 from lenet_alexnet.runtime import storage
 
 FOLDERS = ("checkpoints",)  # in a run's folder; files in them are created and removed
-
-# Changed code; new records in experiments/ change no run.
-CHANGED = ("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)experiments")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -91,7 +88,8 @@ class RunDirectory:
     def begun(self) -> dict[str, Any]:
         """run.json, if the run has begun; else {}."""
         path = self.folder / "run.json"
-        return read_json(path, data=dict, switches=dict) if path.exists() else {}
+        kinds = {"data": dict, "switches": dict, "init_from": dict, "ended": list}
+        return read_json(path, **kinds) if path.exists() else {}
 
     def begin(
         self,
@@ -245,21 +243,3 @@ def read_json(path: Path, *keys: str, **kinds: type) -> Any:
         if (key in keys or value is not None) and not isinstance(value, accepted):
             raise UsageError(f"cannot read '{path}': '{key}' is {value!r:.40}")
     return content
-
-
-def checkout() -> dict[str, Any]:
-    """The commit of the package's checkout (None outside one), and whether it is changed."""
-    return {
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": bool(_git(*CHANGED)),
-    }
-
-
-def _git(*arguments: str) -> str | None:
-    """The output of a git command in the package's checkout; None outside one."""
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

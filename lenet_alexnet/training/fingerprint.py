@@ -85,7 +85,7 @@ def check(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], *, al
                 "workdir"
             )
     weights = [facts.get("init_from") or {} for facts in (before, now)]
-    if all(weights) and weights[0]["sha256"] != weights[1]["sha256"]:
+    if all(weights) and weights[0].get("sha256") != weights[1]["sha256"]:
         raise UsageError(
             f"workdir '{folder}' holds a run from other weights than those that train.init_from "
             f"'{weights[1]['path']}' has now: name another workdir"
