@@ -35,6 +35,7 @@ GENERATED = {"config_keys.md", "commands.md", "api/index.md"}  # by docs/generat
 NOT_RUN = {
     "bench": "measures for minutes; tests/test_bench.py runs each subject",
     "data prepare": "needs the internet or the official files; tests/test_prepare.py has stand-ins",
+    "convert": "needs a file of weights; tests/test_convert.py makes some",
     "data check": "needs a prepared data set; tests/test_prepare.py checks one",
     "reproduce NAME": "takes minutes and more; tests/test_reproduce.py runs a claim in small",
     "--devices": "compiles AlexNet for minutes; tests/test_cost.py does",
@@ -130,7 +131,7 @@ def not_run(arguments: list[str]) -> str:
         return "" if any(RUN in argument for argument in arguments) else NOT_RUN["train"]
     if name == "train" and f"--config={QUICK}" not in arguments:
         return NOT_RUN["train"]
-    return NOT_RUN[name] if name == "bench" else ""
+    return NOT_RUN[name] if name in ("bench", "convert") else ""
 
 
 SECONDS = {"train", "sweep", "report"}  # they compile
@@ -190,7 +191,7 @@ def test_command_is_parsed(found, monkeypatch):
     }
     if name in known and rest:
         assert rest[0] in known[name]
-    elif name not in ("predict",):
+    elif name not in ("predict", "convert", "export"):
         assert not rest
     assert name != "bench" or BenchOptions
 

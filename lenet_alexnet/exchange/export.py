@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lenet_alexnet.errors import DataError, UsageError, nearest
@@ -120,7 +121,7 @@ def _subject(run: TrainedRun, *, prepared: bool) -> Subject:
     model, data = run.model.clone(**plain), run.config.data
     shape = (IMAGES, data.image_size, data.image_size, data.channels)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    inputs = np.asarray(run.preprocess(images))
+    inputs = np.asarray(run.preprocess(jnp.asarray(images)))
     logits = np.asarray(jax.jit(make_scores(model, run.preprocess))(run.variables, images))
     return Subject(run, model, images, inputs, logits, prepared)
 

@@ -55,7 +55,7 @@ def of_ours(file: WeightFile, metadata: Mapping[str, Any]) -> Recipe:
         statistics = _statistics(file)
     except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
         reason = f"no '{error.args[0]}'" if isinstance(error, KeyError) else error
-        raise DataError(f"cannot use '{file.path}': {where} have {reason}") from error
+        raise DataError(f"{where} are not valid: {reason}") from error
     return Recipe(ConfigDict(content), class_names, statistics)
 
 

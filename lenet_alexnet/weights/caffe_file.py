@@ -86,7 +86,7 @@ def _blob(message: memoryview, *, squeeze: bool = True) -> np.ndarray:
         shape = list(legacy.values())
         while squeeze and len(shape) > 1 and shape[0] == 1:
             shape = shape[1:]
-    if math.prod(shape) != len(values):
+    if not values.size or math.prod(shape) != len(values):
         raise Unreadable(f"a blob of {tuple(shape)} has {len(values):,} numbers: it is damaged")
     return values.reshape(shape)
 

@@ -58,7 +58,8 @@ def _array(content: bytes) -> np.ndarray:
     if dtype.hasobject:
         raise Unreadable(WAY_OUT)
     start = file.tell()
-    if math.prod(shape) * dtype.itemsize != len(content) - start:
-        raise Unreadable(f"an array of {shape} has {len(content) - start:,} bytes: it is damaged")
+    length = len(content) - start
+    if not length or math.prod(shape) * dtype.itemsize != length:
+        raise Unreadable(f"an array of {shape} has {length:,} bytes: it is damaged")
     flat = np.frombuffer(content, dtype, offset=start)
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)

@@ -40,7 +40,7 @@ def write(
     arrays = {name: np.asarray(a) for name, a in names.flatten(variables).items()} | dict(
         more or {}
     )
-    arrays = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
+    arrays = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
     entries = {"format": FORMAT, "sha256": checksum(arrays)}
     entries |= {key: json.dumps(value) for key, value in metadata.items()}
     try:
