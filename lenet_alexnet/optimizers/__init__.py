@@ -86,9 +86,7 @@ def create_optimizer(
     Raises:
       UsageError: an unknown name or option, with the nearest valid one.
     """
-    known = _check(name, options, curvature)
-    if plateau and back_off:
-        raise UsageError("optimizer.plateau and train.back_off both lower the rate: choose one")
+    known = _check(name, options, curvature, bool(plateau and back_off))
     maker = MAKERS[name]
     if name == "sgd2012":
         maker = partial(maker, to_steps=to_steps)
@@ -176,7 +174,7 @@ def _curvature_options(
     )
 
 
-def _check(name: str, options: Mapping[str, Any], curvature: Any) -> dict[str, Any]:
+def _check(name: str, options: Mapping[str, Any], curvature: Any, both: bool) -> dict[str, Any]:
     """The named optimizer's options with their defaults; UsageError if the arguments do not fit."""
     if name not in MAKERS:
         raise UsageError(f"unknown optimizer.name '{name}': {nearest(name, MAKERS)}")
@@ -186,6 +184,8 @@ def _check(name: str, options: Mapping[str, Any], curvature: Any) -> dict[str, A
     if (name == "sdlm") != (curvature is not None):
         needs = "needs" if name == "sdlm" else "has no"
         raise UsageError(f"optimizer '{name}' {needs} optimizer.curvature (every, examples)")
+    if both:
+        raise UsageError("optimizer.plateau and train.back_off both lower the rate: choose one")
     return known
 
 

@@ -58,7 +58,6 @@ class RunDirectory:
         """
         self.folder, self.config, self._writes, self._held = folder, config, writes, held
         self._run: dict[str, Any] = {}
-        self.former_duration = ""
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -68,17 +67,7 @@ class RunDirectory:
         for name in FOLDERS:
             if (folder / name).is_symlink():
                 raise UsageError(f"'{folder / name}' is a link: its target may not belong to a run")
-        if (folder / "config.json").exists():
-            before = read_json(folder / "config.json")
-            changed = configs.differences(before, config.to_dict())
-            others = [line for line in changed if not line.startswith("train.duration: ")]
-            if may_grow and changed and not others:
-                self.former_duration = str(configs.flatten(before)["train.duration"])
-            elif changed:
-                raise UsageError(
-                    f"workdir '{folder}' holds a run of another config ({'; '.join(changed)}): "
-                    "name another workdir"
-                )
+        self.former_duration = _compare(folder, config, may_grow)
 
     def check(self) -> None:
         """Raises DataError if the folder is no longer there, or no longer this run's."""
@@ -136,14 +125,6 @@ class RunDirectory:
         }
         write_json(self.folder / "run.json", self._run)
 
-    def reopen(self, ended: Sequence[int]) -> None:
-        """Notes that a completed run is made longer, and the steps at which it has ended."""
-        done = self.summary()
-        if self._writes and done:
-            # In this order a kill in between leaves a run that is complete or can resume.
-            write_json(self.folder / "run.json", {**self.begun(), "ended": list(ended)})
-            self.write_summary({**done, "status": "interrupted", "eval": {}})
-
     def note_loops(self, used: bool | None) -> None:
         """Adds to run.json whether the loops in C++ were used, see `native.noted`."""
         if self._run and used is not None and self._run.get("loops") != used:
@@ -195,6 +176,22 @@ class RunDirectory:
         """The result of this run so far; None if it has not ended."""
         path = self.folder / "summary.json"
         return read_summary(path) if path.exists() else None
+
+
+def _compare(folder: Path, config: Any, may_grow: bool) -> str:
+    """The former `train.duration` if it alone differs and may grow, else ""; or UsageError."""
+    if not (folder / "config.json").exists():
+        return ""
+    before = read_json(folder / "config.json")
+    changed = configs.differences(before, config.to_dict())
+    if may_grow and [line.partition(": ")[0] for line in changed] == ["train.duration"]:
+        return str(configs.flatten(before)["train.duration"])
+    if changed:
+        raise UsageError(
+            f"workdir '{folder}' holds a run of another config ({'; '.join(changed)}): "
+            "name another workdir"
+        )
+    return ""
 
 
 def read_summary(path: Path) -> dict[str, Any]:

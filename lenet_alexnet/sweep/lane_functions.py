@@ -142,6 +142,11 @@ class LaneDevices:
         padded = jax.tree.map(lambda x: x[self.index], stacked)
         return jax.device_put(padded, self._spread)
 
+    def repeat(self, leaf: np.ndarray, old: Any) -> Any:
+        """The same array for every lane, in place of the `old` ones."""
+        lanes = np.broadcast_to(leaf, (len(self.index), *leaf.shape))
+        return jax.device_put(lanes, old.sharding)
+
     def everywhere(self, shared: Any) -> Any:
         """Arrays that all lanes read, on every device."""
         return jax.device_put(shared, self._everywhere)

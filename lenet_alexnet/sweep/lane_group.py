@@ -19,7 +19,7 @@ from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.sweep.lane_functions import LaneDevices, LaneFunctions, stack_lanes
-from lenet_alexnet.training import fingerprint
+from lenet_alexnet.training import fingerprint, warm_start
 from lenet_alexnet.training.builders import build_optimizer
 from lenet_alexnet.training.evaluation import summarize
 from lenet_alexnet.training.experiment import Experiment
@@ -81,17 +81,15 @@ class LaneGroup:
         lanes: list[Lane],
         devices: LaneDevices,
         stop_requested: Callable[[], bool],
-        start: Callable[[], WarmStart | None],
     ) -> None:
-        self._start = start
         self.e, self.lanes, self.devices = experiment, lanes, devices
         self.stop_requested = stop_requested
         self.config, self.schedule = lanes[0].config, experiment.schedule
         self.step = self.first_step = 0
         self.clock, self.began = Stopwatch(), time.monotonic()
 
-    def start(self) -> None:
-        """Makes fresh states or restores them, and compiles."""
+    def start(self, weights: Callable[[], WarmStart | None]) -> None:
+        """Restores the states, or makes fresh ones with `weights` if there are, and compiles."""
         functions, e = LaneFunctions(self.config, self.e), self.e
         host = stack_lanes([lane.config for lane in self.lanes])
         self.numbers = self.devices.spread(host)
@@ -102,19 +100,17 @@ class LaneGroup:
             name: self.devices.everywhere((*arrays(split), np.int32(len(split))))
             for name, split in e.eval_data.items()
         }
-        self._restore()
+        self._restore(weights)
         train = self.devices.jit(functions.train, donate=True)
         self.train_steps = train.lower(self.state, *self._arguments(0, 1)).compile()
         self.refresh = self.devices.jit(functions.refresh, donate=True)
         self.evaluate = self.devices.jit(functions.evaluate)
 
-    def _restore(self) -> None:
+    def _restore(self, weights: Callable[[], WarmStart | None]) -> None:
         """Resumes from the newest step that every lane has saved, if there is one."""
         common = set.intersection(*(set(lane.checkpoints.steps()) for lane in self.lanes))
         if not common:
-            if start := self._start():
-                say(start.note)
-                self.state = start.apply(self.state, self._put)
+            self.state = warm_start.begin(weights(), self.state, self.devices.repeat)
             return
         self.step = self.first_step = max(common)
         template = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), self.state)
@@ -123,11 +119,6 @@ class LaneGroup:
         ]
         self.state = self.devices.spread(jax.tree.map(lambda *x: np.stack(x), *states))
         say(f"resuming at step {self.step:,} of {self.schedule.total:,}")
-
-    def _put(self, leaf: np.ndarray, old: Any) -> Any:
-        """The same array for every lane, in place of the `old` ones."""
-        del old
-        return self.devices.spread(np.broadcast_to(leaf, (len(self.lanes), *leaf.shape)))
 
     def start_clock(self) -> None:
         """Training begins."""

@@ -15,6 +15,7 @@ from lenet_alexnet.sweep.lane_group import Lane, LaneGroup
 from lenet_alexnet.training import fingerprint, warm_start
 from lenet_alexnet.training.experiment import build
 from lenet_alexnet.training.schedule import follow
+from lenet_alexnet.training.warm_start import WarmStart
 
 
 def train_lanes(
@@ -53,8 +54,8 @@ def train_lanes(
         ]
         loops_used = stack.enter_context(fingerprint.as_begun(*(lane.begun for lane in lanes)))
         devices = LaneDevices(len(lanes), at_once=at_once)
-        group = LaneGroup(experiment, lanes, devices, stop_requested, start)
-        return _run(group, until, loops_used)
+        group = LaneGroup(experiment, lanes, devices, stop_requested)
+        return _run(group, until, loops_used, start)
 
 
 def train_seeds(
@@ -74,7 +75,10 @@ def train_seeds(
 
 
 def _run(
-    group: LaneGroup, until: float, loops_used: Callable[[], bool | None]
+    group: LaneGroup,
+    until: float,
+    loops_used: Callable[[], bool | None],
+    start: Callable[[], WarmStart | None],
 ) -> list[dict[str, Any]]:
     """Compiles, restores or starts, trains, evaluates, writes the summaries."""
     schedule = group.schedule
@@ -83,7 +87,7 @@ def _run(
         f"{group.devices.mesh.size} {jax.devices()[0].device_kind} device(s), "
         f"{schedule.total:,} steps each; compiling"
     )
-    group.start()
+    group.start(start)
     for lane in group.lanes:
         lane.out.note_loops(loops_used())
     status = "interrupted"

@@ -6,8 +6,8 @@ from typing import Any
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.optimizers.schedules import WITH_RUN
 from lenet_alexnet.runs import integrity
-from lenet_alexnet.runs.directory import RunDirectory
-from lenet_alexnet.runtime.console import say
+from lenet_alexnet.runs.directory import RunDirectory, write_json
+from lenet_alexnet.runtime.console import first_process, say
 from lenet_alexnet.training.builders import build_optimizer
 from lenet_alexnet.training.experiment import Experiment
 
@@ -44,8 +44,11 @@ def grow(
     ended = [*facts.get("ended", ())]
     saved = integrity.saved(run.folder / "checkpoints")
     ended += [one.step for one in saved if one.step == old and not integrity.problem(one.folder)]
-    if completed:
-        run.reopen(ended)
+    done = run.summary()
+    if completed and done and first_process():
+        # In this order a kill in between leaves a run that is complete or can resume.
+        write_json(run.folder / "run.json", {**run.begun(), "ended": ended})
+        run.write_summary({**done, "status": "interrupted", "eval": {}})
     return {"ended": ended} if ended else {}
 
 

@@ -107,10 +107,9 @@ def _train_in(
             checkpoints=checkpoints,
             compiled=compiled,
             state=state,
-            start=start,
             stop_requested=stop_requested,
         )
-        run.restore()
+        run.restore(start)
         run.progress = stack.enter_context(Progress(e.schedule.total, run.step, e.steps_per_epoch))
         status = "interrupted"
         try:

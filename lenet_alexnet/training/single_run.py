@@ -14,6 +14,7 @@ from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.runtime.processes import any_process
+from lenet_alexnet.training import warm_start
 from lenet_alexnet.training.back_off import BackOff
 from lenet_alexnet.training.compiled import CompiledRun
 from lenet_alexnet.training.evaluation import summarize
@@ -32,7 +33,6 @@ class SingleRun:
       out: its folder.
       metrics, checkpoints: open in that folder.
       compiled, state: from `compile_run`.
-      start: reads the weights that the run starts from, if not from its own.
       stop_requested: called before every dispatch.
     """
 
@@ -46,12 +46,11 @@ class SingleRun:
         checkpoints: Checkpoints,
         compiled: CompiledRun,
         state: TrainState,
-        start: Callable[[], WarmStart | None],
         stop_requested: Callable[[], bool],
     ) -> None:
         self.config, self.experiment, self.schedule = config, experiment, experiment.schedule
         self.metrics, self.checkpoints = metrics, checkpoints
-        self.compiled, self.state, self._start = compiled, state, start
+        self.compiled, self.state = compiled, state
         self._ended = out.begun().get("ended", ())
         self._stop_requested = stop_requested
         self.step, self.first_step = 0, 0
@@ -62,13 +61,12 @@ class SingleRun:
         self.flat_loss = FlatLoss(experiment.train_data.class_names)
         self.data_wait = DataWait(experiment.train_data.arrays is None)
 
-    def restore(self) -> None:
-        """Restores the newest checkpoint, if there is one; else takes the weights of its start."""
+    def restore(self, start: Callable[[], WarmStart | None]) -> None:
+        """Restores the newest checkpoint, if there is one; else takes the weights of `start`."""
         latest = self.checkpoints.latest()
         if latest is None:
-            if start := self._start():
-                say(start.note)
-                self.state = start.apply(self.state, self._put)
+            put = self.experiment.layout.put
+            self.state = warm_start.begin(start(), self.state, lambda x, old: put(x, old.sharding))
             if self.back_off.possible:
                 self._save(None)
             return
@@ -76,9 +74,6 @@ class SingleRun:
         self.go_to(latest)
         epoch = latest / self.experiment.steps_per_epoch
         say(f"resuming at step {latest:,} of {self.schedule.total:,} (epoch {epoch:.2f})")
-
-    def _put(self, leaf: np.ndarray, old: Any) -> jax.Array:
-        return self.experiment.layout.put(leaf, old.sharding)
 
     def go_to(self, saved: int) -> None:
         """Restores the checkpoint of step `saved`, with its share of the learning rate."""
@@ -88,12 +83,9 @@ class SingleRun:
         self.step = saved
 
     def catch_up(self) -> None:
-        """What a run that was made longer leaves out at its end: the optimizer learns the error."""
+        """What a run leaves out at its end, and a longer one does: the optimizer sees the error."""
         if self.step in self._ended and self.schedule.due(self.step)[0]:
-            self._evaluate(self.experiment.curve)
-            error = self.log.error()
-            if error is not None and self.compiled.observe:
-                self._observe(error)
+            self._select()
 
     def stop_requested(self) -> bool:
         """Whether any of the processes was told to stop."""
@@ -126,12 +118,7 @@ class SingleRun:
         sums = jax.device_get(sums)
         self.progress.advance(step)
         if sums.first_bad_step != NEVER:
-            rate, last = self.config.optimizer.learning_rate, self.checkpoints.latest()
-            raise Diverged(
-                f"the loss or a parameter was NaN or infinite at step {sums.first_bad_step}: try a "
-                f"smaller optimizer.learning_rate (now {rate}) or smaller initial biases; "
-                + ("nothing was saved yet" if last is None else f"step {last} is saved and good")
-            )
+            raise _diverged(sums.first_bad_step, self.config, self.checkpoints.latest())
         if step % self.schedule.log == 0 or step == self.schedule.total:
             speed = self.clock.lap(step) * self.config.train.batch_size
             waits = self.data_wait.share(self.compiled.feed.waited, self.clock.seconds)
@@ -143,14 +130,16 @@ class SingleRun:
 
     def evaluate_and_save(self, *, evaluate: bool) -> None:
         """Saves; before that evaluates, if `evaluate`, and tells the optimizer the error."""
-        error = None
         with self.clock.paused():
-            if evaluate:
-                self._evaluate(self.experiment.curve)
-                error = self.log.error()
-            if error is not None and self.compiled.observe:
-                self._observe(error)
-            self._save(error)
+            self._save(self._select() if evaluate else None)
+
+    def _select(self) -> float | None:
+        """Evaluates, and tells the optimizer the error on the validation split, if there is one."""
+        self._evaluate(self.experiment.curve)
+        error = self.log.error()
+        if error is not None and self.compiled.observe:
+            self._observe(error)
+        return error
 
     def _evaluate(self, splits: list[str]) -> None:
         for split in splits:
@@ -190,3 +179,13 @@ class SingleRun:
             self.save_and_stop()
         self._evaluate(list(self.compiled.evaluators))
         self._save(self.log.error(), wait=True)
+
+
+def _diverged(step: int, config: Any, saved: int | None) -> Diverged:
+    """The error of a run that diverged at a step; `saved` is its newest checkpoint."""
+    return Diverged(
+        f"the loss or a parameter was NaN or infinite at step {step}: try a "
+        f"smaller optimizer.learning_rate (now {config.optimizer.learning_rate}) or smaller "
+        "initial biases; "
+        + ("nothing was saved yet" if saved is None else f"step {saved} is saved and good")
+    )

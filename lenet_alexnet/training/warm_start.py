@@ -19,6 +19,7 @@ from lenet_alexnet.models import Network1998, layer_names
 from lenet_alexnet.runs import integrity
 from lenet_alexnet.runs.checkpoints import Checkpoints, best_or_last
 from lenet_alexnet.runs.directory import read_json
+from lenet_alexnet.runtime.console import say
 from lenet_alexnet.runtime.storage import expand
 from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.state import TrainState
@@ -41,8 +42,8 @@ class WarmStart:
     record: dict[str, Any]
     note: str
 
-    def apply(self, state: TrainState, put: Callable[[np.ndarray, jax.Array], Any]) -> TrainState:
-        """A fresh state with these weights; `put` places an array in place of one of the state."""
+    def apply(self, state: TrainState, put: Callable[[np.ndarray, Any], Any]) -> TrainState:
+        """A fresh state with these weights, see `begin`."""
 
         def changed(collection: str, tree: Any) -> Any:
             new = self.variables.get(collection, {})
@@ -57,6 +58,19 @@ class WarmStart:
             batch_stats=changed("batch_stats", state.batch_stats),
             average=average,
         )
+
+
+def begin(
+    start: WarmStart | None, state: TrainState, put: Callable[[np.ndarray, Any], Any]
+) -> TrainState:
+    """A fresh state with the weights of a start, if there is one, which is reported.
+
+    `put` places an array in place of one of the state.
+    """
+    if start is None:
+        return state
+    say(start.note)
+    return start.apply(state, put)
 
 
 def resume(folders: Sequence[Path]) -> bool:
