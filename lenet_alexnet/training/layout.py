@@ -116,6 +116,10 @@ class Layout:
         with jax.transfer_guard("allow"):  # An explicit transfer, but the guard counts it implicit.
             return jax.tree.map(place, tree)
 
+    def replace(self, leaf: np.ndarray, old: Any) -> Any:
+        """Places an array as `old` is, which it replaces."""
+        return self.put(leaf, old.sharding)
+
     def put_share(self, tree: Any) -> Any:
         """Whole batches from [K, share, ...], the part that each process has read."""
         if jax.process_count() == 1:

@@ -114,7 +114,7 @@ def _train_in(
         status = "interrupted"
         try:
             with jax.transfer_guard("disallow"):
-                run.catch_up()
+                run.catch_up(out.begun().get("ended", ()))
                 _follow_to_the_end(run)
                 run.finish()
             status = "completed"

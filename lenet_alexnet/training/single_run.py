@@ -1,6 +1,6 @@
 """One run: its state on the devices, and what `schedule.follow` does with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import jax
@@ -49,31 +49,27 @@ class SingleRun:
         stop_requested: Callable[[], bool],
     ) -> None:
         self.config, self.experiment, self.schedule = config, experiment, experiment.schedule
-        self.metrics, self.checkpoints = metrics, checkpoints
-        self.compiled, self.state = compiled, state
-        self._ended = out.begun().get("ended", ())
-        self._stop_requested = stop_requested
+        self.metrics, self.checkpoints, self.compiled = metrics, checkpoints, compiled
+        self.state, self._stop_requested = state, stop_requested
         self.step, self.first_step = 0, 0
         self.log = RunLog(config, experiment, out, metrics)
         self.back_off = BackOff(config.train.back_off, out.folder)
         self.progress: Progress
-        self.clock = Stopwatch()
         self.flat_loss = FlatLoss(experiment.train_data.class_names)
-        self.data_wait = DataWait(experiment.train_data.arrays is None)
+        self.clock, self.data_wait = Stopwatch(), DataWait(experiment.train_data.arrays is None)
 
     def restore(self, start: Callable[[], WarmStart | None]) -> None:
         """Restores the newest checkpoint, if there is one; else takes the weights of `start`."""
         latest = self.checkpoints.latest()
         if latest is None:
-            put = self.experiment.layout.put
-            self.state = warm_start.begin(start(), self.state, lambda x, old: put(x, old.sharding))
+            self.state = warm_start.begin(start(), self.state, self.experiment.layout.replace)
             if self.back_off.possible:
                 self._save(None)
             return
         self.back_off.resume(latest)
         self.go_to(latest)
-        epoch = latest / self.experiment.steps_per_epoch
-        say(f"resuming at step {latest:,} of {self.schedule.total:,} (epoch {epoch:.2f})")
+        epoch = f"epoch {latest / self.experiment.steps_per_epoch:.2f}"
+        say(f"resuming at step {latest:,} of {self.schedule.total:,} ({epoch})")
 
     def go_to(self, saved: int) -> None:
         """Restores the checkpoint of step `saved`, with its share of the learning rate."""
@@ -82,9 +78,9 @@ class SingleRun:
         self.first_step += saved - self.step  # `step - first_step` counts the steps trained.
         self.step = saved
 
-    def catch_up(self) -> None:
-        """What a run leaves out at its end, and a longer one does: the optimizer sees the error."""
-        if self.step in self._ended and self.schedule.due(self.step)[0]:
+    def catch_up(self, ended: Sequence[int]) -> None:
+        """What a run leaves out where it has `ended`, but a longer one does: to use the error."""
+        if self.step in ended and self.schedule.due(self.step)[0]:
             self._select()
 
     def stop_requested(self) -> bool:
@@ -181,7 +177,7 @@ class SingleRun:
         self._save(self.log.error(), wait=True)
 
 
-def _diverged(step: int, config: Any, saved: int | None) -> Diverged:
+def _diverged(step: Any, config: Any, saved: int | None) -> Diverged:
     """The error of a run that diverged at a step; `saved` is its newest checkpoint."""
     return Diverged(
         f"the loss or a parameter was NaN or infinite at step {step}: try a "
