@@ -13,7 +13,7 @@ from lenet_alexnet.runtime import storage
 from lenet_alexnet.weights import names
 from lenet_alexnet.weights.weight_file import WeightFile
 
-FORMAT = "lenet_alexnet 1"
+KEY = "lenet_alexnet"  # of our entry in the metadata of the file
 
 
 def write(
@@ -41,8 +41,8 @@ def write(
         more or {}
     )
     arrays = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
-    entries = {"format": FORMAT, "sha256": checksum(arrays)}
-    entries |= {key: json.dumps(value) for key, value in metadata.items()}
+    # One entry: safetensors writes several in an order that changes from file to file.
+    entries = {KEY: json.dumps({**metadata, "sha256": checksum(arrays)}, sort_keys=True)}
     try:
         with storage.written_whole(Path(path), "wb") as file:
             file.write(save(arrays, metadata=entries))
@@ -56,15 +56,15 @@ def metadata(file: WeightFile) -> dict[str, Any] | None:
     Raises:
       DataError: the arrays are not those that were written, or the metadata are damaged.
     """
-    if file.metadata.get("format") != FORMAT:
+    if KEY not in file.metadata:
         return None
-    if file.metadata.get("sha256") != checksum(file.arrays):
-        raise DataError(f"cannot read '{file.path}': its weights are not as they were written")
-    entries = {k: v for k, v in file.metadata.items() if k not in ("format", "sha256")}
     try:
-        return {key: json.loads(value) for key, value in entries.items()}
+        entries = dict(json.loads(file.metadata[KEY]))
     except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"cannot read '{file.path}': its metadata are damaged") from error
+    if entries.pop("sha256", None) != checksum(file.arrays):
+        raise DataError(f"cannot read '{file.path}': its weights are not as they were written")
+    return entries
 
 
 def checksum(arrays: Mapping[str, np.ndarray]) -> str:

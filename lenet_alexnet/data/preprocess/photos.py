@@ -47,8 +47,7 @@ def create_photo_preprocess(
         (image_size - crop + 1)^2 places (33x33 for 224 of 256), else at the centre.
       statistics: of the training images; None if neither a mean nor colour noise is used.
       mean: what is subtracted: `image`, the mean image at the crop's place (the paper; Caffe);
-        `centre`, its centre for every crop (the source); `channel`, its mean, one number per
-        colour; `given`, `colour_mean`; `none`.
+        `centre`, its centre (source); `channel`, its mean colour; `given`, `colour_mean`; `none`.
       std: 1 in 2012.
       colour_mean: for mean `given`: one number per colour, on the scale 0..255.
       colour_std: divides each colour, in place of `std`; (): `std` divides all.
@@ -59,20 +58,13 @@ def create_photo_preprocess(
       colour_form: `source` divides the image by 1 + colour_noise while there is noise.
       colour_until: the step from which there is no noise; 0: always noise.
 
-    The text adds a_i times the eigenvalue lambda_i of the colours' covariance: on the scale 0..255
-    this is a noise of hundreds of grey levels. The source multiplies a_i by the standard deviation
-    sqrt(lambda_i), about ten grey levels; both forms here do so, too.
-
     Raises:
-      UsageError: the crop is larger than the images, the statistics are of another size, or the
-        given numbers are not three.
+      UsageError: sizes that do not fit each other, or given numbers that are not three.
     """
     _check_choice("colour_form", colour_form, COLOUR_FORMS)
     _check_choice("place", place, PLACES)
-    needs = mean not in WITHOUT_STATISTICS or bool_or_traced(colour_noise)
-    _check(image_size, crop, statistics, mean, needs=needs)
-    means = _mean(statistics, mean, crop, colour_mean)
-    divisor = _divisor(std, colour_std)
+    _check(image_size, crop, statistics, mean, noise=bool_or_traced(colour_noise))
+    means, divisor = _mean(statistics, mean, crop, colour_mean), _divisor(std, colour_std)
     add_noise = _create_noise(statistics, colour_noise, colour_form, colour_until)
 
     def preprocess(images: Array, keys: Array | None = None, step: Array | None = None) -> Array:
@@ -96,7 +88,12 @@ def create_photo_preprocess(
 def _create_noise(
     statistics: Statistics | None, amount: Number, form: str, until: int
 ) -> Callable[[Array, Array, Array | None], Array]:
-    """(images, keys, step) -> the images with colour noise, see `create_photo_preprocess`."""
+    """(images, keys, step) -> the images with colour noise, see `create_photo_preprocess`.
+
+    The text adds a_i times the eigenvalue lambda_i of the colours' covariance: on the scale 0..255
+    this is a noise of hundreds of grey levels. The source multiplies a_i by the standard deviation
+    sqrt(lambda_i), about ten grey levels; both forms here do so, too.
+    """
     if statistics is None or not bool_or_traced(amount):
         return lambda x, keys, step: x
 
@@ -142,7 +139,7 @@ def create_views(
         raise UsageError(
             f"10 views need images larger than the crop: stored at {image_size}, crop {crop}"
         )
-    _check(image_size, crop, statistics, mean, needs=mean not in WITHOUT_STATISTICS)
+    _check(image_size, crop, statistics, mean, noise=False)
     means, far = _mean(statistics, mean, crop, colour_mean), image_size - crop
     divisor = _divisor(std, colour_std)
     corners = ((0, 0), (0, far), (far // 2, far // 2), (far, 0), (far, far))
@@ -219,12 +216,12 @@ def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _check(
-    image_size: int, crop: int, statistics: Statistics | None, mean: str, *, needs: bool
+    image_size: int, crop: int, statistics: Statistics | None, mean: str, *, noise: bool
 ) -> None:
     _check_choice("mean", mean, MEANS)
     if crop > image_size:
         raise UsageError(f"a crop of {crop} pixels does not fit images stored at {image_size}")
-    if needs and statistics is None:
+    if (noise or mean not in WITHOUT_STATISTICS) and statistics is None:
         raise UsageError("a mean image or colour noise needs the statistics of the training images")
     if statistics is not None and len(statistics.mean_image) != image_size:
         raise UsageError(
