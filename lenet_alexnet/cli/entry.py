@@ -8,6 +8,7 @@ from lenet_alexnet.cli import (
     activations,
     bench,
     ckpt,
+    configs,
     convert,
     data,
     doctor,
@@ -33,6 +34,7 @@ COMMANDS = {
     "models": models.COMMAND,
     "report": report.COMMAND,
     "info": info.COMMAND,
+    "configs": configs.COMMAND,
     "sweep": sweep.COMMAND,
     "reproduce": reproduce.COMMAND,
     "bench": bench.COMMAND,
@@ -116,7 +118,12 @@ def _help() -> str:
 def _flag_help(values: flags.FlagValues, config: bool) -> str:
     rows = []
     if config:
-        rows.append(("config", "a config file; --config.section.key=value changes an entry"))
+        rows.append(
+            (
+                "config",
+                "a config file or name (see configs); --config.section.key=value changes an entry",
+            )
+        )
     for name in sorted(set(values)):
         flag = values[name]
         if len(name) > 1 and name != "help":

@@ -15,6 +15,7 @@ from typing import Any
 
 from lenet_alexnet import __version__
 from lenet_alexnet import config as configs
+from lenet_alexnet.config import shipped
 from lenet_alexnet.data.foreign_files import load_json
 from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.preprocess.statistics import Statistics, load
@@ -229,6 +230,8 @@ def read_json(path: Path, *keys: str, **kinds: type) -> Any:
 
 def checkout() -> dict[str, Any]:
     """The commit of the package's checkout (None outside one), and whether it is changed."""
+    if shipped.IN_WHEEL:  # A repository around it is another project's.
+        return {"git_commit": None, "git_dirty": False}
     return {
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git(*CHANGED)),
