@@ -124,6 +124,9 @@ MISTAKES = [
     ([QUICKSTART, "--config.model.num_classes=5"], "num_classes"),
     ([], "--config=FILE is missing"),
     (["--config=nowhere.py"], "no config file 'nowhere.py'"),
+    (["--config=lenet5_quikstart"], "no config 'lenet5_quikstart': did you mean 'lenet5_quick"),
+    (["--config=sweeps/lenet5_lr_sedes"], "did you mean 'sweeps/lenet5_lr_seeds'?"),
+    (["--config=elsewhere/sweeps/lenet5_lr_seeds.py"], "has it: --config=sweeps/lenet5_lr_seeds"),
 ]
 
 
@@ -173,6 +176,12 @@ def test_mistakes_elsewhere(capsys, tmp_path):
         (["data", "prepre"], 2, "did you mean 'prepare'"),
         (["data", "prepare"], 2, "takes one name"),
         (["data", "prepare", "minst"], 2, "did you mean 'mnist'"),
+        (["configs", "lsit"], 2, "did you mean 'list'"),
+        (["configs", "list", "lenet5_mnist"], 2, "configs list takes no name"),
+        (["configs", "show"], 2, "configs show takes one name"),
+        (["configs", "show", "lenet5_minst"], 2, "did you mean 'lenet5_mnist'"),
+        (["configs", "copy", "a", "b", "c"], 2, "at most one folder"),
+        (["configs", "copy", "lenet5_mnist", f"{tmp_path}/file"], 2, "cannot copy to"),
         (
             ["data", "prepare", "mnist", f"--from={tmp_path}", f"--data_dir={tmp_path}"],
             1,

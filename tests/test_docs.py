@@ -19,6 +19,7 @@ from PIL import Image
 from lenet_alexnet import config as configs
 from lenet_alexnet.bench.options import Options as BenchOptions
 from lenet_alexnet.cli import bench, ckpt, entry
+from lenet_alexnet.cli import configs as configs_command
 from lenet_alexnet.config import options
 from lenet_alexnet.config.checks import check_entries, check_sections
 from lenet_alexnet.data import load_split
@@ -51,6 +52,7 @@ OTHER_PROGRAMS = {
     "docker": "needs a container engine; see test_container_recipe",
     "apptainer": "needs Apptainer",
     ".venv/bin/pip": "needs the internet; see test_extras_exist",
+    "pip": "needs the internet; tests/test_wheel.py builds a wheel and installs it without",
 }
 TINY = [
     "--config.data.train=train[:240]",
@@ -129,7 +131,7 @@ def not_run(arguments: list[str]) -> str:
         return NOT_RUN["reproduce NAME"]
     if name in ("eval", "predict", "report", "ckpt"):
         return "" if any(RUN in argument for argument in arguments) else NOT_RUN["train"]
-    if name == "train" and f"--config={QUICK}" not in arguments:
+    if name == "train" and not {f"--config={QUICK}", "--config=lenet5_quickstart"} & {*arguments}:
         return NOT_RUN["train"]
     return NOT_RUN[name] if name in ("bench", "convert") else ""
 
@@ -188,6 +190,7 @@ def test_command_is_parsed(found, monkeypatch):
         "reproduce": CLAIMS,
         "ckpt": ckpt.ACTIONS,
         "data": ("prepare", "list", "check"),
+        "configs": configs_command.ACTIONS,
     }
     if name in known and rest:
         assert rest[0] in known[name]

@@ -254,13 +254,13 @@ def test_a_run_goes_on_from_before_a_damaged_checkpoint(
     undisturbed, tmp_path, monkeypatch, harm, capsys
 ):
     """Stopped at an evaluation, so that the checkpoint has every file there is."""
-    reference = undisturbed("lenet")
+    reference = undisturbed("photos")
     send(monkeypatch, Evaluator, "__call__", TERM, 2)
-    assert call("lenet", tmp_path) == 75
+    assert call("photos", tmp_path) == 75
     monkeypatch.undo()
     newest, before = integrity.saved(tmp_path / "checkpoints")[:2]
     damage.KINDS[harm](newest.folder)
-    assert call("lenet", tmp_path) == 0
+    assert call("photos", tmp_path) == 0
     err = capsys.readouterr().err
     assert f"the checkpoint of step {newest.step} is damaged" in err
     assert f"resuming at step {before.step}" in err

@@ -51,9 +51,12 @@ def test_the_newest_differ_in_jax_alone():
 @pytest.mark.parametrize("which", ["", "-newest"])
 def test_everything_that_the_package_and_its_tests_need_is_locked(which):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    assert "lenet-alexnet[data]" in extras["dev"]
     wanted = [
         *project["project"]["dependencies"],
-        *project["project"]["optional-dependencies"]["dev"],
+        *extras["data"],
+        *(text for text in extras["dev"] if text != "lenet-alexnet[data]"),
         *project["build-system"]["requires"],
         "pip",
     ]

@@ -12,6 +12,7 @@ from lenet_alexnet.cli import main
 from lenet_alexnet.data.prepare import photos
 from lenet_alexnet.runtime import processes as start_up
 from tests.helpers import processes
+from tests.helpers.idx_files import write_idx
 from tests.helpers.photo_files import picture
 from tests.helpers.processes import assert_same, finish, start
 
@@ -107,6 +108,18 @@ def test_two_processes_give_the_run_of_one(tmp_path):
     assert "test error" not in outputs[1]  # Only one of them prints.
     assert_same_curve(tmp_path / "one", tmp_path / "two")
     assert main(["", "eval", f"--workdir={tmp_path / 'two'}"]) == 0
+
+
+@pytest.mark.slow
+def test_two_processes_start_from_the_weights_of_a_run(tmp_path):
+    finish(start(command(tmp_path / "source"), 1))
+    more = (f"--config.train.init_from={tmp_path / 'source'}", "--config.train.freeze=('C1',)")
+    with ThreadPoolExecutor(2) as pool:
+        [*pool.map(finish, start_two(tmp_path / "two", *more))]
+    finish(start(command(tmp_path / "one", *more), 1))
+    assert_same_curve(tmp_path / "one", tmp_path / "two")
+    records = [json.loads((tmp_path / n / "run.json").read_text()) for n in ("one", "two")]
+    assert records[0]["init_from"] == records[1]["init_from"]
 
 
 @pytest.mark.attack(
@@ -256,18 +269,26 @@ def test_a_process_that_dies_ends_the_others_within_a_minute(tmp_path):
 
 @pytest.mark.attack("hangs", "a process of several fails", "the others end within a minute")
 @pytest.mark.slow
-def test_a_process_that_fails_ends_the_others_within_a_minute(tmp_path):
+def test_a_process_that_fails_ends_the_others_within_a_minute(tmp_path, rng):
     many = [f"--coordinator=127.0.0.1:{portpicker.pick_unused_port()}", "--num_processes=2"]
-    broken = ["--config.data.source=idx", "--config.data.data_dir=/nowhere"]
+    # The same config, but only the first process finds the files.
+    data = ["--config.data.source=idx", "--config.data.data_dir=~/digits"]
+    homes = [tmp_path / f"home_{i}" for i in range(2)]
+    (homes[0] / "digits").mkdir(parents=True)
+    for split, count in (("train", 400), ("t10k", 110)):
+        arrays = {"images-idx3": rng.integers(0, 256, (count, 28, 28), np.uint8)}
+        arrays["labels-idx1"] = (np.arange(count) % 10).astype(np.uint8)
+        for kind, array in arrays.items():
+            write_idx(homes[0] / "digits" / f"{split}-{kind}-ubyte", array)
     processes = [
-        start(command(tmp_path, *many, f"--process_id={i}", *(broken if i else ())), 2)
+        start(command(tmp_path, *many, f"--process_id={i}", *data), 2, HOME=str(homes[i]))
         for i in range(2)
     ]
     _, err = processes[1].communicate(timeout=300)
     begin = time.monotonic()
     assert processes[1].returncode == 1
     assert "error: process 1: " in err
-    assert "/nowhere" in err
+    assert str(homes[1]) in err
     assert "Traceback" not in err
     _, err = processes[0].communicate(timeout=120)
     assert time.monotonic() - begin < 60

@@ -9,11 +9,11 @@ import pytest
 from lenet_alexnet.cli import main, reproduce
 from lenet_alexnet.reproduce import catalogue, listing, records, status, verdict
 from lenet_alexnet.reproduce import run as runner
-from lenet_alexnet.reproduce.claims import ROOT, Claim, Comparison, Margin, Row, Scale, Set
+from lenet_alexnet.reproduce.claims import Claim, Comparison, Margin, Row, Scale, Set
 from lenet_alexnet.reproduce.measured import measure, recorded
 from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.training.layout import most_devices
-from tests.helpers import processes
+from tests.helpers import ROOT, processes
 
 
 def call(capsys, *arguments):

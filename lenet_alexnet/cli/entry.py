@@ -7,6 +7,7 @@ from absl import flags
 from lenet_alexnet.cli import (
     bench,
     ckpt,
+    configs,
     convert,
     data,
     doctor,
@@ -29,6 +30,7 @@ COMMANDS = {
     "predict": predict.COMMAND,
     "report": report.COMMAND,
     "info": info.COMMAND,
+    "configs": configs.COMMAND,
     "sweep": sweep.COMMAND,
     "reproduce": reproduce.COMMAND,
     "bench": bench.COMMAND,
@@ -112,7 +114,12 @@ def _help() -> str:
 def _flag_help(values: flags.FlagValues, config: bool) -> str:
     rows = []
     if config:
-        rows.append(("config", "a config file; --config.section.key=value changes an entry"))
+        rows.append(
+            (
+                "config",
+                "a config file or name (see configs); --config.section.key=value changes an entry",
+            )
+        )
     for name in sorted(set(values)):
         flag = values[name]
         if len(name) > 1 and name != "help":

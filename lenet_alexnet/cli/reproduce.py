@@ -9,12 +9,13 @@ from absl import flags
 
 from lenet_alexnet import __version__
 from lenet_alexnet.cli.command import Command, define_json
+from lenet_alexnet.config import shipped
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.reproduce.catalogue import CLAIMS
-from lenet_alexnet.reproduce.claims import ROOT, Claim, Scale
+from lenet_alexnet.reproduce.claims import Claim, Scale
 from lenet_alexnet.reproduce.measured import Measured
 from lenet_alexnet.reproduce.status import STATUSES, statuses
-from lenet_alexnet.runs import directory
+from lenet_alexnet.runs.checkout import checkout
 from lenet_alexnet.runtime import storage
 from lenet_alexnet.runtime.console import say
 
@@ -66,8 +67,9 @@ def _list(values: Any) -> int:
     elif values.html:
         from lenet_alexnet.reproduce.page import as_html
 
-        commit = (directory.checkout()["git_commit"] or "a package without a checkout")[:12]
-        made = f"lenet_alexnet {__version__} at {commit}, {time.strftime('%Y-%m-%d')}"
+        commit = checkout()["git_commit"]
+        at = f" at {commit[:12]}" if commit else ""
+        made = f"lenet_alexnet {__version__}{at}, {time.strftime('%Y-%m-%d')}"
         path = Path(values.workdir) / PAGE
         path.parent.mkdir(parents=True, exist_ok=True)
         with storage.written_whole(path, encoding="utf-8") as file:
@@ -89,9 +91,11 @@ def _run(claim: Claim, values: Any) -> int:
     workdir = Path(values.workdir or f"runs/reproduce/{claim.name}")
     folders = [workdir]
     if values.record:
-        if directory.checkout()["git_dirty"]:
+        if shipped.IN_WHEEL:
+            raise UsageError("--record needs a checkout of the repository: this is a package")
+        if checkout()["git_dirty"]:
             raise UsageError("--record: the checkout is changed, so results would prove nothing")
-        folders.append(ROOT / "experiments" / scale.experiment)
+        folders.append(shipped.ROOT / "experiments" / scale.experiment)
     backend.set_up()
     backend.each_core_a_device()  # Before the first message: `say` asks JAX for the process.
     say(f"{claim.source}: {claim.title}")

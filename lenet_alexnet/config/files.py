@@ -3,33 +3,33 @@
 import contextlib
 import importlib.util
 import itertools
+import re
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from lenet_alexnet.config import shipped
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.runtime.storage import expand
 
+NAME = re.compile(r"[\w-]+(/[\w-]+)*")  # of a config; a path has a dot, or begins with / or ~
 MOST_TRIALS = 100_000  # of a sweep: an endless list is a mistake
 
 
 def load(path: str) -> Any:
     """The module of a config file, which may import its neighbours by their names.
 
+    A name without suffix and folder of its own, as `lenet5_mnist` or `sweeps/lenet5_lr_seeds`, is
+    that of a config which comes with the package.
+
     Its `get_config()`, `sweep()` and `search()` raise UsageError for any error in them.
 
     Raises:
-      UsageError: no such file, an error in it, or no get_config.
+      UsageError: no such file or name, an error in the file, or no get_config.
     """
-    file = expand(path)
-    if not file.is_file():
-        neighbours = (
-            sorted(p.name for p in file.parent.glob("*.py")) if file.parent.is_dir() else []
-        )
-        hint = f" (there are: {', '.join(neighbours)})" if neighbours else ""
-        raise UsageError(f"no config file '{path}'{hint}")
+    file = _find(path)
     spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
     if spec is None or spec.loader is None:
         raise UsageError(f"config file '{path}' is not a Python file")
@@ -46,6 +46,20 @@ def load(path: str) -> Any:
         if hasattr(module, name):
             setattr(module, name, _guarded(getattr(module, name), file, what))
     return module
+
+
+def _find(path: str) -> Path:
+    """The file at a path, or of the name of a config that comes with the package."""
+    file = expand(path)
+    if NAME.fullmatch(path) and (path in shipped.names() or not file.exists()):
+        return shipped.path_of(path)
+    if file.is_file():
+        return file
+    if name := shipped.same_as(path):
+        raise UsageError(f"no config file '{path}'; the package has it: --config={name}")
+    neighbours = sorted(p.name for p in file.parent.glob("*.py")) if file.parent.is_dir() else []
+    hint = f" (there are: {', '.join(neighbours)})" if neighbours else ""
+    raise UsageError(f"no config file '{path}'{hint}")
 
 
 def _guarded(function: Any, file: Path, what: str) -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from lenet_alexnet.data import extra
 from lenet_alexnet.data.sources import prepared
 from lenet_alexnet.doctor.finding import Finding
 from lenet_alexnet.errors import LenetAlexnetError
@@ -17,6 +18,8 @@ def examine(data_dir: str = "") -> Iterator[Finding]:
             sizes = prepared.sizes(folder)
         except LenetAlexnetError as error:
             mend = f"lenet-alexnet data prepare {name} --data_dir={root}"
+            if extra.missing():
+                mend = extra.INSTALL
             yield Finding(kind="fails", subject="data", text=f"{name}: {error}", mend=mend)
         else:
             counts = ", ".join(f"{split} {count:,}" for split, count in sizes.items())

@@ -11,6 +11,7 @@ from lenet_alexnet.doctor.finding import Finding
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 BROKEN_JAXLIB = "0.10.2"  # jax-ml/jax#39103
 EXTRAS = {  # module -> (extra, what needs it)
+    "tensorflow_datasets": ("data", "data prepare, and reading what it prepares"),
     "matplotlib": ("plots", "report and the figures of reproduce"),
     "optuna": ("search", "sweep --search"),
     "submitit": ("slurm", "sweep --executor=slurm"),

@@ -1,11 +1,9 @@
 """A claim of a paper: its numbers, the runs that test it, and the rule of the verdict."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
-EXACT = "exact: `lenet-alexnet info --config=configs/{}` prints it beside ours, tests assert it"
-ROOT = Path(__file__).parents[2]  # of a checkout, with configs/ and experiments/
+EXACT = "exact: `lenet-alexnet info --config={}` prints it beside ours, tests assert it"
 
 
 class Margin(NamedTuple):

@@ -43,7 +43,7 @@ CLAIMS = (
         Scale(
             (Row("parameters", 60_965_224, text="parameters (exactly)"),),
             unit="",
-            note=EXACT.format("alexnet_imagenet.py"),
+            note=EXACT.format("alexnet_imagenet"),
         ),
     ),
     Claim(

@@ -53,7 +53,7 @@ CLAIMS = (
         Scale(
             (Row("parameters", 60_000), Row("connections", 340_908)),
             unit="",
-            note=EXACT.format(LENET5),
+            note=EXACT.format("lenet5_1998"),
         ),
     ),
     Claim(

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lenet_alexnet.config import shipped
 from lenet_alexnet.reproduce import records
-from lenet_alexnet.reproduce.claims import ROOT, Row, Scale, Verdict
+from lenet_alexnet.reproduce.claims import Row, Scale, Verdict
 from lenet_alexnet.reproduce.verdict import compare, row_word
 
 
@@ -17,7 +18,7 @@ class Measured(NamedTuple):
     verdict: str
 
 
-def recorded(scale: Scale, root: Path = ROOT) -> tuple[list[Measured], list[Verdict]]:
+def recorded(scale: Scale, root: Path = shipped.ROOT) -> tuple[list[Measured], list[Verdict]]:
     """The results in the committed records below `root`."""
     folder = root / "experiments" / scale.experiment
     if not scale.experiment:

@@ -9,9 +9,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from lenet_alexnet import config as configs
-from lenet_alexnet.errors import UsageError
-from lenet_alexnet.reproduce.claims import ROOT, Scale, Set
-from lenet_alexnet.runs.directory import checkout, read_summary
+from lenet_alexnet.config import shipped
+from lenet_alexnet.reproduce.claims import Scale, Set
+from lenet_alexnet.runs.checkout import checkout
+from lenet_alexnet.runs.directory import read_summary
 from lenet_alexnet.runtime.console import say
 
 
@@ -26,7 +27,7 @@ def run(
     """Trains the missing runs in workdir/SET/seed_N; returns the folder of each set.
 
     Raises:
-      UsageError: not a checkout, so no configs. Interrupted: everything is saved.
+      Interrupted: a stop was requested; everything is saved.
     """
     folders = {}
     for label, runs in scale.sets.items():
@@ -40,11 +41,8 @@ def run(
 
 
 def load(runs: Set, data_dir: str = "") -> ConfigDict:
-    """The config of a set; UsageError without a checkout or for an unknown key."""
-    path = ROOT / "configs" / runs.config
-    if not path.exists():
-        raise UsageError(f"reproduce needs a checkout with its configs: '{path}' is not there")
-    config = configs.load(str(path)).get_config()
+    """The config of a set."""
+    config = configs.load(str(shipped.CONFIGS / runs.config)).get_config()
     with config.unlocked():
         config.update_from_flattened_dict(dict(runs.overrides))
         if data_dir:

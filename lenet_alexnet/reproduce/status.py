@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from lenet_alexnet.config import shipped
 from lenet_alexnet.reproduce import records, verdict
-from lenet_alexnet.reproduce.claims import ROOT, Claim, Scale
+from lenet_alexnet.reproduce.claims import Claim, Scale
 from lenet_alexnet.reproduce.measured import recorded
 from lenet_alexnet.runtime.console import duration
 
@@ -58,7 +59,7 @@ def effort(scale: Scale) -> str:
     if not scale.experiment:
         return ""
     labels = scale.sets.keys() | {row.label for row in scale.rows}
-    rows = records.read(ROOT / "experiments" / scale.experiment / "results.csv")
+    rows = records.read(shipped.ROOT / "experiments" / scale.experiment / "results.csv")
     return took([row for row in rows if row["set"] in labels])
 
 

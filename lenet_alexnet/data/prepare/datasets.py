@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lenet_alexnet.data import checksums
+from lenet_alexnet.data import checksums, extra
 from lenet_alexnet.data.prepare import builder, photos
 from lenet_alexnet.data.prepare.known import KNOWN
 from lenet_alexnet.data.sources import prepared
@@ -23,13 +23,14 @@ def prepare(name: str, /, *, source: str | None, data_dir: str, **options: Any) 
       options: of `photos.prepare`.
 
     Raises:
-      UsageError: unknown name, or options of photos. DataError: broken files, or no network.
+      UsageError: unknown name, options of photos, or no extra `data`. DataError: broken files, or
+        no network.
     """
+    if name not in (*KNOWN, *photos.KINDS):
+        raise UsageError(f"unknown data set '{name}': {nearest(name, [*KNOWN, *photos.KINDS])}")
+    extra.require()
     if name in photos.KINDS:
         return photos.prepare(name, source=source, data_dir=data_dir, **options)
-    if name not in KNOWN:
-        raise UsageError(f"unknown data set '{name}': {nearest(name, [*KNOWN, *photos.KINDS])}")
-
     if options:
         raise UsageError(f"--{next(iter(options))} is for photos: {', '.join(photos.KINDS)}")
     known = KNOWN[name]

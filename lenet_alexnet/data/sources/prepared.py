@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lenet_alexnet.data import stored_images
+from lenet_alexnet.data import extra, stored_images
 from lenet_alexnet.data.dataset import InMemory
 from lenet_alexnet.data.foreign_files import load_arrays
 from lenet_alexnet.data.sources.features import check_features
@@ -43,7 +43,11 @@ def folders(data_dir: str) -> dict[str, Path]:
 
 
 def find(name: str, data_dir: str) -> Path:
-    """The folder of prepared data set `name`; UsageError or DataError if there is none."""
+    """The folder of prepared data set `name`; UsageError or DataError if there is none.
+
+    Without the extra `data` it is a UsageError, before the data set is looked for.
+    """
+    extra.require()
     known = folders(data_dir)
     if name in known:
         return known[name]
@@ -157,7 +161,9 @@ def open_builder(folder: Path) -> Any:
 
     Raises:
       DataError: its description is damaged, or has features that are not supported.
+      UsageError: the extra `data` is not installed.
     """
+    extra.require()
     import tensorflow_datasets as tfds
 
     check_features(folder)
