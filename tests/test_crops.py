@@ -182,7 +182,6 @@ def test_a_given_mean_and_deviation_of_each_colour(images):
     [
         {"mean": "given"},
         {"mean": "given", "colour_mean": (1.0, 2.0)},
-        {"mean": "given", "colour_mean": ("a", "b", "c")},
         {"colour_std": (1.0, 2.0)},
         {"colour_std": (1.0, 2.0, 0.0)},
     ],
