@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,11 +19,12 @@ from PIL import Image
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.bench.options import Options as BenchOptions
-from lenet_alexnet.cli import bench, ckpt, entry
+from lenet_alexnet.cli import bench, ckpt, entry, models
 from lenet_alexnet.cli import configs as configs_command
 from lenet_alexnet.config import options
 from lenet_alexnet.config.checks import check_entries, check_sections
 from lenet_alexnet.data import load_split
+from lenet_alexnet.inference import bundled
 from lenet_alexnet.models import create_model
 from lenet_alexnet.reproduce import records
 from lenet_alexnet.reproduce.catalogue import CLAIMS
@@ -129,8 +131,10 @@ def not_run(arguments: list[str]) -> str:
         return NOT_RUN[f"data {arguments[1]}"]
     if name == "reproduce" and len(arguments) > 1:
         return NOT_RUN["reproduce NAME"]
-    if name in ("eval", "predict", "report", "ckpt"):
-        return "" if any(RUN in argument for argument in arguments) else NOT_RUN["train"]
+    if name in ("eval", "predict", "activations", "export", "report", "ckpt"):
+        there = (RUN, "--model=lenet5_quickstart", "--model=lenet5_mnist", "mine.safetensors")
+        found = any(name in argument for argument in arguments for name in there)
+        return "" if found else NOT_RUN["train"]
     if name == "train" and not {f"--config={QUICK}", "--config=lenet5_quickstart"} & {*arguments}:
         return NOT_RUN["train"]
     return NOT_RUN[name] if name in ("bench", "convert") else ""
@@ -154,6 +158,7 @@ def folder(tmp_path_factory):
         source="embedded", name="", data_dir="", split="test[:1]", image_size=28, channels=1
     ).images[0, ..., 0]
     Image.fromarray(np.pad(255 - digit, 20, constant_values=255)).save(path / "my_digit.png")
+    shutil.copy(bundled.find("lenet5_quickstart"), path / "mine.safetensors")
     before = Path.cwd()
     os.chdir(path)
     try:
@@ -191,10 +196,11 @@ def test_command_is_parsed(found, monkeypatch):
         "ckpt": ckpt.ACTIONS,
         "data": ("prepare", "list", "check"),
         "configs": configs_command.ACTIONS,
+        "models": models.ACTIONS,
     }
     if name in known and rest:
         assert rest[0] in known[name]
-    elif name not in ("predict", "convert", "export"):
+    elif name not in ("predict", "activations", "export", "convert"):
         assert not rest
     assert name != "bench" or BenchOptions
 
@@ -219,7 +225,7 @@ def test_command_runs(found, folder, monkeypatch, capsys):
 def python_blocks() -> Iterator:
     for path in PAGES:
         for i, code in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)):
-            slow = [pytest.mark.slow] * ("train_and_evaluate" in code)
+            slow = [pytest.mark.slow] * (" train(" in code or "\ntrain(" in code)
             yield pytest.param(code, id=f"{path.stem}-{i}", marks=slow)
 
 

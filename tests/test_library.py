@@ -1,6 +1,8 @@
 """The networks in ordinary JAX code: every kind of derivative, and export."""
 
 import functools
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +10,11 @@ import numpy as np
 import pytest
 from jax import export
 
+import lenet_alexnet
 from lenet_alexnet import config as configs
+from lenet_alexnet import create_model, load, preprocess
+from lenet_alexnet.data.sources import embedded
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.models import create_model
 from lenet_alexnet.models.alexnet.variants import VARIANTS
 from lenet_alexnet.training.builders import build_model
 from tests.helpers import ROOT
@@ -137,3 +141,92 @@ def test_only_configs_ask_for_the_fast_forms():
     with config.unlocked():
         config.model.conv_form = "block"
     assert build_model(config).conv_form == "block"
+
+
+def test_the_import_of_the_package_loads_nothing_else():
+    code = "import lenet_alexnet, sys; print(*(m for m in sys.modules if '.' not in m))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"jax", "flax", "numpy", "ml_collections"} & set(found.stdout.split())
+    for name in lenet_alexnet.__all__:
+        assert getattr(lenet_alexnet, name)
+    assert set(lenet_alexnet.__all__) <= set(dir(lenet_alexnet))
+    with pytest.raises(AttributeError, match="no attribute 'laod'"):
+        lenet_alexnet.laod  # noqa: B018
+    types = (ROOT / "lenet_alexnet" / "__init__.pyi").read_text()
+    for name in set(lenet_alexnet.__all__) - {"__version__"}:
+        assert f"import {name} as {name}\n" in types
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A network of the package, and four digits 0..255, as floats, with their classes."""
+    digits = embedded.read("test")
+    return load("lenet5_quickstart"), jnp.asarray(digits.images[:4], jnp.float32), digits.labels[:4]
+
+
+def test_a_loaded_network_is_a_function_of_images(trained):
+    net, images, labels = trained
+    assert net.class_names == tuple("0123456789")
+    assert (net(images).argmax(1) != labels).sum() <= 1
+    np.testing.assert_array_equal(
+        net.model.apply(net.variables, net.preprocess(images)), net(images)
+    )
+    found = net.features(images, ["C3", "F6"])
+    assert {name: value.shape for name, value in found.items()} == {
+        "C3": (4, 10, 10, 16),
+        "F6": (4, 84),
+    }
+    np.testing.assert_allclose(jax.jit(net)(images), net(images), rtol=1e-4, atol=1e-4)
+    one_by_one = jax.vmap(lambda image: net(image[None])[0])(images)
+    np.testing.assert_allclose(one_by_one, net(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["lenet5_quickstart", "lenet5_1998"])
+def test_a_loaded_network_has_every_kind_of_derivative(name, trained):
+    net, (_, images, _) = load(name), trained
+    image, direction = images[:1], jnp.ones_like(images[:1])
+
+    @jax.jit
+    def derivatives(image):
+        gradient = jax.grad(lambda x: net(x)[0, 3])(image)
+        _, along = jax.jvp(lambda x: net(x)[0, 3], (image,), (direction,))
+        corner = jax.hessian(lambda p: net(image.at[0, 14:16, 14, 0].set(p))[0, 3])(
+            image[0, 14:16, 14, 0]
+        )
+        return (gradient * direction).sum(), along, corner
+
+    reverse, forward, corner = derivatives(image)
+    assert float(reverse) == pytest.approx(float(forward), rel=1e-3)
+    np.testing.assert_allclose(corner, corner.T, rtol=1e-3, atol=1e-8)
+    assert abs(corner).max() > 0
+
+
+def test_a_loaded_network_is_exported_whole(trained):
+    net, images, _ = trained
+    (batch,) = export.symbolic_shape("b")
+    given = jax.ShapeDtypeStruct((batch, 28, 28, 1), jnp.uint8)
+    found = export.export(jax.jit(net))(given).call(images.astype(jnp.uint8))
+    np.testing.assert_allclose(found, net(images), rtol=1e-4, atol=1e-4)
+
+
+def test_images_of_another_shape_and_unknown_layers_are_refused(trained):
+    net, images, _ = trained
+    with pytest.raises(UsageError, match=r"the network takes \[n, 28, 28, 1\]"):
+        net(images[..., 0])
+    with pytest.raises(UsageError, match="unknown layer 'C33': did you mean 'C3'"):
+        net.features(images, ["C33"])
+    with pytest.raises(UsageError, match="only a run can need a model"):
+        load("lenet5_quickstart", model=net.model)
+
+
+def test_preprocess_needs_no_config(trained):
+    net, images, _ = trained
+    np.testing.assert_array_equal(preprocess(images), net.preprocess(images))
+    photos = np.full((2, 8, 8, 3), 100, np.uint8)
+    found = preprocess(photos, crop=6, mean="given", colour_mean=(90.0, 80.0, 70.0), std=10.0)
+    assert found.shape == (2, 6, 6, 3)
+    np.testing.assert_allclose(found[0, 0, 0], [1, 2, 3])
+    with pytest.raises(UsageError, match="no option 'men': did you mean 'mean'"):
+        preprocess(images, men=0.1)
+    with pytest.raises(UsageError, match="statistics"):
+        preprocess(photos, crop=6)

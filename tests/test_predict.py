@@ -8,8 +8,7 @@ from PIL import Image
 from lenet_alexnet.cli import main
 from lenet_alexnet.data import load_split
 from lenet_alexnet.errors import DataError, UsageError
-from lenet_alexnet.inference import glyph
-from lenet_alexnet.inference import predict as predictions
+from lenet_alexnet.inference import glyph, read_images
 from lenet_alexnet.inference.predict import predict
 from lenet_alexnet.training.loop import train_and_evaluate
 from tests.helpers.tiny_configs import make_tiny_config
@@ -109,7 +108,7 @@ def test_a_blank_page_is_no_crash(run, tmp_path):
 def test_a_pipe_where_a_photo_should_be_is_refused_unopened(tmp_path):
     os.mkfifo(tmp_path / "x.jpg")
     with pytest.raises(DataError, match="no regular file"):
-        predictions._photo(str(tmp_path / "x.jpg"), 64)
+        read_images._photo(str(tmp_path / "x.jpg"), 64)
 
 
 def test_the_command(run, digits, tmp_path, capsys):

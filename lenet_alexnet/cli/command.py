@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -33,6 +34,12 @@ def define_workdir(values: flags.FlagValues) -> None:
     flags.DEFINE_string("workdir", None, "the run's folder", flag_values=values)
 
 
+def define_model(values: flags.FlagValues) -> None:
+    """--model."""
+    help = "in place of --workdir: a trained network of the package (see models), or a file of ours"
+    flags.DEFINE_string("model", None, help, flag_values=values)
+
+
 def define_json(values: flags.FlagValues) -> None:
     """--json."""
     flags.DEFINE_bool("json", False, "print JSON instead of a table", flag_values=values)
@@ -55,6 +62,27 @@ def define_split(values: flags.FlagValues) -> None:
     which = "train, validation or test (default: the last one that exists)"
     flags.DEFINE_string("split", "", which, flag_values=values)
     flags.DEFINE_string("data_dir", "", "where the data is now", flag_values=values)
+
+
+def places(values: Any, *, several: bool = False) -> list[Path]:
+    """The folders of --workdir, or the files of --model: exactly one of these flags is needed.
+
+    Args:
+      values: the flags' values.
+      several: whether a list, with commas, may be given.
+
+    Raises:
+      UsageError: none, both, or a name that no trained network has.
+    """
+    if values.model is None:
+        require(values, "workdir")
+        return [Path(word) for word in (values.workdir.split(",") if several else [values.workdir])]
+    require(values, "model")
+    if values.workdir is not None:
+        raise UsageError("--model and --workdir both name a network: give one of them")
+    from lenet_alexnet.inference import bundled
+
+    return [bundled.find(word) for word in (values.model.split(",") if several else [values.model])]
 
 
 def require(values: flags.FlagValues, *names: str) -> None:

@@ -5,6 +5,7 @@ import sys
 from absl import flags
 
 from lenet_alexnet.cli import (
+    activations,
     bench,
     ckpt,
     configs,
@@ -14,6 +15,7 @@ from lenet_alexnet.cli import (
     eval,
     export,
     info,
+    models,
     parsing,
     predict,
     report,
@@ -28,6 +30,8 @@ COMMANDS = {
     "train": train.COMMAND,
     "eval": eval.COMMAND,
     "predict": predict.COMMAND,
+    "activations": activations.COMMAND,
+    "models": models.COMMAND,
     "report": report.COMMAND,
     "info": info.COMMAND,
     "configs": configs.COMMAND,
@@ -105,7 +109,7 @@ def _dispatch(argv: list[str], values: flags.FlagValues) -> int:
 
 def _help() -> str:
     lines = ["usage: lenet-alexnet COMMAND ...", ""]
-    lines += [f"  {name:<11}{command.help}" for name, command in COMMANDS.items()]
+    lines += [f"  {name:<13}{command.help}" for name, command in COMMANDS.items()]
     lines += ["", "lenet-alexnet COMMAND --help lists a command's flags."]
     lines += ["Exit codes: 0 done; 1 failed; 2 wrong usage; 75 stopped with everything saved."]
     return "\n".join(lines)

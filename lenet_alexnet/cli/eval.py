@@ -1,7 +1,6 @@
 """The command `eval`."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -10,10 +9,11 @@ from lenet_alexnet.cli.command import (
     Command,
     define_checkpoint,
     define_json,
+    define_model,
     define_split,
     define_workdir,
     no_more,
-    require,
+    places,
 )
 from lenet_alexnet.runtime import backend
 
@@ -21,6 +21,7 @@ from lenet_alexnet.runtime import backend
 def define(values: flags.FlagValues) -> None:
     """The flags of `eval`."""
     define_workdir(values)
+    define_model(values)
     define_json(values)
     define_checkpoint(values)
     flags.DEFINE_integer("views", 0, "1 or 10 views (default: the config's)", 0, flag_values=values)
@@ -30,12 +31,12 @@ def define(values: flags.FlagValues) -> None:
 def run(values: Any, rest: list[str]) -> int:
     """Runs the command; returns the exit code."""
     no_more(rest)
-    require(values, "workdir")
+    found = places(values, several=True)
     backend.set_up()
     from lenet_alexnet.inference.evaluate import evaluate_workdirs
 
     result = evaluate_workdirs(
-        [Path(workdir) for workdir in values.workdir.split(",")],
+        found,
         split=values.split,
         checkpoint=values.checkpoint,
         data_dir=values.data_dir,
@@ -54,8 +55,8 @@ def run(values: Any, rest: list[str]) -> int:
 
 
 COMMAND = Command(
-    help="evaluates a run's checkpoint exactly",
-    usage="--workdir=DIR[,DIR...] [--split=test] [--views=1|10]",
+    help="evaluates a trained network exactly",
+    usage="--workdir=DIR[,DIR...] | --model=NAME[,NAME...] [--split=test] [--views=1|10]",
     define=define,
     run=run,
 )

@@ -1,6 +1,5 @@
 """The command `export`."""
 
-from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -8,11 +7,14 @@ from absl import flags
 from lenet_alexnet.cli.command import Command, define_checkpoint
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.runtime import backend
+from lenet_alexnet.runtime.storage import expand
 
 
 def define(values: flags.FlagValues) -> None:
     """The flags of `export`."""
     define_checkpoint(values)
+    help = "where the run's data is now"
+    flags.DEFINE_string("data_dir", "", help, flag_values=values)
     formats = "safetensors, torch, caffe-npy, onnx or stablehlo"
     flags.DEFINE_string("format", "safetensors", formats, flag_values=values)
     flags.DEFINE_string("to", "", "the file (default: the run's name)", flag_values=values)
@@ -23,24 +25,28 @@ def define(values: flags.FlagValues) -> None:
 def run(values: Any, rest: list[str]) -> int:
     """Runs the command; returns the exit code."""
     if len(rest) != 1:
-        raise UsageError("one run: lenet-alexnet export RUN --format=FORMAT")
+        raise UsageError("one run or network: lenet-alexnet export RUN --format=FORMAT")
     backend.set_up()
+    from lenet_alexnet.inference import bundled
+
+    place = expand(rest[0])
     from lenet_alexnet.exchange.export import export
 
     for line in export(
-        Path(rest[0]),
+        place if place.is_dir() else bundled.find(str(place)),
         values.format,
         values.to,
         with_preprocessing=values["with-preprocessing"].value,
         checkpoint=values.checkpoint,
+        data_dir=values.data_dir,
     ):
         print(line)
     return 0
 
 
 COMMAND = Command(
-    help="writes a run's network to a file for other programs",
-    usage="RUN --format=safetensors|torch|caffe-npy|onnx|stablehlo [--to=FILE]",
+    help="writes a trained network to a file for other programs",
+    usage="RUN|MODEL --format=safetensors|torch|caffe-npy|onnx|stablehlo [--to=FILE]",
     define=define,
     run=run,
 )

@@ -18,6 +18,8 @@ FOLDERS = (
     "data_dir",
     "from",
     "to",
+    "model",
+    "out",
     "mean",
     "classes",
 )  # flags in which ~ means the home directory

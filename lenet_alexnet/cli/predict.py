@@ -2,7 +2,6 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -11,8 +10,9 @@ from lenet_alexnet.cli.command import (
     Command,
     define_checkpoint,
     define_json,
+    define_model,
     define_workdir,
-    require,
+    places,
 )
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.runtime import backend
@@ -21,6 +21,7 @@ from lenet_alexnet.runtime import backend
 def define(values: flags.FlagValues) -> None:
     """The flags of `predict`."""
     define_workdir(values)
+    define_model(values)
     define_json(values)
     define_checkpoint(values)
     flags.DEFINE_integer("top", 5, "at most N classes for each image", 1, flag_values=values)
@@ -30,14 +31,14 @@ def define(values: flags.FlagValues) -> None:
 
 def run(values: Any, rest: list[str]) -> int:
     """Runs the command; returns the exit code."""
-    require(values, "workdir")
+    (place,) = places(values)
     if not rest:
         raise UsageError("no images: lenet-alexnet predict --workdir=DIR IMAGE...")
     backend.set_up()
     from lenet_alexnet.inference.predict import predict
 
     results = predict(
-        Path(values.workdir),
+        place,
         rest,
         top=values.top,
         invert=values.invert,
@@ -57,8 +58,8 @@ def run(values: Any, rest: list[str]) -> int:
 
 
 COMMAND = Command(
-    help="classifies image files with a trained run",
-    usage="--workdir=DIR IMAGE...",
+    help="classifies image files with a trained network",
+    usage="--workdir=DIR | --model=NAME IMAGE...",
     define=define,
     run=run,
 )

@@ -2,20 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lenet_alexnet.data.class_names import check_names
 from lenet_alexnet.data.foreign_files import open_regular
-from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
+from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.exchange import recipe, run_folder
-from lenet_alexnet.exchange.recipe import Recipe
-from lenet_alexnet.training.builders import build_model, build_preprocess
+from lenet_alexnet.inference.recipe import Recipe, as_metadata, build, of_ours
 from lenet_alexnet.weights import caffe_file, files, names, ours
-from lenet_alexnet.weights.weight_file import Unreadable, WeightFile
+from lenet_alexnet.weights.weight_file import Unreadable
 
 SUFFIX = ".safetensors"
 
@@ -58,7 +55,7 @@ def convert(
             raise UsageError(
                 f"'{path}' says itself which network it is and how images are prepared"
             )
-        found = recipe.of_ours(file, metadata)
+        found = of_ours(file, metadata)
     elif names.named(file)[0] == "ours":
         raise DataError(f"'{path}' has our names, but does not say which network it is")
     else:
@@ -67,11 +64,11 @@ def convert(
         )
     if given:
         found = found._replace(class_names=given)
-    variables = _variables(file, found)
+    variables = build(file, found).variables
     origin = {"file": path, "format": file.format, "sha256_of_arrays": checksum}
     del file  # As large as the variables, and as what writing them needs.
     if target.suffix == SUFFIX:
-        entries, more = recipe.as_metadata(found)
+        entries, more = as_metadata(found)
         ours.write(target, variables, entries, more=more)
     else:
         leaves, structure = jax.tree.flatten(variables)
@@ -79,30 +76,6 @@ def convert(
         on_device = [jax.device_put(leaves.pop(0)) for _ in range(len(leaves))]
         run_folder.write(target, found, jax.tree.unflatten(structure, on_device), origin)
     return [*_lines(found, mean), f"{target}: {size / 1e6:.1f} MB of weights from {path}"]
-
-
-def _variables(file: WeightFile, found: Recipe) -> Any:
-    """The file's weights for the recipe's network, whose inputs the preprocessing must make."""
-    config = found.config
-    try:
-        model = build_model(config)
-        preprocess = build_preprocess(config, statistics=found.statistics)
-        data = config.data
-        images = jnp.zeros((1, data.image_size, data.image_size, data.channels), jnp.uint8)
-        inputs = jax.eval_shape(preprocess, images)
-        template = jax.eval_shape(model.init, jax.random.key(0), inputs)
-    except LenetAlexnetError:
-        raise
-    except Exception as error:  # Each layer raises another error for an impossible value.
-        line = " ".join(str(error).split())[:200]
-        raise DataError(f"'{file.path}' describes no network of ours: {line}") from error
-    if inputs.shape[1:] != model.input_shape:
-        raise DataError(f"'{file.path}' describes images that do not fit its network")
-    if len(found.class_names) != model.num_classes:
-        raise UsageError(
-            f"{len(found.class_names)} class names for {model.num_classes} outputs of '{file.path}'"
-        )
-    return names.to_variables(file, model, template)
 
 
 def _read_mean(path: str) -> np.ndarray | None:

@@ -12,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lenet_alexnet.errors import DataError, UsageError, nearest
-from lenet_alexnet.exchange import plan, preparation, recipe
-from lenet_alexnet.exchange.recipe import Recipe
-from lenet_alexnet.inference.open_run import TrainedRun, open_run
+from lenet_alexnet.exchange import plan, preparation
+from lenet_alexnet.inference import card
+from lenet_alexnet.inference.model_file import open_trained
+from lenet_alexnet.inference.open_run import TrainedRun
+from lenet_alexnet.inference.recipe import Recipe, as_metadata
 from lenet_alexnet.models import defaults
 from lenet_alexnet.models.alexnet.network import AlexNet
 from lenet_alexnet.runtime import storage
@@ -39,6 +41,7 @@ class Subject(NamedTuple):
 
     Attributes:
       run: the run.
+      place: its folder or file.
       model: its network in plain operations.
       images: bytes [b, h, w, c] in the form of the run's stored images.
       inputs: the same, normalised, as the network takes them.
@@ -47,6 +50,7 @@ class Subject(NamedTuple):
     """
 
     run: TrainedRun
+    place: Path
     model: nn.Module
     images: np.ndarray
     inputs: np.ndarray
@@ -60,21 +64,23 @@ class Subject(NamedTuple):
 
 
 def export(
-    workdir: Path,
+    place: Path,
     form: str,
     to: str = "",
     *,
     with_preprocessing: bool = False,
     checkpoint: str = "auto",
+    data_dir: str = "",
 ) -> list[str]:
     """Writes a run's network to a file, compares its outputs with ours, and moves it into place.
 
     Args:
-      workdir: the run's folder.
+      place: a run's folder, or a file of ours.
       form: one of `SUFFIXES`.
       to: the file; "": the run's name and the format's suffix, in the current folder.
       with_preprocessing: the file takes bytes 0..255 in place of normalised images.
       checkpoint: best | last | auto, see `evaluate.evaluate_workdirs`.
+      data_dir: where the run's data is now; a card needs it, see `card.make`.
 
     Returns lines: the file, what it takes, and the largest difference.
 
@@ -88,10 +94,13 @@ def export(
         raise UsageError(f"--format={form} holds weights only: {' and '.join(PREPARING)} hold more")
     if missing := [name for name in NEEDS.get(form, ()) if not importlib.util.find_spec(name)]:
         raise UsageError(f"--format={form} needs {missing[0]}: pip install 'lenet-alexnet[{form}]'")
-    target = Path(to or f"{Path(workdir).resolve().name}{SUFFIXES[form]}")
+    name = place.stem if place.is_file() else place.resolve().name
+    target = Path(to or f"{name}{SUFFIXES[form]}")
     if target.is_dir():
         raise UsageError(f"'{target}' is a folder: name a file with --to")
-    subject = _subject(open_run(workdir, checkpoint), prepared=with_preprocessing)
+    subject = _subject(
+        place, open_trained(place, checkpoint, data_dir), prepared=with_preprocessing
+    )
     aside = target.with_name(f".{target.name}.new{SUFFIXES[form]}")
     try:
         reader, outputs = WRITERS[form](subject, aside)
@@ -113,7 +122,7 @@ def export(
     ]
 
 
-def _subject(run: TrainedRun, *, prepared: bool) -> Subject:
+def _subject(place: Path, run: TrainedRun, *, prepared: bool) -> Subject:
     """The run with a few random images, and its outputs for them."""
     plain: dict[str, Any] = (
         {"conv_form": "plain"} if "conv_form" in defaults(run.config.model.name) else {}
@@ -123,7 +132,7 @@ def _subject(run: TrainedRun, *, prepared: bool) -> Subject:
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     inputs = np.asarray(run.preprocess(jnp.asarray(images)))
     logits = np.asarray(jax.jit(make_scores(model, run.preprocess))(run.variables, images))
-    return Subject(run, model, images, inputs, logits, prepared)
+    return Subject(run, place, model, images, inputs, logits, prepared)
 
 
 def _difference(found: np.ndarray, wanted: np.ndarray) -> float:
@@ -157,7 +166,8 @@ def _weights(
 
 def _ours(subject: Subject, path: Path) -> tuple[str, np.ndarray]:
     run = subject.run
-    metadata, more = recipe.as_metadata(Recipe(run.config, run.class_names, run.statistics))
+    metadata, more = as_metadata(Recipe(run.config, run.class_names, run.statistics))
+    metadata["card"] = run.card or card.make(subject.place, run)
 
     def write(path: Path, arrays: Any) -> None:
         ours.write(path, arrays, metadata, more=more)

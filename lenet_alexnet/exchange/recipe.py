@@ -1,17 +1,15 @@
-"""What belongs to weights besides the weights: the network, its preprocessing, the class names."""
+"""What the use of weights of others needs: the network, its preprocessing, the class names."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
-from lenet_alexnet import config as configs
-from lenet_alexnet.config.checks import check_needed, check_ranges
 from lenet_alexnet.data.prepare import photo_sources
 from lenet_alexnet.data.preprocess.statistics import Statistics
-from lenet_alexnet.errors import DataError, UsageError
+from lenet_alexnet.errors import DataError
+from lenet_alexnet.inference.recipe import Recipe, not_trained
 from lenet_alexnet.weights import names, recognise
 from lenet_alexnet.weights.weight_file import WeightFile
 
@@ -20,57 +18,7 @@ TORCHVISION_MEAN, TORCHVISION_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Of Caffe's training images, RGB (the mean of ilsvrc_2012_mean.npy, which is BGR).
 CAFFE_MEAN = (122.67891434, 116.66876762, 104.00698793)
 STORED = {224: 256, 227: 256}  # crop -> side of the image that it is cut from
-STATISTICS = "statistics/"  # the prefix of their arrays in our files
 IMAGENET_CLASSES = 1000
-
-
-class Recipe(NamedTuple):
-    """What the use of a network's weights needs.
-
-    Attributes:
-      config: of a run, with its sections `model`, `data` and `train.loss`.
-      class_names: of the outputs.
-      statistics: of the training photos, if the preprocessing subtracts their mean image.
-    """
-
-    config: ConfigDict
-    class_names: tuple[str, ...]
-    statistics: Statistics | None
-
-
-def of_ours(file: WeightFile, metadata: Mapping[str, Any]) -> Recipe:
-    """The recipe in a file that `as_metadata` describes.
-
-    Raises:
-      DataError: an entry is missing or has no valid content.
-    """
-    where = f"the metadata of '{file.path}'"
-    try:
-        config = _photos() if "photo" in metadata["data"] else _plain()
-        content = config.to_dict() | {"model": metadata["model"], "data": metadata["data"]}
-        content["train"]["loss"] = metadata["loss"]
-        class_names = tuple(str(name) for name in metadata["class_names"])
-        check_needed(content, where, "data", "train", "eval")
-        check_ranges(configs.flatten(content))
-        statistics = _statistics(file)
-    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
-        reason = f"no '{error.args[0]}'" if isinstance(error, KeyError) else error
-        raise DataError(f"{where} are not valid: {reason}") from error
-    return Recipe(ConfigDict(content), class_names, statistics)
-
-
-def as_metadata(recipe: Recipe) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The metadata and the arrays besides the weights of our file, see `ours.write`."""
-    config = recipe.config
-    data = config.data.to_dict() | {"data_dir": ""}
-    metadata = {
-        "model": config.model.to_dict(),
-        "data": data,
-        "loss": config.train.loss.to_dict(),
-        "class_names": list(recipe.class_names),
-    }
-    fields = recipe.statistics._asdict() if recipe.statistics is not None else {}
-    return metadata, {f"{STATISTICS}{key}": np.asarray(value) for key, value in fields.items()}
 
 
 def of_others(
@@ -90,7 +38,7 @@ def of_others(
       class_names: of the outputs; (): ImageNet's for 1000 outputs, else numbers.
     """
     style, _ = names.named(file)
-    config = _photos()
+    config = not_trained(photos=True)
     config.model = recognise.model_section(file, variant=variant, image_size=image_size)
     crop, data, statistics = config.model.image_size, config.data, None
     data.update(name="imagenet2012", stream=True, train="train", validation="", test="validation")
@@ -121,39 +69,9 @@ def default_names(outputs: int) -> tuple[str, ...]:
     return tuple(map(str, range(outputs)))
 
 
-def _photos() -> ConfigDict:
-    return _trained_elsewhere(configs.photos())
-
-
-def _plain() -> ConfigDict:
-    return _trained_elsewhere(configs.base())
-
-
-def _trained_elsewhere(config: ConfigDict) -> ConfigDict:
-    """The sections that only training uses: with these, nothing was trained."""
-    config.unlock()
-    schedule = {"name": "constant"}
-    config.model = {}
-    config.optimizer = {"name": "sgd", "learning_rate": 0.01, "schedule": schedule}
-    return config
-
-
 def _of_mean(mean_image: np.ndarray) -> Statistics:
     """A mean image alone; the number of images and the colours' covariance are unknown."""
     height, width, _ = mean_image.shape
     if height != width:
         raise DataError(f"the mean image is {height}x{width}, not a square")
     return Statistics(0, mean_image, mean_image.mean((0, 1), np.float64), np.zeros(3), np.eye(3))
-
-
-def _statistics(file: WeightFile) -> Statistics | None:
-    found = {
-        key: file.arrays[STATISTICS + key]
-        for key in Statistics._fields
-        if STATISTICS + key in file.arrays
-    }
-    if not found:
-        return None
-    if len(found) != len(Statistics._fields):
-        raise ValueError("only some of the statistics")
-    return Statistics(**{**found, "images": int(found["images"])})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Evaluates one or several trained runs on a split of their data."""
+"""Evaluates one or several trained networks on a split of their data."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lenet_alexnet.errors import UsageError
-from lenet_alexnet.inference.open_run import load_named, open_run
+from lenet_alexnet.inference.model_file import open_trained
+from lenet_alexnet.inference.open_run import load_named
 from lenet_alexnet.training.builders import build_losses, build_views
 from lenet_alexnet.training.evaluation import Evaluator
 from lenet_alexnet.training.layout import Layout
@@ -25,13 +26,13 @@ def evaluate_workdirs(
     """Evaluates a run's checkpoint on a split of its data, or the mean of several runs' softmaxes.
 
     Args:
-      workdirs: runs' folders; the first one's data are used.
+      workdirs: runs' folders or files of ours; the first one's data are used.
       split: train, validation or test; "" is test, or validation if there is no test split.
       checkpoint: best | last | auto: best if there is a validation split, else last.
       data_dir: where the data is now, if it was moved.
       views: 1: the centre; 10: corners, centre and their reflections; 0: the config's.
     """
-    runs = [open_run(workdir, checkpoint, data_dir) for workdir in workdirs]
+    runs = [open_trained(workdir, checkpoint, data_dir) for workdir in workdirs]
     first = runs[0]
     for run, workdir in zip(runs, workdirs, strict=True):
         if run.class_names != first.class_names:

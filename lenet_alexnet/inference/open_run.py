@@ -1,6 +1,7 @@
 """Opens a run for use: its network, parameters and class names."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lenet_alexnet.data.preprocess.statistics import Statistics
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
 from lenet_alexnet.runs.checkpoints import Checkpoints, best_or_last
 from lenet_alexnet.runs.directory import read_json
+from lenet_alexnet.training import passed
 from lenet_alexnet.training.builders import (
     build_model,
     build_preprocess,
@@ -29,7 +31,7 @@ from lenet_alexnet.training.builders import (
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRun:
-    """A trained network with what its use needs."""
+    """A trained network with what its use needs; `card` is that of a file, see `card.make`."""
 
     config: ConfigDict
     model: nn.Module
@@ -39,6 +41,7 @@ class TrainedRun:
     variables: Any
     step: int
     chosen: str  # "best" or "last"
+    card: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -47,7 +50,13 @@ class TrainedRun:
         return (*known, *(f"#{i}" for i in range(len(known), self.model.num_classes)))
 
 
-def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> TrainedRun:
+def open_run(
+    workdir: Path,
+    checkpoint: str = "auto",
+    data_dir: str = "",
+    *,
+    model: nn.Module | None = None,
+) -> TrainedRun:
     """Opens a run's folder at its best or last checkpoint; its data is not needed.
 
     (Runs of old versions did not keep their photos' statistics: these need the data.)
@@ -56,9 +65,11 @@ def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> Tra
       workdir: a run's folder.
       checkpoint: best | last | auto, see `evaluate.evaluate_workdirs`.
       data_dir: where its data is now, if it was moved.
+      model: the network, if the run was given it as an object.
 
     Raises:
-      UsageError: no run there. DataError: no checkpoint, or none that can be read.
+      UsageError: no run there, or not of this model.
+      DataError: no checkpoint, or none that can be read.
     """
     config = _read_config(Path(workdir) / "config.json")
     folder = Path(workdir) / "checkpoints"
@@ -68,7 +79,7 @@ def open_run(workdir: Path, checkpoint: str = "auto", data_dir: str = "") -> Tra
     try:
         if data_dir:
             config.data.data_dir = data_dir
-        model = build_model(config)
+        model = passed.checked(config, model, workdir) if model else build_model(config)
         found = statistics.load(kept) if kept.exists() else load_photo_statistics(config)
         preprocess = build_preprocess(config, statistics=found)
         image = jnp.zeros((1, *model.input_shape))

@@ -1,4 +1,4 @@
-"""Classifying image files with a trained run."""
+"""Classifying image files with a trained network."""
 
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from lenet_alexnet.data import image_files
-from lenet_alexnet.data.foreign_files import open_regular
-from lenet_alexnet.data.sources import embedded, folder
 from lenet_alexnet.errors import DataError, UsageError
-from lenet_alexnet.inference import glyph, open_run
+from lenet_alexnet.inference.model_file import open_trained
+from lenet_alexnet.inference.read_images import prepare, reads_digits
 from lenet_alexnet.training.scoring import make_scores
 
 INVERT = {"auto": None, "yes": True, "no": False}  # whether the ink is dark
@@ -20,7 +18,7 @@ DOUBTFUL = 0.9  # Below this probability, the answer for a digit is reported as 
 
 
 def predict(
-    workdir: Path,
+    place: Path,
     files: list[str],
     *,
     top: int = 5,
@@ -31,7 +29,7 @@ def predict(
     """The `top` classes of each image with their probabilities; for digits, also warnings.
 
     Args:
-      workdir: a run's folder.
+      place: a run's folder, or a file of ours.
       files: PNG, JPEG ...; grey or colour, any size.
       invert: yes: dark ink on white paper, while the data has light ink on black; auto: by the ink
         and the paper around it.
@@ -42,8 +40,8 @@ def predict(
         raise UsageError(f"unknown --invert={invert}: auto, yes or no")
     if show and Path(show).suffix.lower() != ".png":
         raise UsageError(f"--show={show} is not the name of a PNG file")
-    run = open_run.open_run(workdir, checkpoint)
-    prepared = [_prepare(file, run, INVERT[invert]) for file in files]
+    run = open_trained(place, checkpoint)
+    prepared = [prepare(file, run, INVERT[invert]) for file in files]
     inputs = np.stack([image for image, _ in prepared])
     if show:
         _save(inputs, show)
@@ -60,40 +58,10 @@ def predict(
             for i in best
         ]
         warnings = [f"this may be no digit: {doubt}" for doubt in doubts]
-        if _reads_digits(run) and row.max() < DOUBTFUL:
+        if reads_digits(run) and row.max() < DOUBTFUL:
             warnings.append(f"the answer is doubtful: {100 * row.max():.1f} %")
         results.append({"file": str(file), "predictions": classes, "warnings": warnings})
     return results
-
-
-def _reads_digits(run: open_run.TrainedRun) -> bool:
-    data = run.config.data
-    one_form = data.channels == 1 and data.image_size == glyph.SIDE and "photo" not in data
-    return one_form and run.class_names == embedded.DIGITS
-
-
-def _prepare(
-    file: str, run: open_run.TrainedRun, dark: bool | None
-) -> tuple[np.ndarray, list[str]]:
-    """The file in the form of the run's images, [h, w, c] bytes, and doubts that it is a digit."""
-    data = run.config.data
-    if _reads_digits(run):
-        found = glyph.prepare(np.asarray(image_files.read(file, 1)), dark)
-        return found.pixels[..., None], found.doubts
-    if "photo" in data:  # As the training photos were prepared.
-        return _photo(file, data.image_size), []
-    image = folder.read_image(file, data.image_size, data.channels)
-    if dark is None and (data.channels, data.image_size) != (1, glyph.SIDE):
-        return image, []  # Only data in MNIST's form is known to be light on black.
-    return glyph.light_on_dark(image, dark), []
-
-
-def _photo(file: str, size: int) -> np.ndarray:
-    try:
-        with open_regular(file) as content:
-            return image_files.standardise(content.read(), size, file)[0]
-    except (OSError, image_files.UnusableError) as error:
-        raise DataError(f"cannot read '{file}' as an image: {error}") from error
 
 
 def _save(inputs: np.ndarray, path: str) -> None:

@@ -11,12 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from lenet_alexnet import models
 from lenet_alexnet.data import Dataset
 from lenet_alexnet.errors import DataError
-from lenet_alexnet.inference import open_run
+from lenet_alexnet.inference import layers, open_run
 from lenet_alexnet.info import network
-from lenet_alexnet.models import Network1998
 from lenet_alexnet.runtime import console
 from lenet_alexnet.training.scoring import make_scores
 from lenet_alexnet.training.state import rank
@@ -131,19 +129,10 @@ class Subject:
     ) -> dict[str, np.ndarray]:
         """The outputs [n, h, w, c] or [n, c] of the named layers for the numbered examples."""
         run = self.run
-        one = isinstance(run.model, Network1998)  # its maps are channel first
 
         def outputs(variables: Any, images: Any) -> dict[str, Any]:
-            found = models.features(
-                run.model,
-                variables["params"],
-                run.preprocess(images, None),
-                batch_stats=variables.get("batch_stats"),
-            )
-            kept = {name: found[name].astype(jnp.float32) for name in names}
-            return {
-                n: jnp.moveaxis(v, 1, -1) if one and v.ndim == 4 else v for n, v in kept.items()
-            }
+            found = layers.outputs(run.model, variables, run.preprocess(images, None), names)
+            return {name: value.astype(jnp.float32) for name, value in found.items()}
 
         return self._over(outputs, data, np.asarray(index), what)[0]
 

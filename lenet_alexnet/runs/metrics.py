@@ -5,11 +5,14 @@ import errno
 import json
 import math
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
+
+Callback = Callable[[dict[str, Any]], None]  # it gets a line of the log
 
 MEASURED = ("train", "validation", "test")
 REQUIRED = {"epoch": (int, float), "loss": (int, float, type(None)), "top1_error": (int, float)}
@@ -52,13 +55,20 @@ class MetricsLog(contextlib.AbstractContextManager):
     A run that resumes from an earlier step than its last line computes the lines in between again,
     to the same bits (except times): the old lines stay.
 
+    Args:
+      path: of the file.
+      writes: whether this process writes; of several, one does.
+      callbacks: called with each line that is written, after that.
+
     Raises:
       DataError: a line is broken, other than a truncated last line.
     """
 
-    def __init__(self, path: Path, *, writes: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, writes: bool = True, callbacks: Sequence[Callback] = ()
+    ) -> None:
         self.rows: dict[tuple[int, str], dict[str, Any]] = {}
-        self._path = path
+        self._path, self._callbacks = path, callbacks
         rows, length = _read(path)
         for row in rows:
             self.rows[row["step"], row["split"]] = row
@@ -76,8 +86,12 @@ class MetricsLog(contextlib.AbstractContextManager):
             k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()
         }
         line = json.dumps(clean).encode() + b"\n"
-        if self._file and self._file.write(line) != len(line):
+        if not self._file:
+            return
+        if self._file.write(line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
+        for callback in self._callbacks:
+            callback(dict(clean))
 
     def result(self, step: int | None, split: str) -> dict[str, Any] | None:
         """The summary's entry for the evaluation at `step`; None if there was none."""

@@ -24,10 +24,16 @@ from lenet_alexnet.models import create_model, defaults
 from lenet_alexnet.models.alexnet.network import AlexNet
 from lenet_alexnet.optimizers import Optimizer, create_optimizer
 from lenet_alexnet.runtime.storage import expand
+from lenet_alexnet.training import passed
 
 
 def build_model(config: Any) -> nn.Module:
-    """The network, with the fastest operations for this machine unless `model.conv_form` is set."""
+    """The network, with the fastest operations for this machine unless `model.conv_form` is set.
+
+    Raises:
+      UsageError: the config describes none: the run was given one as an object.
+    """
+    passed.refuse(config.model.name, "model")
     fast = {"conv_form": "auto"} if "conv_form" in defaults(config.model.name) else {}
     model = create_model(precision=config.train.precision, **{**fast, **config.model})
     frozen = tuple(setting(config, "train.freeze"))
@@ -103,18 +109,32 @@ def build_views(
 
 
 def load_photo_statistics(config: Any) -> Statistics | None:
-    """Mean image and colours of the prepared training images, or None if the config uses none."""
+    """Mean image and colours of the prepared training images, or None if the config uses none.
+
+    Raises:
+      UsageError: the data are not prepared ones: the run was given them as objects.
+    """
     if "photo" not in config.data:
         return None
     photo = config.data.photo
     if photo.mean in WITHOUT_STATISTICS and not photo.colour_noise:
         return None
+    if passed.is_object(config.data.source):
+        raise UsageError(
+            "data.photo needs statistics of prepared photos, which passed data do not have: set "
+            "data.photo.mean=given (with colour_mean) or none, and data.photo.colour_noise=0.0"
+        )
     return load_statistics(config.data.name, config.data.data_dir)
 
 
 def load(config: Any, split: str) -> Dataset:
-    """One split of a config's data."""
+    """One split of a config's data.
+
+    Raises:
+      UsageError: the config describes none: the run was given them as objects.
+    """
     data = config.data
+    passed.refuse(data.source, "data")
     data_dir = str(expand(data.data_dir)) if data.data_dir else ""
     if "stream" in data and data.stream:
         stored = Streamed(data.name, data_dir, split)

@@ -93,7 +93,11 @@ class Experiment:
 
 
 def build(
-    config: Any, *, devices: int = 0, read: Callable[[Any, str], Dataset] | None = None
+    config: Any,
+    *,
+    devices: int = 0,
+    read: Callable[[Any, str], Dataset] | None = None,
+    model: nn.Module | None = None,
 ) -> Experiment:
     """Loads the data and builds the network, the optimizer and the schedule of a config.
 
@@ -101,13 +105,14 @@ def build(
       config: of the run.
       devices: how many share each batch (0: all; if the batch is smaller, as many as divide it).
       read: replaces `load`.
+      model: replaces the network that the config describes.
 
     Raises:
       UsageError: entries are out of range, or do not fit each other or the data.
     """
     read = read or load
     check_ranges(flatten(config))
-    model = build_model(config)
+    model = model or build_model(config)
     train_loss, eval_loss = build_losses(config)
     train_data, eval_data = _read_data(config, read)
     size, batch_size = len(train_data), config.train.batch_size

@@ -1,7 +1,7 @@
 """`train_and_evaluate`: one run, with all its side effects in a fixed order."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from lenet_alexnet.errors import Diverged
 from lenet_alexnet.runs import lock
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import RunDirectory
-from lenet_alexnet.runs.metrics import MetricsLog
+from lenet_alexnet.runs.metrics import Callback, MetricsLog
 from lenet_alexnet.runtime.console import first_process, say
 from lenet_alexnet.runtime.processes import require_same
 from lenet_alexnet.training import fingerprint, longer, warm_start
 from lenet_alexnet.training.compiled import compile_run
 from lenet_alexnet.training.experiment import Experiment, build
+from lenet_alexnet.training.passed import NONE, Passed
 from lenet_alexnet.training.progress import Progress
 from lenet_alexnet.training.run_log import costs
 from lenet_alexnet.training.schedule import follow
@@ -33,6 +34,7 @@ def train_and_evaluate(
     stop_requested: Callable[[], bool] = lambda: False,
     devices: int = 0,
     allow_other_bits: bool = False,
+    objects: Passed = NONE,
 ) -> dict[str, Any]:
     """Trains the network of `config` in `workdir`, resuming from its newest checkpoint.
 
@@ -42,6 +44,7 @@ def train_and_evaluate(
       stop_requested: called before every dispatch.
       devices: how many share each batch, see `experiment.build`.
       allow_other_bits: a run may resume even if its numbers would not be the same bits.
+      objects: what replaces parts of the config, and functions that get the lines of the log.
 
     Returns the summary, which is also written.
 
@@ -61,7 +64,7 @@ def train_and_evaluate(
             return done
         begun = run.begun()
         with run.outcome(), fingerprint.as_begun(begun) as loops_used:
-            experiment = build(config, devices=devices)
+            experiment = build(config, devices=devices, read=objects.read, model=objects.model)
             start = cache(partial(warm_start.read, config, experiment))
             facts = fingerprint.facts(fingerprint.of_data(experiment), begun)
             if not warm_start.resume([workdir]):
@@ -71,7 +74,9 @@ def train_and_evaluate(
             if run.former_duration:
                 facts |= longer.grow(run, config, experiment, facts, completed=completed)
             run.begin(experiment.train_data.class_names, experiment.statistics, facts)
-            return _train_in(run, config, experiment, stop_requested, loops_used, start)
+            return _train_in(
+                run, config, experiment, stop_requested, loops_used, start, objects.callbacks
+            )
 
 
 def _train_in(
@@ -81,11 +86,12 @@ def _train_in(
     stop_requested: Callable[[], bool],
     loops_used: Callable[[], bool | None],
     start: Callable[[], WarmStart | None],
+    callbacks: Sequence[Callback],
 ) -> dict[str, Any]:
     """Compiles, restores or starts, trains, evaluates; the summary is written at any end."""
     with contextlib.ExitStack() as stack:
         metrics = stack.enter_context(
-            MetricsLog(out.folder / "metrics.jsonl", writes=first_process())
+            MetricsLog(out.folder / "metrics.jsonl", writes=first_process(), callbacks=callbacks)
         )
         checkpoints = stack.enter_context(
             Checkpoints(

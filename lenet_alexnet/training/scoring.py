@@ -30,7 +30,8 @@ def make_scores(
     `views` makes several inputs [v, b, ...] of each image; the output is then the logarithm of the
     mean of their softmaxes (Krizhevsky et al. 2012, sec. 4.1).
     """
-    model = model.clone(dtype=jnp.float32)
+    if "dtype" in type(model).__dataclass_fields__:  # A passed one may have none.
+        model = model.clone(dtype=jnp.float32)
 
     def scores(variables: Any, images: Array) -> Array:
         if views is None:

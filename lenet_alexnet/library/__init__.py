@@ -1,0 +1,1 @@
+"""What other programs import from `lenet_alexnet`; lenet_alexnet/__init__.py has the names."""
