@@ -166,3 +166,26 @@ def test_bad_options(options, words, statistics):
         make(**options)
     with pytest.raises(UsageError, match="10 views need images larger"):
         create_views(image_size=8, crop=8, statistics=None, mean="none")
+
+
+def test_a_given_mean_and_deviation_of_each_colour(images):
+    numbers = {"mean": "given", "colour_mean": (1.0, 2.0, 3.0), "colour_std": (4.0, 5.0, 6.0)}
+    plain = np.asarray(make()(images))
+    expected = (plain - np.array(numbers["colour_mean"])) / np.array(numbers["colour_std"])
+    np.testing.assert_allclose(make(**numbers)(images), expected, rtol=1e-6, atol=1e-6)
+    views = create_views(image_size=SIZE, crop=CROP, statistics=None, **numbers)
+    np.testing.assert_allclose(views(images)[2], expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mean": "given"},
+        {"mean": "given", "colour_mean": (1.0, 2.0)},
+        {"colour_std": (1.0, 2.0)},
+        {"colour_std": (1.0, 2.0, 0.0)},
+    ],
+)
+def test_given_numbers_are_three(wrong):
+    with pytest.raises(UsageError, match=r"data\.photo\.colour_"):
+        make(**wrong)

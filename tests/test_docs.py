@@ -135,9 +135,8 @@ def not_run(arguments: list[str]) -> str:
         return NOT_RUN["reproduce NAME"]
     if name in ("eval", "predict", "activations", "export", "report", "ckpt"):
         there = (RUN, "--model=lenet5_quickstart", "--model=lenet5_mnist", "mine.safetensors")
-        return (
-            "" if any(x in argument for argument in arguments for x in there) else NOT_RUN["train"]
-        )
+        found = any(name in argument for argument in arguments for name in there)
+        return "" if found else NOT_RUN["train"]
     if name == "train" and not {f"--config={QUICK}", "--config=lenet5_quickstart"} & {*arguments}:
         return NOT_RUN["train"]
     return NOT_RUN[name] if name in ("bench", "convert", "demo") else ""
@@ -198,8 +197,8 @@ def test_command_is_parsed(found, monkeypatch):
         "reproduce": CLAIMS,
         "ckpt": ckpt.ACTIONS,
         "data": ("prepare", "list", "check"),
-        "models": models.ACTIONS,
         "configs": configs_command.ACTIONS,
+        "models": models.ACTIONS,
     }
     if name in known and rest:
         assert rest[0] in known[name]

@@ -98,6 +98,30 @@ def test_sgd_by_hand():
     assert bias == pytest.approx(3.0 - 0.1 * 0.5 - 0.1 * (0.9 * 0.5 + 0.5), rel=1e-6)
 
 
+@pytest.mark.parametrize("name", ["sgd", "sgd2012", "adamw", "lars"])
+def test_a_layer_has_its_factor_of_the_rate(name):
+    def moved(learning_rate, **more):
+        tx = create_optimizer(
+            name=name,
+            learning_rate=learning_rate,
+            schedule={"name": "constant"},
+            total_steps=10,
+            to_steps=in_steps,
+            clip=1.0,
+            **more,
+        ).tx
+        params = {layer: {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)} for layer in "ab"}
+        state = tx.init(params)
+        for _ in range(3):
+            updates, state = tx.update(params, state, params)
+        return updates
+
+    plain, slower, scaled = moved(0.1), moved(0.025), moved(0.1, layer_rate={"a": 0.25})
+    for leaf in ("kernel", "bias"):
+        np.testing.assert_allclose(scaled["a"][leaf], slower["a"][leaf], rtol=1e-5)
+        np.testing.assert_array_equal(scaled["b"][leaf], plain["b"][leaf])
+
+
 def test_adamw_decays_kernels_only():
     kernel, bias = run(optimizer(name="adamw", weight_decay=0.1), steps=1)
     assert bias == pytest.approx(3.0 - 0.1, rel=1e-5)

@@ -110,6 +110,18 @@ def test_two_processes_give_the_run_of_one(tmp_path):
     assert main(["", "eval", f"--workdir={tmp_path / 'two'}"]) == 0
 
 
+@pytest.mark.slow
+def test_two_processes_start_from_the_weights_of_a_run(tmp_path):
+    finish(start(command(tmp_path / "source"), 1))
+    more = (f"--config.train.init_from={tmp_path / 'source'}", "--config.train.freeze=('C1',)")
+    with ThreadPoolExecutor(2) as pool:
+        [*pool.map(finish, start_two(tmp_path / "two", *more))]
+    finish(start(command(tmp_path / "one", *more), 1))
+    assert_same_curve(tmp_path / "one", tmp_path / "two")
+    records = [json.loads((tmp_path / n / "run.json").read_text()) for n in ("one", "two")]
+    assert records[0]["init_from"] == records[1]["init_from"]
+
+
 @pytest.mark.attack(
     "hangs",
     "processes of one run with other learning rates or schedules",

@@ -19,9 +19,11 @@ def _no_process_stays():
     processes.end_all()
 
 
-def train_alexnet(folder, mode, devices, variant="paper", precision="float32", weights=None):
+def train_alexnet(
+    folder, mode, devices, variant="paper", precision="float32", weights=None, frozen=()
+):
     file = folder / f"{mode}_{devices}.npz"
-    arguments = [mode, variant, precision, file, json.dumps(weights)]
+    arguments = [mode, variant, precision, file, json.dumps(weights), json.dumps(frozen)]
     program = ["-m", "tests.helpers.alexnet_program", *arguments]
     report = json.loads(finish(start(program, devices)))
     with np.load(file) as arrays:
@@ -125,6 +127,30 @@ def test_bfloat16_in_every_mode(tmp_path, mode):
 def test_batch_normalisation_is_over_the_whole_batch(tmp_path, mode, devices):
     alone = train_alexnet(tmp_path, "dp", 1, "bn")[0]
     assert_same(alone, train_alexnet(tmp_path, mode, devices, "bn")[0])
+
+
+@pytest.mark.parametrize(
+    ("mode", "devices"),
+    [
+        ("owt", 2),
+        *(pytest.param(*m, marks=pytest.mark.slow) for m in (("dp", 2), ("tower", 2))),
+        pytest.param("each_turn", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_frozen_layers_in_every_mode(tmp_path, mode, devices):
+    frozen = ("conv1", "conv2", "fc6")
+
+    one_device = f"naive_{devices}" if mode == "each_turn" else "dp"
+    alone, _ = train_alexnet(tmp_path, one_device, 1, frozen=frozen)
+    params, report = train_alexnet(tmp_path, mode, devices, frozen=frozen)
+    assert_same(alone, params)
+    kept = [name for name in params if any(f"'{layer}'" in name for layer in frozen)]
+    assert len(kept) == 2 * len(frozen)
+    assert report["kept"] == kept
+    if mode == "dp":  # Only the gradients of the other layers are exchanged.
+        reduced = sum(c["bytes"] for c in report["collectives"] if c["kind"] == "all-reduce")
+        trained = sum(leaf.nbytes for name, leaf in params.items() if name not in kept)
+        assert trained <= reduced <= trained + 0.05 * report["param_bytes"]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ the code; [Configs](configs.md) shows how to use them. Any entry can be changed 
 A duration or an interval is a number and a unit: `"500 steps"`, `"12 epochs"` or
 `"1000000 examples"`.
 """
+LEFT_OUT = "A config may leave these out:"
 IN_PHOTOS = """A config made from `configs.photos()` has these in place of `data.pad`, `data.mean`,
 `data.std`, `data.interpolation` and `data.distort`:"""
 
@@ -78,6 +79,7 @@ Row = tuple[str, Any, str]
 def page() -> str:
     """The page as Markdown."""
     parts = [HEAD, "## Sections of every config", table(section_rows("base"))]
+    parts += [LEFT_OUT, table(section_rows("optional"))]
     parts += ["## Photos", IN_PHOTOS, table([*section_rows("photos"), *_more_of_photos()])]
     parts += ["## model", *_models(), "## optimizer", *_optimizers(), "## train.loss", *_losses()]
     return "\n\n".join(parts) + "\n"
@@ -94,13 +96,13 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def section_rows(function: str) -> list[Row]:
-    """The entries of `base`, or those of `photos` that are missing or different in `base`."""
+    """The entries of `base`, or those of another function that are missing or different there."""
     values = flatten(sections.base())
     described = _section_comments("base")
     described |= {key: text for key, text in _section_comments(function).items() if text}
-    if function == "photos":
-        photos = flatten(sections.photos())
-        values = {key: value for key, value in photos.items() if values.get(key, ...) != value}
+    if function != "base":
+        others = flatten(getattr(sections, function)())
+        values = {key: value for key, value in others.items() if values.get(key, ...) != value}
     place = list(described)
     keys = sorted(values, key=lambda key: place.index(key) if key in place else len(place))
     return [(key, values[key], described.get(key, "")) for key in keys]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lenet_alexnet.reproduce.fig1 import GOAL, best_rate
-from lenet_alexnet.runs import directory
+from lenet_alexnet.runs.checkout import checkout
 
 ROOT = Path(__file__).parents[2]
 SEED = 100  # not the seed of any reported run
@@ -92,7 +92,7 @@ def train(arm: str, rate: float, best: float, workdir: Path, data_dir: str) -> d
         "epochs_to_25_percent": reached,
         "watched": points[-1][0],
         "error": round(points[-1][1], 4),
-        "commit": directory.checkout()["git_commit"],
+        "commit": checkout()["git_commit"],
     }
 
 

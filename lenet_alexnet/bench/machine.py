@@ -15,7 +15,7 @@ from lenet_alexnet import __version__
 from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.models import DTYPES
 from lenet_alexnet.ops.cpu import native
-from lenet_alexnet.runs import directory
+from lenet_alexnet.runs.checkout import checkout
 from lenet_alexnet.runtime.backend import own_cores
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
@@ -32,7 +32,7 @@ def describe() -> dict[str, Any]:
             "native": native.ensure_compiled() or "compiled",
         },
         "versions": {"lenet-alexnet": __version__, "python": platform.python_version(), **_found()},
-        **directory.checkout(),
+        **checkout(),
         "command": ["lenet-alexnet", *sys.argv[1:]],
     }
 

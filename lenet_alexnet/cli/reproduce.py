@@ -15,7 +15,7 @@ from lenet_alexnet.reproduce.catalogue import CLAIMS
 from lenet_alexnet.reproduce.claims import Claim, Scale
 from lenet_alexnet.reproduce.measured import Measured
 from lenet_alexnet.reproduce.status import STATUSES, statuses
-from lenet_alexnet.runs import directory
+from lenet_alexnet.runs.checkout import checkout
 from lenet_alexnet.runtime import storage
 from lenet_alexnet.runtime.console import say
 
@@ -67,7 +67,7 @@ def _list(values: Any) -> int:
     elif values.html:
         from lenet_alexnet.reproduce.page import as_html
 
-        commit = directory.checkout()["git_commit"]
+        commit = checkout()["git_commit"]
         at = f" at {commit[:12]}" if commit else ""
         made = f"lenet_alexnet {__version__}{at}, {time.strftime('%Y-%m-%d')}"
         path = Path(values.workdir) / PAGE
@@ -93,7 +93,7 @@ def _run(claim: Claim, values: Any) -> int:
     if values.record:
         if shipped.IN_WHEEL:
             raise UsageError("--record needs a checkout of the repository: this is a package")
-        if directory.checkout()["git_dirty"]:
+        if checkout()["git_dirty"]:
             raise UsageError("--record: the checkout is changed, so results would prove nothing")
         folders.append(shipped.ROOT / "experiments" / scale.experiment)
     backend.set_up()

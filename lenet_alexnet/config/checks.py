@@ -43,6 +43,7 @@ def check_entries(config: Any, path: str) -> None:
     where = f"config file '{path}'"
     needed = check_needed(config, where)
     known = needed | flatten(sections.base()) | flatten(sections.photos())
+    known |= flatten(sections.optional())
     flat = flatten(config)
     for key, value in flat.items():
         if not plain(value):
@@ -56,8 +57,8 @@ def check_entries(config: Any, path: str) -> None:
 def check_needed(config: Mapping[str, Any], where: str, *parts: str) -> dict[str, Any]:
     """Raises UsageError if an entry is missing or of a wrong type.
 
-    The entries of `base` or `photos` are needed; the networks, optimizers and losses check their
-    options.
+    The entries of `base` or `photos` are needed, those of `optional` are not; the networks,
+    optimizers and losses check their options.
 
     Args:
       config: a ConfigDict, or the content of its JSON.
@@ -74,10 +75,10 @@ def check_needed(config: Mapping[str, Any], where: str, *parts: str) -> dict[str
     if parts:
         needed = {key: value for key, value in needed.items() if key.split(".")[0] in parts}
     flat = flatten(config)
-    for key, value in needed.items():
-        if key not in flat:
+    for key, value in (flatten(sections.optional()) | needed).items():
+        if key in needed and key not in flat:
             raise UsageError(f"{where} has no entry '{key}'")
-        if not _fits(flat[key], value):
+        if key in flat and not _fits(flat[key], value):
             wanted, found = type(value).__name__, flat[key]
             raise UsageError(f"{where}: {key} = {found!r:.40} is no {wanted}")
     return needed

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from lenet_alexnet.config import entries
+from lenet_alexnet.config import entries, sections
 from lenet_alexnet.errors import nearest
 
 # These decide which options exist, so their overrides are applied first.
@@ -35,6 +35,8 @@ def defaults(section: str, given: Mapping[str, Any]) -> dict[str, Any]:
         found = models.defaults(name, str(given.get("variant", "")))
         # Configs are for training: their networks use fast forms (`builders.build_model`).
         return found | ({"conv_form": "auto"} if "conv_form" in found else {})
+    if section in sections.optional():
+        return dict(sections.optional()[section])
     if section == "train.loss":
         from lenet_alexnet import losses
 
@@ -118,6 +120,13 @@ def every(config: Any) -> dict[str, Any]:
                 value = list(value) if isinstance(value, tuple) else value
                 flat.setdefault(f"{section}.{option}", value)
     return flat
+
+
+def setting(config: Any, key: str) -> Any:
+    """The value of an entry; its default if the config leaves it out."""
+    section, _, last = key.rpartition(".")
+    part = entries.part(config, section)
+    return part[last] if last in part else defaults(section, part)[last]
 
 
 def unknown(config: Any, key: str) -> str:

@@ -74,6 +74,21 @@ def base() -> ConfigDict:
     )
 
 
+def optional() -> ConfigDict:
+    """The entries of named sections that a config may leave out, with their defaults.
+
+    Runs and hashes from before these entries stay as they are.
+    """
+    return ConfigDict(
+        {
+            "train": {
+                "init_from": "",  # the run or file whose weights the run starts from; "": its own
+                "freeze": (),  # names of the layers that keep their first weights
+            },
+        }
+    )
+
+
 def photos() -> ConfigDict:
     """`base` for prepared photos: cropped, reflected and coloured on the device."""
     config = base()

@@ -18,7 +18,7 @@ from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.data.preprocess.statistics import Statistics
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
-from lenet_alexnet.runs.checkpoints import Checkpoints
+from lenet_alexnet.runs.checkpoints import Checkpoints, best_or_last
 from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.training import passed
 from lenet_alexnet.training.builders import (
@@ -90,7 +90,7 @@ def open_run(
         line = " ".join(str(error).split())[:200]
         raise UsageError(f"'{workdir}/config.json' describes no run: {line}") from error
     if checkpoint == "auto":
-        checkpoint = "best" if config.data.validation else "last"
+        checkpoint = best_or_last(config.data)
     if checkpoint == "best":
         check_validation(config, f"the best checkpoint of '{workdir}'")
     with Checkpoints(folder, read_only=True) as checkpoints:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lenet_alexnet.config.durations import to_steps
+from lenet_alexnet.config.options import setting
 from lenet_alexnet.data.preprocess.statistics import Statistics
 from lenet_alexnet.info import network
 from lenet_alexnet.info.collectives import KINDS, collectives, sent
@@ -73,7 +74,8 @@ def analyse(config: Any, devices: int) -> dict[str, Any]:
     memory: Any = compiled.memory_analysis()
     description = network.describe(model, model.input_shape)
     size = sizes(model, description)
-    mode, sharded = config.parallel.mode, config.parallel.shard_optimizer
+    mode = config.parallel.mode
+    whole = not config.parallel.shard_optimizer and not setting(config, "train.freeze")
     return {
         "mode": mode,
         "devices": devices,
@@ -88,7 +90,7 @@ def analyse(config: Any, devices: int) -> dict[str, Any]:
         "multiply_adds": 3 * batch * description["total_multiply_adds"] // devices,
         "exchanges": len(found),
         "exchanged": {kind: n for kind, n in exchanged.items() if n},
-        "formula": formula(mode, size, devices, batch) if not sharded else None,
+        "formula": formula(mode, size, devices, batch) if whole else None,
         "sent_bytes": sum(sent(c.kind, c.bytes, c.group or devices) for c in found),
     }
 

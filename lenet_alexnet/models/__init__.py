@@ -19,7 +19,7 @@ from lenet_alexnet.models.lenet_1998.network import LeNet1, LeNet5_1998, Network
 from lenet_alexnet.models.mlp import MLP1998
 from lenet_alexnet.ops import CONV_FORMS
 
-__all__ = ["MODELS", "Network1998", "create_model", "features", "published"]
+__all__ = ["MODELS", "Network1998", "create_model", "features", "layer_names", "published"]
 
 MODELS: dict[str, type[nn.Module]] = {
     "lenet5": LeNet5,
@@ -58,7 +58,7 @@ COUNTED = (
     "batch_norm",
     "conv1_padding",
 )
-HIDDEN = {"name", "parent", "dtype", "axes"}  # not options of a config
+HIDDEN = {"name", "parent", "dtype", "axes", "frozen"}  # not options of a config
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -111,6 +111,22 @@ def defaults(name: str, variant: str = "") -> dict[str, Any]:
         variant = variant or next(iter(variants))
         options |= {"variant": variant} | variants.get(variant, {})
     return options
+
+
+def layer_names(model: nn.Module) -> tuple[str, ...]:
+    """The names of the layers with parameters, from the input up."""
+    names: dict[str, None] = {}
+
+    def record(call: Any, arguments: Any, keywords: Any, context: Any) -> Any:
+        out = call(*arguments, **keywords)
+        layer = context.module
+        if context.method_name == "__call__" and len(layer.path) == 1:
+            names.update({layer.name: None} if layer.variables.get("params") else {})
+        return out
+
+    with nn.intercept_methods(record):
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *model.input_shape)))
+    return tuple(names)
 
 
 def published(model: nn.Module) -> dict[str, dict[str, int]]:

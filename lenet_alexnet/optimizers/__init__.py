@@ -9,6 +9,7 @@ from typing import Any
 import optax
 
 from lenet_alexnet.errors import UsageError, nearest
+from lenet_alexnet.optimizers.layer_rate import scale_layers
 from lenet_alexnet.optimizers.makers import MAKERS, Number, own_options
 from lenet_alexnet.optimizers.plateau import with_plateau
 from lenet_alexnet.optimizers.schedules import create_schedule
@@ -56,6 +57,7 @@ def create_optimizer(
     plateau: Mapping[str, Any] | None = None,
     back_off: bool = False,
     clip: float = 0.0,
+    layer_rate: Mapping[str, Any] | None = None,
     batch_size: int = 1,
     dense_updates: int = 1,
     scale_rule: str = "none",
@@ -74,6 +76,7 @@ def create_optimizer(
       plateau: drops of the rate when the validation error stalls, see `plateau.with_plateau`.
       back_off: keep the share of the rate in the state, as for a plateau, but never drop it.
       clip: largest norm of the whole gradient; 0: no limit.
+      layer_rate: by layer, a factor of its rates, for weights and biases.
       batch_size: of the run; with `scale_rule` linear or sqrt the rates are multiplied by
         (batch_size / base_batch) to the power 1 or 1/2.
       dense_updates: how often a batch updates the dense layers, see `turn_update.TurnUpdate`; for
@@ -83,15 +86,13 @@ def create_optimizer(
     Raises:
       UsageError: an unknown name or option, with the nearest valid one.
     """
-    known = _check(name, options, curvature)
-    if plateau and back_off:
-        raise UsageError("optimizer.plateau and train.back_off both lower the rate: choose one")
+    known = _check(name, options, curvature, bool(plateau and back_off))
     maker = MAKERS[name]
     if name == "sgd2012":
         maker = partial(maker, to_steps=to_steps)
     create = partial(
         _create_for_batch,
-        maker=partial(_chain, maker, options, clip),
+        maker=partial(_chain, maker, options, clip, layer_rate or {}),
         learning_rate=partial(scale_rate, learning_rate, scale_rule, base_batch),
         schedule=partial(create_schedule, total_steps=total_steps, to_steps=to_steps),
         shape=schedule,
@@ -111,15 +112,18 @@ def _chain(
     maker: Callable[..., optax.GradientTransformation],
     options: Mapping[str, Any],
     clip: float,
+    layer_rate: Mapping[str, Any],
     rate: optax.Schedule,
     bias_rate: optax.Schedule | None,
     share: Any,
 ) -> optax.GradientTransformation:
-    """A named optimizer at `share` of its rates, after a clip of the gradient's norm."""
+    """A named optimizer at `share` of its rates, between the clip and the layers' factors."""
     # A plateau and back-off lower every rate, including that of the biases.
     biases = {"bias_schedule": lambda step: share * bias_rate(step)} if bias_rate else {}
     tx = maker(lambda step: share * rate(step), **{**options, **biases})
-    return optax.chain(optax.clip_by_global_norm(clip), tx) if clip else tx
+    links = [optax.clip_by_global_norm(clip)] if clip else []
+    links += [tx, *([scale_layers(layer_rate)] if layer_rate else [])]
+    return optax.chain(*links) if len(links) > 1 else tx
 
 
 def _create_for_batch(
@@ -170,7 +174,7 @@ def _curvature_options(
     )
 
 
-def _check(name: str, options: Mapping[str, Any], curvature: Any) -> dict[str, Any]:
+def _check(name: str, options: Mapping[str, Any], curvature: Any, both: bool) -> dict[str, Any]:
     """The named optimizer's options with their defaults; UsageError if the arguments do not fit."""
     if name not in MAKERS:
         raise UsageError(f"unknown optimizer.name '{name}': {nearest(name, MAKERS)}")
@@ -180,6 +184,8 @@ def _check(name: str, options: Mapping[str, Any], curvature: Any) -> dict[str, A
     if (name == "sdlm") != (curvature is not None):
         needs = "needs" if name == "sdlm" else "has no"
         raise UsageError(f"optimizer '{name}' {needs} optimizer.curvature (every, examples)")
+    if both:
+        raise UsageError("optimizer.plateau and train.back_off both lower the rate: choose one")
     return known
 
 
@@ -209,5 +215,6 @@ def defaults(name: str) -> dict[str, Any]:
     if name not in MAKERS:
         return {}
     common = inspect.signature(create_optimizer).parameters
-    shared = {option: common[option].default for option in ("clip", "scale_rule", "base_batch")}
+    options = ("clip", "layer_rate", "scale_rule", "base_batch")
+    shared = {option: common[option].default for option in options}
     return shared | own_options(name) | ({"curvature": dict(CURVATURE)} if name == "sdlm" else {})

@@ -10,6 +10,7 @@ from jaxtyping import Array
 from lenet_alexnet.errors import UsageError, nearest
 
 SHAPES = ("constant", "steps", "piecewise", "linear", "polynomial", "cosine", "dexp")
+WITH_RUN = ("linear", "polynomial", "cosine", "dexp")  # Their rates depend on the run's length.
 
 
 def create_schedule(

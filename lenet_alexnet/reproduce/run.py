@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 from lenet_alexnet import config as configs
 from lenet_alexnet.config import shipped
 from lenet_alexnet.reproduce.claims import Scale, Set
-from lenet_alexnet.runs.directory import checkout, read_summary
+from lenet_alexnet.runs.checkout import checkout
+from lenet_alexnet.runs.directory import read_summary
 from lenet_alexnet.runtime.console import say
 
 

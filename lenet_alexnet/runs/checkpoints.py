@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +17,11 @@ from lenet_alexnet.runs.saver import Saver, State
 from lenet_alexnet.runtime.console import say
 
 AnyState = TypeVar("AnyState", bound=State)
+
+
+def best_or_last(data: Mapping[str, Any]) -> str:
+    """Which checkpoint of a run is used, by its config's `data`: "best" if a split selects it."""
+    return "best" if data["validation"] else "last"
 
 
 class Checkpoints(contextlib.AbstractContextManager):

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,18 +14,15 @@ from typing import Any
 
 from lenet_alexnet import __version__
 from lenet_alexnet import config as configs
-from lenet_alexnet.config import shipped
 from lenet_alexnet.data.foreign_files import load_json
 from lenet_alexnet.data.preprocess import statistics
 from lenet_alexnet.data.preprocess.statistics import Statistics, load
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.runs import lock
+from lenet_alexnet.runs.checkout import checkout
 from lenet_alexnet.runtime import storage
 
 FOLDERS = ("checkpoints",)  # in a run's folder; files in them are created and removed
-
-# Changed code; new records in experiments/ change no run.
-CHANGED = ("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)experiments")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -40,7 +36,13 @@ class RunDirectory:
     """One run's folder; opened again with the same config, the run resumes."""
 
     def __init__(
-        self, folder: Path, config: Any, *, writes: bool = True, held: lock.Held | None = None
+        self,
+        folder: Path,
+        config: Any,
+        *,
+        writes: bool = True,
+        held: lock.Held | None = None,
+        may_grow: bool = False,
     ) -> None:
         """Creates the folder, or verifies that it holds a run of this config.
 
@@ -49,6 +51,7 @@ class RunDirectory:
           config: the run's config.
           writes: whether this process writes; of several, one does.
           held: the lock of the folder.
+          may_grow: `train.duration` may differ; then `former_duration` is the run's so far.
 
         Raises:
           UsageError: not a folder, not writable, or of another config (the differences are shown).
@@ -64,13 +67,7 @@ class RunDirectory:
         for name in FOLDERS:
             if (folder / name).is_symlink():
                 raise UsageError(f"'{folder / name}' is a link: its target may not belong to a run")
-        if (folder / "config.json").exists():
-            changed = configs.differences(read_json(folder / "config.json"), config.to_dict())
-            if changed:
-                raise UsageError(
-                    f"workdir '{folder}' holds a run of another config ({'; '.join(changed)}): "
-                    "name another workdir"
-                )
+        self.former_duration = _compare(folder, config, may_grow)
 
     def check(self) -> None:
         """Raises DataError if the folder is no longer there, or no longer this run's."""
@@ -80,7 +77,8 @@ class RunDirectory:
     def begun(self) -> dict[str, Any]:
         """run.json, if the run has begun; else {}."""
         path = self.folder / "run.json"
-        return read_json(path, data=dict, switches=dict) if path.exists() else {}
+        kinds = {"data": dict, "switches": dict, "init_from": dict, "ended": list}
+        return read_json(path, **kinds) if path.exists() else {}
 
     def begin(
         self,
@@ -180,6 +178,22 @@ class RunDirectory:
         return read_summary(path) if path.exists() else None
 
 
+def _compare(folder: Path, config: Any, may_grow: bool) -> str:
+    """The former `train.duration` if it alone differs and may grow, else ""; or UsageError."""
+    if not (folder / "config.json").exists():
+        return ""
+    before = read_json(folder / "config.json")
+    changed = configs.differences(before, config.to_dict())
+    if may_grow and [line.partition(": ")[0] for line in changed] == ["train.duration"]:
+        return str(configs.flatten(before)["train.duration"])
+    if changed:
+        raise UsageError(
+            f"workdir '{folder}' holds a run of another config ({'; '.join(changed)}): "
+            "name another workdir"
+        )
+    return ""
+
+
 def read_summary(path: Path) -> dict[str, Any]:
     """summary.json: at least the status; if the run was completed, also its result.
 
@@ -226,23 +240,3 @@ def read_json(path: Path, *keys: str, **kinds: type) -> Any:
         if (key in keys or value is not None) and not isinstance(value, accepted):
             raise UsageError(f"cannot read '{path}': '{key}' is {value!r:.40}")
     return content
-
-
-def checkout() -> dict[str, Any]:
-    """The commit of the package's checkout (None outside one), and whether it is changed."""
-    if shipped.IN_WHEEL:  # A repository around it is another project's.
-        return {"git_commit": None, "git_dirty": False}
-    return {
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": bool(_git(*CHANGED)),
-    }
-
-
-def _git(*arguments: str) -> str | None:
-    """The output of a git command in the package's checkout; None outside one."""
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

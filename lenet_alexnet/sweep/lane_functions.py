@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from lenet_alexnet import config as configs
+from lenet_alexnet.config.options import setting
 from lenet_alexnet.sweep.groups import carried
 from lenet_alexnet.training.builders import (
     build_losses,
@@ -86,8 +87,10 @@ class LaneFunctions:
     def init(self, lane: LaneNumbers, blank: Any) -> TrainState:
         """A fresh state; of the image only the shape matters."""
         model, tx, preprocess, _, _ = self._build(lane)
-        average = bool(self.config.train.average)
-        return init_state(model, tx, preprocess, lane.init_key, blank, average=average)
+        average, frozen = bool(self.config.train.average), setting(self.config, "train.freeze")
+        return init_state(
+            model, tx, preprocess, lane.init_key, blank, average=average, frozen=frozen
+        )
 
     def train(self, of_lane: tuple, shared: tuple) -> tuple[TrainState, Metrics]:
         """Runs the steps of one dispatch; for the arguments see `step.resident_steps`."""
@@ -138,6 +141,11 @@ class LaneDevices:
         """Arrays with a lane axis, padded and cut so that each device has its lanes."""
         padded = jax.tree.map(lambda x: x[self.index], stacked)
         return jax.device_put(padded, self._spread)
+
+    def repeat(self, leaf: np.ndarray, old: Any) -> Any:
+        """The same array for every lane, in place of the `old` ones."""
+        lanes = np.broadcast_to(leaf, (len(self.index), *leaf.shape))
+        return jax.device_put(lanes, old.sharding)
 
     def everywhere(self, shared: Any) -> Any:
         """Arrays that all lanes read, on every device."""

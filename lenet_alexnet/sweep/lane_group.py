@@ -19,13 +19,14 @@ from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.sweep.lane_functions import LaneDevices, LaneFunctions, stack_lanes
-from lenet_alexnet.training import fingerprint
+from lenet_alexnet.training import fingerprint, warm_start
 from lenet_alexnet.training.builders import build_optimizer
 from lenet_alexnet.training.evaluation import summarize
 from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.progress import Stopwatch
 from lenet_alexnet.training.run_log import RunLog, costs
 from lenet_alexnet.training.state import NEVER, Metrics
+from lenet_alexnet.training.warm_start import WarmStart
 
 
 class Lane:
@@ -39,12 +40,13 @@ class Lane:
         data: Any,
         stack: contextlib.ExitStack,
         allow_other_bits: bool,
+        weights: dict[str, Any],
     ) -> None:
         self.config = config
         held = stack.enter_context(lock.hold(folder))
         self.out = RunDirectory(folder, config, held=held)
         self.begun = self.out.begun()
-        facts = fingerprint.facts(data, self.begun)
+        facts = fingerprint.facts(data, self.begun) | weights
         fingerprint.check(folder, self.begun, facts, allow=allow_other_bits)
         self.out.begin(experiment.train_data.class_names, experiment.statistics, facts)
         metrics = stack.enter_context(MetricsLog(folder / "metrics.jsonl"))
@@ -86,8 +88,8 @@ class LaneGroup:
         self.step = self.first_step = 0
         self.clock, self.began = Stopwatch(), time.monotonic()
 
-    def start(self) -> None:
-        """Makes fresh states or restores them, and compiles."""
+    def start(self, weights: Callable[[], WarmStart | None]) -> None:
+        """Restores the states, or makes fresh ones with `weights` if there are, and compiles."""
         functions, e = LaneFunctions(self.config, self.e), self.e
         host = stack_lanes([lane.config for lane in self.lanes])
         self.numbers = self.devices.spread(host)
@@ -98,16 +100,17 @@ class LaneGroup:
             name: self.devices.everywhere((*arrays(split), np.int32(len(split))))
             for name, split in e.eval_data.items()
         }
-        self._restore()
+        self._restore(weights)
         train = self.devices.jit(functions.train, donate=True)
         self.train_steps = train.lower(self.state, *self._arguments(0, 1)).compile()
         self.refresh = self.devices.jit(functions.refresh, donate=True)
         self.evaluate = self.devices.jit(functions.evaluate)
 
-    def _restore(self) -> None:
+    def _restore(self, weights: Callable[[], WarmStart | None]) -> None:
         """Resumes from the newest step that every lane has saved, if there is one."""
         common = set.intersection(*(set(lane.checkpoints.steps()) for lane in self.lanes))
         if not common:
+            self.state = warm_start.begin(weights(), self.state, self.devices.repeat)
             return
         self.step = self.first_step = max(common)
         template = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), self.state)

@@ -30,6 +30,7 @@ def check(trials: Sequence[Trial]) -> None:
     Raises:
       UsageError: as `train` would, with the overrides of the trial.
     """
+    from lenet_alexnet.training import warm_start
     from lenet_alexnet.training.experiment import build
 
     checked = set()
@@ -44,7 +45,7 @@ def check(trials: Sequence[Trial]) -> None:
             continue
         checked.add(kind)
         try:
-            build(trial.config, read=_load)
+            warm_start.read(trial.config, build(trial.config, read=_load))
         except UsageError as error:
             overrides = " ".join(f"{key}={value}" for key, value in trial.overrides.items())
             raise UsageError(f"trial {trial.id} ({overrides}): {error}") from error

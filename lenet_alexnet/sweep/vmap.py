@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import jax
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.sweep.lane_functions import LaneDevices
 from lenet_alexnet.sweep.lane_group import Lane, LaneGroup
-from lenet_alexnet.training import fingerprint
+from lenet_alexnet.training import fingerprint, warm_start
 from lenet_alexnet.training.experiment import build
 from lenet_alexnet.training.schedule import follow
+from lenet_alexnet.training.warm_start import WarmStart
 
 
 def train_lanes(
@@ -43,15 +45,17 @@ def train_lanes(
     """
     experiment = build(lane_configs[0], devices=1)  # A lane is on one device.
     data = fingerprint.of_data(experiment)
+    start = cache(partial(warm_start.read, lane_configs[0], experiment))
+    weights = {} if warm_start.resume(folders) else warm_start.fact(start())
     with contextlib.ExitStack() as stack:
         lanes = [
-            Lane(config, folder, experiment, data, stack, allow_other_bits)
+            Lane(config, folder, experiment, data, stack, allow_other_bits, weights)
             for config, folder in zip(lane_configs, folders, strict=True)
         ]
         loops_used = stack.enter_context(fingerprint.as_begun(*(lane.begun for lane in lanes)))
         devices = LaneDevices(len(lanes), at_once=at_once)
         group = LaneGroup(experiment, lanes, devices, stop_requested)
-        return _run(group, until, loops_used)
+        return _run(group, until, loops_used, start)
 
 
 def train_seeds(
@@ -71,7 +75,10 @@ def train_seeds(
 
 
 def _run(
-    group: LaneGroup, until: float, loops_used: Callable[[], bool | None]
+    group: LaneGroup,
+    until: float,
+    loops_used: Callable[[], bool | None],
+    start: Callable[[], WarmStart | None],
 ) -> list[dict[str, Any]]:
     """Compiles, restores or starts, trains, evaluates, writes the summaries."""
     schedule = group.schedule
@@ -80,7 +87,7 @@ def _run(
         f"{group.devices.mesh.size} {jax.devices()[0].device_kind} device(s), "
         f"{schedule.total:,} steps each; compiling"
     )
-    group.start()
+    group.start(start)
     for lane in group.lanes:
         lane.out.note_loops(loops_used())
     status = "interrupted"

@@ -8,6 +8,7 @@ import flax.linen as nn
 import numpy as np
 
 from lenet_alexnet.config.durations import to_steps
+from lenet_alexnet.config.options import setting
 from lenet_alexnet.data import Dataset, load_split
 from lenet_alexnet.data.preprocess.digits import Preprocess, create_preprocess
 from lenet_alexnet.data.preprocess.photos import (
@@ -20,6 +21,7 @@ from lenet_alexnet.data.streamed import Streamed
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.losses import Loss, create_loss
 from lenet_alexnet.models import create_model, defaults
+from lenet_alexnet.models.alexnet.network import AlexNet
 from lenet_alexnet.optimizers import Optimizer, create_optimizer
 from lenet_alexnet.runtime.storage import expand
 from lenet_alexnet.training import passed
@@ -33,7 +35,9 @@ def build_model(config: Any) -> nn.Module:
     """
     passed.refuse(config.model.name, "model")
     fast = {"conv_form": "auto"} if "conv_form" in defaults(config.model.name) else {}
-    return create_model(precision=config.train.precision, **{**fast, **config.model})
+    model = create_model(precision=config.train.precision, **{**fast, **config.model})
+    frozen = tuple(setting(config, "train.freeze"))
+    return model.clone(frozen=frozen) if frozen and isinstance(model, AlexNet) else model
 
 
 def build_optimizer(config: Any, examples: int, *, dense_updates: int = 1) -> Optimizer:

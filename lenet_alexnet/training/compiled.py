@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lenet_alexnet.config.options import setting
 from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.losses import Loss
 from lenet_alexnet.optimizers import Optimizer
@@ -47,11 +48,12 @@ class JittedRun:
     ) -> None:
         """`blank` is one image of the data's shape, to initialise with."""
         self._layout, average, tx = layout, config.train.average, optimizer.tx
+        options = {"average": bool(average), "frozen": setting(config, "train.freeze")}
 
         def init(seed: jax.Array) -> Any:
             init_key, key = jax.random.split(jax.random.key(seed))
             image = jnp.asarray(blank)
-            return init_state(model, tx, preprocess, init_key, image, average=bool(average)), key
+            return init_state(model, tx, preprocess, init_key, image, **options), key
 
         abstract, key = jax.eval_shape(init, jnp.int32(0))
         shardings = layout.state(abstract, tx)

@@ -12,6 +12,7 @@ import numpy as np
 from lenet_alexnet.config import flatten
 from lenet_alexnet.config.checks import LONGEST, check_inputs, check_ranges, check_validation
 from lenet_alexnet.config.durations import to_steps
+from lenet_alexnet.config.options import setting
 from lenet_alexnet.data import Dataset
 from lenet_alexnet.data.class_names import check_same
 from lenet_alexnet.data.order import Order, epoch_order
@@ -19,7 +20,7 @@ from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.data.preprocess.statistics import Statistics
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.losses import Loss
-from lenet_alexnet.models import Network1998
+from lenet_alexnet.models import Network1998, layer_names
 from lenet_alexnet.optimizers import Optimizer
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.training.builders import (
@@ -123,7 +124,7 @@ def build(
     preprocess = build_preprocess(config, in_steps, statistics)
     inputs = jax.eval_shape(preprocess, blank_image(train_data), None)
     check_inputs(model.input_shape, inputs.shape[1:])
-    _check_layers(config, model, inputs.shape)
+    _check_layers(config, model)
     optimizer = build_optimizer(config, size, dense_updates=layout.dense_updates)
     if optimizer.curvature and not isinstance(model, Network1998):
         raise UsageError(f"optimizer 'sdlm' trains the networks of 1998, not '{config.model.name}'")
@@ -195,17 +196,24 @@ def _check_size(config: Any, model: Any, loss: Loss, size: int, classes: int) ->
         raise UsageError(f"data.variants {config.data.variants} of {size:,} images are too many")
 
 
-def _check_layers(config: Any, model: nn.Module, shape: tuple[int, ...]) -> None:
-    """Raises UsageError if the optimizer names a layer that the network does not have."""
-    named = {option: config.optimizer.get(option) or () for option in ("layers", "layer_decay")}
-    if not any(named.values()):
+def _check_layers(config: Any, model: nn.Module) -> None:
+    """Raises UsageError if an entry names an unknown layer, or `train.freeze` all layers."""
+    options = ("layers", "layer_decay", "layer_rate")
+    named = {f"optimizer.{option}": config.optimizer.get(option) or {} for option in options}
+    frozen = setting(config, "train.freeze")
+    if not frozen and not any(named.values()):
         return
-    rngs = {"params": jax.random.key(0)}
-    params = jax.eval_shape(model.init, rngs, jax.ShapeDtypeStruct(shape, np.float32))["params"]
-    for option, names in named.items():
-        for name in set(names) - set(params):
-            hint = nearest(name, params)
-            raise UsageError(f"optimizer.{option} names '{name}', no layer of the network: {hint}")
+    layers = layer_names(model)
+    for key, names in named.items():
+        if not hasattr(names, "items"):
+            raise UsageError(f"{key} {names!r} is no dict by layer")
+    for key, names in (*named.items(), ("train.freeze", frozen)):
+        for name in names:
+            if name not in layers:
+                hint = nearest(str(name), layers)
+                raise UsageError(f"{key} names '{name}', no layer of the network: {hint}")
+    if set(layers) <= set(frozen):
+        raise UsageError("train.freeze names every layer: nothing is left to train")
 
 
 def _build_schedule(config: Any, optimizer: Optimizer, in_steps: Callable[[str], int]) -> Schedule:

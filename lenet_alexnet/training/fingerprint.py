@@ -17,6 +17,7 @@ from lenet_alexnet.ops.cpu import native
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.training.experiment import Experiment
 
+KEPT = ("init_from", "ended")  # of a run that resumes; see `warm_start` and `longer`
 SWITCHES = (
     "jax_enable_x64",
     "jax_default_matmul_precision",
@@ -39,6 +40,7 @@ def facts(data: Mapping[str, Any], begun: Mapping[str, Any]) -> dict[str, Any]:
     "loops", if present, is whether the loops in C++ are used; it is known after compiling.
     """
     found: dict[str, Any] = {"data": data, "switches": switches()}
+    found |= {name: begun[name] for name in KEPT if name in begun}
     if (loops := begun.get("loops")) is not None:
         found["loops"] = bool(loops) and native.compile_loops() is None
     return found
@@ -68,11 +70,11 @@ def check(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], *, al
 
     Args:
       folder: the run's.
-      before, now: the entries "data", "switches" and "loops", see `of_data` and `switches`.
+      before, now: the entries "data", "switches", "loops" and "init_from", see `facts`.
       allow: other bits are only a warning.
 
     Raises:
-      UsageError: other data; or other bits, if these are not allowed.
+      UsageError: other data or first weights; or other bits, if these are not allowed.
     """
     data = before.get("data") or {}
     for name, found in now.get("data", {}).items():
@@ -82,6 +84,12 @@ def check(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], *, al
                 f"{_difference(data[name], found)}): name the data that it began with, or another "
                 "workdir"
             )
+    weights = [facts.get("init_from") or {} for facts in (before, now)]
+    if all(weights) and weights[0].get("sha256") != weights[1]["sha256"]:
+        raise UsageError(
+            f"workdir '{folder}' holds a run from other weights than those that train.init_from "
+            f"'{weights[1]['path']}' has now: name another workdir"
+        )
     if changed := "; ".join(_changed_bits(before, now)):
         text = f"the run in '{folder}' would not resume to the same bits ({changed})"
         if not allow:

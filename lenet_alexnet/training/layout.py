@@ -24,6 +24,7 @@ from jaxtyping import Array
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.models.alexnet.axes import Axes
 from lenet_alexnet.models.alexnet.network import AlexNet
+from lenet_alexnet.training.state import without
 
 MODES = ("dp", "tower", "owt")
 DENSE = ("fc6", "fc7")
@@ -115,6 +116,10 @@ class Layout:
         with jax.transfer_guard("allow"):  # An explicit transfer, but the guard counts it implicit.
             return jax.tree.map(place, tree)
 
+    def replace(self, leaf: np.ndarray, old: Any) -> Any:
+        """Places an array as `old` is, which it replaces."""
+        return self.put(leaf, old.sharding)
+
     def put_share(self, tree: Any) -> Any:
         """Whole batches from [K, share, ...], the part that each process has read."""
         if jax.process_count() == 1:
@@ -128,12 +133,13 @@ class Layout:
         """The sharding of every leaf of a (traced) train state."""
         specs = self.specs(state.params)
         params = jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), specs)
+        trained = without(params, state.frozen)
 
         def moment(leaf: Any, sharding: NamedSharding) -> NamedSharding:
             return self._spread(leaf, sharding.spec) if self.shard_optimizer else sharding
 
         opt_state = optax.tree_utils.tree_map_params(
-            tx, moment, state.opt_state, params, transform_non_params=lambda _: self.replicated
+            tx, moment, state.opt_state, trained, transform_non_params=lambda _: self.replicated
         )
         everywhere = jax.tree.map(lambda _: self.replicated, state)
         batch_stats = jax.tree.map(

@@ -2,11 +2,13 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from lenet_alexnet.config.options import setting
 from lenet_alexnet.errors import Diverged
 from lenet_alexnet.runs import lock
 from lenet_alexnet.runs.checkpoints import Checkpoints
@@ -14,7 +16,7 @@ from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import Callback, MetricsLog
 from lenet_alexnet.runtime.console import first_process, say
 from lenet_alexnet.runtime.processes import require_same
-from lenet_alexnet.training import fingerprint
+from lenet_alexnet.training import fingerprint, longer, warm_start
 from lenet_alexnet.training.compiled import compile_run
 from lenet_alexnet.training.experiment import Experiment, build
 from lenet_alexnet.training.passed import NONE, Passed
@@ -22,6 +24,7 @@ from lenet_alexnet.training.progress import Progress
 from lenet_alexnet.training.run_log import costs
 from lenet_alexnet.training.schedule import follow
 from lenet_alexnet.training.single_run import SingleRun
+from lenet_alexnet.training.warm_start import WarmStart
 
 
 def train_and_evaluate(
@@ -53,19 +56,27 @@ def train_and_evaluate(
     require_same("config", fingerprint.of_program(config))
     # Only the first process writes; all of them read.
     with lock.hold(workdir) if first_process() else contextlib.nullcontext() as held:
-        run = RunDirectory(workdir, config, writes=first_process(), held=held)
+        run = RunDirectory(workdir, config, writes=first_process(), held=held, may_grow=True)
         done = run.summary()
-        if done and done["status"] == "completed":
+        completed = bool(done and done["status"] == "completed")
+        if done and completed and not run.former_duration:
             say(f"{workdir} is complete already: nothing to train")
             return done
         begun = run.begun()
         with run.outcome(), fingerprint.as_begun(begun) as loops_used:
             experiment = build(config, devices=devices, read=objects.read, model=objects.model)
+            start = cache(partial(warm_start.read, config, experiment))
             facts = fingerprint.facts(fingerprint.of_data(experiment), begun)
-            require_same("data", facts["data"])
+            if not warm_start.resume([workdir]):
+                facts |= warm_start.fact(start())
+            require_same("data", facts["data"] | {"init_from": facts.get("init_from")})
             fingerprint.check(workdir, begun, facts, allow=allow_other_bits)
+            if run.former_duration:
+                facts |= longer.grow(run, config, experiment, facts, completed=completed)
             run.begin(experiment.train_data.class_names, experiment.statistics, facts)
-            return _train_in(run, config, experiment, stop_requested, loops_used, objects.callbacks)
+            return _train_in(
+                run, config, experiment, stop_requested, loops_used, start, objects.callbacks
+            )
 
 
 def _train_in(
@@ -74,6 +85,7 @@ def _train_in(
     e: Experiment,
     stop_requested: Callable[[], bool],
     loops_used: Callable[[], bool | None],
+    start: Callable[[], WarmStart | None],
     callbacks: Sequence[Callback],
 ) -> dict[str, Any]:
     """Compiles, restores or starts, trains, evaluates; the summary is written at any end."""
@@ -103,11 +115,12 @@ def _train_in(
             state=state,
             stop_requested=stop_requested,
         )
-        run.restore()
+        run.restore(start)
         run.progress = stack.enter_context(Progress(e.schedule.total, run.step, e.steps_per_epoch))
         status = "interrupted"
         try:
             with jax.transfer_guard("disallow"):
+                run.catch_up(out.begun().get("ended", ()))
                 _follow_to_the_end(run)
                 run.finish()
             status = "completed"
@@ -121,6 +134,8 @@ def _train_in(
 def _announce(config: Any, e: Experiment) -> None:
     if e.optimizer.note:
         say(e.optimizer.note)
+    if setting(config, "train.freeze") and not setting(config, "train.init_from"):
+        say("warning: train.freeze without train.init_from keeps random weights")
     say(
         f"{config.model.name} on {len(e.train_data):,} images: {e.schedule.total:,} steps of "
         f"{config.train.batch_size} on {jax.devices()[0].device_kind}, seed {config.seed}; "

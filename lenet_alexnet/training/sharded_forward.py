@@ -80,6 +80,8 @@ def sharded_gradients(
 ) -> Gradients:
     """The result of `compute` (forward_train, variables, x, labels, key) over all rows.
 
+    `variables` may have the parameters of frozen layers separately, as "frozen".
+
     In mode dp each device computes the gradients of its rows, and all sums are exchanged at once;
     in other modes the network itself makes the exchanges.
     """
@@ -160,9 +162,15 @@ def sum_at_once(tree: Any, axis: str) -> Any:
 
 
 def _vary(variables: Any, specs: Any) -> Any:
-    """Marks shared parameters as varying over devices, so that gradients are summed only once."""
+    """Marks shared parameters as varying over devices, so that gradients are summed only once.
+
+    Frozen ones have no gradients, but stand beside the others in operations.
+    """
 
     def mark(leaf: Array, spec: P) -> Array:
         return leaf if "data" in spec else jax.lax.pcast(leaf, "data", to="varying")
 
-    return {**variables, "params": jax.tree.map(mark, variables["params"], specs["params"])}
+    parameters = {name: tree for name, tree in variables.items() if name in ("params", "frozen")}
+    return variables | {
+        name: jax.tree.map(mark, tree, specs[name]) for name, tree in parameters.items()
+    }

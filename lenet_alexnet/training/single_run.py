@@ -1,6 +1,6 @@
 """One run: its state on the devices, and what `schedule.follow` does with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import jax
@@ -14,6 +14,7 @@ from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.runtime.processes import any_process
+from lenet_alexnet.training import warm_start
 from lenet_alexnet.training.back_off import BackOff
 from lenet_alexnet.training.compiled import CompiledRun
 from lenet_alexnet.training.evaluation import summarize
@@ -21,6 +22,7 @@ from lenet_alexnet.training.experiment import SELECTS, Experiment
 from lenet_alexnet.training.progress import DataWait, FlatLoss, Progress, Stopwatch
 from lenet_alexnet.training.run_log import RunLog
 from lenet_alexnet.training.state import NEVER, Metrics, TrainState
+from lenet_alexnet.training.warm_start import WarmStart
 
 
 class SingleRun:
@@ -47,28 +49,27 @@ class SingleRun:
         stop_requested: Callable[[], bool],
     ) -> None:
         self.config, self.experiment, self.schedule = config, experiment, experiment.schedule
-        self.metrics, self.checkpoints = metrics, checkpoints
-        self.compiled, self.state = compiled, state
-        self._stop_requested = stop_requested
+        self.metrics, self.checkpoints, self.compiled = metrics, checkpoints, compiled
+        self.state, self._stop_requested = state, stop_requested
         self.step, self.first_step = 0, 0
         self.log = RunLog(config, experiment, out, metrics)
         self.back_off = BackOff(config.train.back_off, out.folder)
         self.progress: Progress
-        self.clock = Stopwatch()
         self.flat_loss = FlatLoss(experiment.train_data.class_names)
-        self.data_wait = DataWait(experiment.train_data.arrays is None)
+        self.clock, self.data_wait = Stopwatch(), DataWait(experiment.train_data.arrays is None)
 
-    def restore(self) -> None:
-        """Restores the newest checkpoint, if there is one."""
+    def restore(self, start: Callable[[], WarmStart | None]) -> None:
+        """Restores the newest checkpoint, if there is one; else takes the weights of `start`."""
         latest = self.checkpoints.latest()
         if latest is None:
+            self.state = warm_start.begin(start(), self.state, self.experiment.layout.replace)
             if self.back_off.possible:
                 self._save(None)
             return
         self.back_off.resume(latest)
         self.go_to(latest)
-        epoch = latest / self.experiment.steps_per_epoch
-        say(f"resuming at step {latest:,} of {self.schedule.total:,} (epoch {epoch:.2f})")
+        epoch = f"epoch {latest / self.experiment.steps_per_epoch:.2f}"
+        say(f"resuming at step {latest:,} of {self.schedule.total:,} ({epoch})")
 
     def go_to(self, saved: int) -> None:
         """Restores the checkpoint of step `saved`, with its share of the learning rate."""
@@ -76,6 +77,11 @@ class SingleRun:
         self.state = self.back_off.apply(state, self.experiment.layout)
         self.first_step += saved - self.step  # `step - first_step` counts the steps trained.
         self.step = saved
+
+    def catch_up(self, ended: Sequence[int]) -> None:
+        """What a run leaves out where it has `ended`, but a longer one does: to use the error."""
+        if self.step in ended and self.schedule.due(self.step)[0]:
+            self._select()
 
     def stop_requested(self) -> bool:
         """Whether any of the processes was told to stop."""
@@ -108,12 +114,7 @@ class SingleRun:
         sums = jax.device_get(sums)
         self.progress.advance(step)
         if sums.first_bad_step != NEVER:
-            rate, last = self.config.optimizer.learning_rate, self.checkpoints.latest()
-            raise Diverged(
-                f"the loss or a parameter was NaN or infinite at step {sums.first_bad_step}: try a "
-                f"smaller optimizer.learning_rate (now {rate}) or smaller initial biases; "
-                + ("nothing was saved yet" if last is None else f"step {last} is saved and good")
-            )
+            raise _diverged(sums.first_bad_step, self.config, self.checkpoints.latest())
         if step % self.schedule.log == 0 or step == self.schedule.total:
             speed = self.clock.lap(step) * self.config.train.batch_size
             waits = self.data_wait.share(self.compiled.feed.waited, self.clock.seconds)
@@ -125,14 +126,16 @@ class SingleRun:
 
     def evaluate_and_save(self, *, evaluate: bool) -> None:
         """Saves; before that evaluates, if `evaluate`, and tells the optimizer the error."""
-        error = None
         with self.clock.paused():
-            if evaluate:
-                self._evaluate(self.experiment.curve)
-                error = self.log.error()
-            if error is not None and self.compiled.observe:
-                self._observe(error)
-            self._save(error)
+            self._save(self._select() if evaluate else None)
+
+    def _select(self) -> float | None:
+        """Evaluates, and tells the optimizer the error on the validation split, if there is one."""
+        self._evaluate(self.experiment.curve)
+        error = self.log.error()
+        if error is not None and self.compiled.observe:
+            self._observe(error)
+        return error
 
     def _evaluate(self, splits: list[str]) -> None:
         for split in splits:
@@ -172,3 +175,13 @@ class SingleRun:
             self.save_and_stop()
         self._evaluate(list(self.compiled.evaluators))
         self._save(self.log.error(), wait=True)
+
+
+def _diverged(step: Any, config: Any, saved: int | None) -> Diverged:
+    """The error of a run that diverged at a step; `saved` is its newest checkpoint."""
+    return Diverged(
+        f"the loss or a parameter was NaN or infinite at step {step}: try a "
+        f"smaller optimizer.learning_rate (now {config.optimizer.learning_rate}) or smaller "
+        "initial biases; "
+        + ("nothing was saved yet" if saved is None else f"step {saved} is saved and good")
+    )

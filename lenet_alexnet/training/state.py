@@ -1,5 +1,6 @@
 """The train state that a step changes: parameters, optimizer state, sums for the log."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -86,8 +87,17 @@ class Metrics(flax.struct.PyTreeNode):
         return self.replace(first_bad_step=jnp.minimum(self.first_bad_step, bad))
 
 
+def without(tree: Any, layers: Sequence[str]) -> Any:
+    """A tree whose first level are layers, without some of these."""
+    return {name: leaves for name, leaves in tree.items() if name not in layers}
+
+
 class TrainState(flax.struct.PyTreeNode):
-    """Everything that a step reads and changes; `step` counts the completed ones."""
+    """Everything that a step reads and changes; `step` counts the completed ones.
+
+    The layers `frozen` keep their parameters: no gradient is taken with respect to them, and the
+    optimizer's state does not have them.
+    """
 
     step: Int[Array, ""]
     params: Any
@@ -95,6 +105,17 @@ class TrainState(flax.struct.PyTreeNode):
     average: Any  # the parameters' exponential moving average, or None
     opt_state: optax.OptState
     metrics: Metrics
+    frozen: tuple[str, ...] = flax.struct.field(pytree_node=False, default=())
+
+    @property
+    def trained(self) -> Any:
+        """The parameters without those of frozen layers."""
+        return without(self.params, self.frozen)
+
+    @property
+    def kept(self) -> Any:
+        """The parameters of frozen layers."""
+        return without(self.params, self.trained)
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -123,10 +144,11 @@ def init_state(
     images: UInt8[Array, "1 h w c"],
     *,
     average: bool = False,
+    frozen: Sequence[str] = (),
 ) -> TrainState:
     """A fresh state; `average`: with a moving average of the parameters.
 
-    Of `images` only the shape matters.
+    Of `images` only the shape matters. For `frozen` see `TrainState`.
     """
     variables = model.init(key, preprocess(images, None))
     params = variables["params"]
@@ -135,6 +157,7 @@ def init_state(
         params=params,
         batch_stats=variables.get("batch_stats", {}),
         average=jax.tree.map(jnp.copy, params) if average else None,
-        opt_state=tx.init(params),
+        opt_state=tx.init(without(params, frozen)),
         metrics=Metrics.zero(),
+        frozen=tuple(frozen),
     )

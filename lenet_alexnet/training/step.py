@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.models.lenet_1998.network import Network1998
 from lenet_alexnet.optimizers.sdlm import curvature, set_curvature
-from lenet_alexnet.training.state import Metrics, Seen, TrainState
+from lenet_alexnet.training.state import Metrics, Seen, TrainState, without
 
 
 def draw(
@@ -93,24 +93,27 @@ class TrainStep:
             step=state.step + 1,
             params=new.params,
             batch_stats=new.batch_stats,
-            average=move_average(state.average, new.params, self.average, state.step + 1),
+            average=move_average(state, new.params, self.average, state.step + 1),
             opt_state=new.opt_state,
             # A sum is finite only if all its terms are.
             metrics=state.metrics.add(new.seen).check(jnp.isfinite(new.seen.loss), state.step + 1),
+            frozen=state.frozen,
         )
 
 
-def move_average(old: Any, params: Any, decay: float, step: Int[Array, ""]) -> Any:
-    """A moving average of the parameters, if there is one, after `step` steps.
+def move_average(state: TrainState, params: Any, decay: float, step: Int[Array, ""]) -> Any:
+    """A moving average of the parameters, if the state has one, after `step` steps.
 
-    Without bias: the sum of decay^(step - t) p_t over that of decay^(step - t), t = 1 .. step; the
-    initial parameters have no weight (Kingma and Ba 2015, sec. 3; `optax.ema`).
+    Frozen layers keep theirs. Without bias: the sum of decay^(step - t) p_t over that of
+    decay^(step - t), t = 1 .. step; the initial parameters have no weight (Kingma and Ba 2015,
+    sec. 3; `optax.ema`).
     """
-    if old is None:
+    if state.average is None:
         return None
     log = math.log(decay)
     new = jnp.expm1(log) / jnp.expm1(step * log)  # (1 - decay) / (1 - decay^step); at first 1
-    return jax.tree.map(lambda a, p: (1 - new) * a + new * p, old, params)
+    old, params = (without(tree, state.frozen) for tree in (state.average, params))
+    return state.average | jax.tree.map(lambda a, p: (1 - new) * a + new * p, old, params)
 
 
 def resident_steps(
@@ -181,5 +184,5 @@ def refresh_curvature(
     """Estimates the curvature of a network of 1998 again, on the images `index`."""
     size = len(images) if variants > 1 else 0
     x = draw(preprocess, images[index % len(images)], index, key, size=size)
-    h = curvature(cast(Network1998, model), state.params, x)
+    h = without(curvature(cast(Network1998, model), state.params, x), state.frozen)
     return state.replace(opt_state=set_curvature(state.opt_state, h))

@@ -13,7 +13,7 @@ from jaxtyping import Array
 from lenet_alexnet.losses import Loss
 from lenet_alexnet.training.layout import HEAD, Layout
 from lenet_alexnet.training.sharded_forward import sharded_dense, sharded_forward_train
-from lenet_alexnet.training.state import Seen, TrainState
+from lenet_alexnet.training.state import Seen, TrainState, without
 from lenet_alexnet.training.step import Moved
 
 
@@ -51,17 +51,17 @@ class TurnUpdate:
     def __call__(self, state: TrainState, x: Array, labels: Array, key: Array) -> Moved:
         """The parameters after the batch of inputs `x`; `key` is that of dropout."""
         count, shards = self.layout.dense_updates, self.layout.shards
-        params, old = state.params, state.opt_state
-        head = {name: leaves for name, leaves in params.items() if name in HEAD}
-        below = {name: leaves for name, leaves in params.items() if name not in HEAD}
+        params, old = state.trained, state.opt_state
+        below = without(params, HEAD)
+        head = without(params, below)
         still = jax.tree.map(jnp.zeros_like, params)
         mean_weight = self.loss.mean_weight(labels)
-        convolutions = partial(self._convolutions, state.batch_stats, x, key)
+        convolutions = partial(self._convolutions, state, x, key)
         flat, pull, batch_stats = jax.vjp(convolutions, below, has_aux=True)
         rows = [cut_turns(a, shards, count) for a in (flat, labels, jnp.arange(len(x)))]
         # Unrolled, so that the compiler sees what can run at the same time.
         (head, turned), (pulled, losses, logits) = jax.lax.scan(
-            partial(self._turn, params, still, mean_weight, key),
+            partial(self._turn, state, still, mean_weight, key),
             (head, old),
             _Rows(*rows),
             unroll=count,
@@ -71,20 +71,20 @@ class TurnUpdate:
         below = optax.apply_updates(below, {name: updates[name] for name in below})
         losses, logits = join_turns(losses, shards), join_turns(logits, shards)
         seen = Seen.of(losses, logits, labels)
-        return Moved(below | head, _of_head(turned, moved), batch_stats, seen)
+        return Moved(state.kept | below | head, _of_head(turned, moved), batch_stats, seen)
 
-    def _convolutions(self, batch_stats: Any, x: Array, key: Array, below: Any) -> Any:
-        """The inputs of fc6 [b, n], and new batch statistics."""
-        variables = {"params": below}
-        if batch_stats:
-            variables["batch_stats"] = batch_stats
+    def _convolutions(self, state: TrainState, x: Array, key: Array, below: Any) -> Any:
+        """The inputs of fc6 [b, n], and new batch statistics; `below` are the trained layers."""
+        variables = {"params": without(state.kept, HEAD) | below}
+        if state.batch_stats:
+            variables["batch_stats"] = state.batch_stats
         return sharded_forward_train(
             self.layout, self.model, variables, x, key, part="convolutions"
         )
 
     def _turn(
         self,
-        params: Any,
+        state: TrainState,
         still: Any,
         mean_weight: Any,
         key: Array,
@@ -98,11 +98,12 @@ class TurnUpdate:
         """
         head, opt_state = carry
         own = self.loss.mean_weight(rows.labels)
-        mean_loss = partial(self._mean_loss, rows, own, key)
+        frozen = without(state.kept, without(state.kept, HEAD))
+        mean_loss = partial(self._mean_loss, rows, own, key, frozen)
         (grads, pulled), (losses, logits) = jax.grad(mean_loss, (0, 1), has_aux=True)(
             head, rows.flat
         )
-        updates, moved = self.dense_tx.update(still | grads, opt_state, params | head)
+        updates, moved = self.dense_tx.update(still | grads, opt_state, state.trained | head)
         head = optax.apply_updates(head, {name: updates[name] for name in head})
         # The convolutions are updated by the weighted mean over the batch.
         part = own / mean_weight
@@ -110,10 +111,14 @@ class TurnUpdate:
         return (head, _of_head(moved, opt_state)), (pulled, losses, logits)
 
     def _mean_loss(
-        self, rows: _Rows, mean_weight: Any, key: Array, head: Any, flat: Array
+        self, rows: _Rows, mean_weight: Any, key: Array, frozen: Any, head: Any, flat: Array
     ) -> tuple[Array, tuple[Array, Array]]:
-        """The mean loss over a turn's rows, and each row's loss and outputs."""
-        logits = sharded_dense(self.layout, self.model, head, flat, key, rows.position)
+        """The mean loss over a turn's rows, and each row's loss and outputs.
+
+        `head` and `frozen` are the dense layers that are trained and those that are not.
+        """
+        dense = frozen | head
+        logits = sharded_dense(self.layout, self.model, dense, flat, key, rows.position)
         losses = self.loss(logits, rows.labels, mean_weight)
         return losses.mean(), (losses, logits)
 

@@ -38,12 +38,12 @@ class BatchUpdate:
         """The parameters after the batch of inputs `x`; `key` is that of dropout."""
         mean_weight = self.loss.mean_weight(labels)  # Of the whole batch, before it is cut.
         gradients = partial(self._gradients, len(x), mean_weight)
-        variables = {"params": state.params}
+        variables = {"params": state.trained, "frozen": state.kept}
         if state.batch_stats:
             variables["batch_stats"] = state.batch_stats
         found = sharded_gradients(self.layout, gradients, self.model, variables, x, labels, key)
-        updates, opt_state = self.tx.update(found.of_params, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        updates, opt_state = self.tx.update(found.of_params, state.opt_state, state.trained)
+        params = state.kept | optax.apply_updates(state.trained, updates)
         return Moved(params, opt_state, found.batch_stats, found.seen)
 
     def _gradients(
@@ -57,8 +57,10 @@ class BatchUpdate:
         key: Array,
     ) -> Gradients:
         """The gradients of the rows `x`, which may be one device's part of the batch."""
-        total = partial(_total, forward_train, self.loss, batch_size, mean_weight)
-        return _in_parts(total, self.accumulate, variables, x, labels, key)
+        learned = {name: tree for name, tree in variables.items() if name != "frozen"}
+        frozen = variables["frozen"]
+        total = partial(_total, forward_train, self.loss, batch_size, mean_weight, frozen)
+        return _in_parts(total, self.accumulate, learned, x, labels, key)
 
 
 def _total(
@@ -66,6 +68,7 @@ def _total(
     loss: Loss,
     batch_size: int,
     mean_weight: Any,
+    frozen: Any,
     params: Any,
     rest: Any,
     x: Array,
@@ -74,9 +77,9 @@ def _total(
 ) -> tuple[Array, tuple[Seen, Any]]:
     """The sum of the losses divided by `batch_size`: rows may be a part of a batch.
 
-    `mean_weight` is that of the whole batch.
+    `mean_weight` is that of the whole batch; the `frozen` layers are not among the `params`.
     """
-    logits, batch_stats = forward_train({"params": params, **rest}, x, key)
+    logits, batch_stats = forward_train({"params": frozen | params, **rest}, x, key)
     losses = loss(logits, labels, mean_weight)
     return losses.sum() / batch_size, (Seen.of(losses, logits, labels), batch_stats)
 

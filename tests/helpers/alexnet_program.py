@@ -1,9 +1,11 @@
 """Run by test_parallel_modes.py in a separate process: five steps of a narrow AlexNet in a mode.
 
-    python -m tests.helpers.alexnet_program MODE VARIANT PRECISION FILE [CLASS_WEIGHTS]
+    python -m tests.helpers.alexnet_program MODE VARIANT PRECISION FILE [CLASS_WEIGHTS [FROZEN]]
 
 MODE turns is owt with the batch meeting in parts; each_turn updates the dense layers after each of
 them, and naive_4 does for one device what each_turn does for four, by the definition.
+
+CLASS_WEIGHTS and FROZEN (layers) are JSON lists.
 
 Dropout, crops and reflections are on. The parameters go to FILE, a report is printed as JSON.
 """
@@ -30,8 +32,16 @@ from lenet_alexnet.training.update import BatchUpdate
 BATCH, STEPS, STORED, CROP = 16, 5, 72, 64
 
 
-def main(mode: str, variant: str, precision: str, file: str, weights: str = "null") -> None:
+def main(
+    mode: str,
+    variant: str,
+    precision: str,
+    file: str,
+    weights: str = "null",
+    frozen: str = "[]",
+) -> None:
     """Trains, and reports what the compiled program exchanges."""
+    layers = tuple(json.loads(frozen))
     model = create_model(
         name="alexnet",
         variant=variant,
@@ -46,7 +56,7 @@ def main(mode: str, variant: str, precision: str, file: str, weights: str = "nul
         # another order, and one rounding error that turns a ReLU off (seen in one unit of conv4,
         # and in one of conv2) is a change in every layer below.
         activation="tanh",
-    )
+    ).clone(frozen=layers)
     turns, naive = mode in ("turns", "each_turn"), mode.startswith("naive")
     layout = Layout(
         "owt" if turns else "dp" if naive else mode,
@@ -63,7 +73,7 @@ def main(mode: str, variant: str, precision: str, file: str, weights: str = "nul
 
     def init(key):
         blank = jnp.zeros((1, STORED, STORED, 3), jnp.uint8)
-        return init_state(model, tx, preprocess, key, blank)
+        return init_state(model, tx, preprocess, key, blank, frozen=layers)
 
     key = layout.put(jax.random.key(0))
     shardings = layout.state(jax.eval_shape(init, key), tx)
@@ -81,9 +91,10 @@ def main(mode: str, variant: str, precision: str, file: str, weights: str = "nul
     step = TrainStep(update=update, preprocess=preprocess)
     program = jax.jit(partial(resident_steps, step), out_shardings=(shardings, layout.replicated))
     compiled = program.lower(state, images, labels, *tail).compile()
+    before = named(state)
     state, metrics = compiled(state, images, labels, *tail)
-    leaves = jax.tree_util.tree_leaves_with_path((state.params, state.batch_stats))
-    np.savez(file, **{jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves})
+    after = named(state)
+    np.savez(file, **after)
     here = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state.params))
     report = {
         "collectives": [c._asdict() for c in collectives(compiled.as_text())],
@@ -91,8 +102,15 @@ def main(mode: str, variant: str, precision: str, file: str, weights: str = "nul
         "param_bytes_here": here,
         "loss": float(metrics.loss),
         "errors": int(metrics.errors),
+        "kept": [name for name in after if after[name].tobytes() == before[name].tobytes()],
     }
     print(json.dumps(report))
+
+
+def named(state):
+    """Copies of the parameters and batch statistics, by name."""
+    leaves = jax.tree_util.tree_leaves_with_path((state.params, state.batch_stats))
+    return {jax.tree_util.keystr(path): np.array(leaf) for path, leaf in leaves}
 
 
 def naive_update(model, loss, devices):
@@ -119,12 +137,12 @@ def naive_update(model, loss, devices):
             part = loss.mean_weight(labels[rows]) / mean_weight
             parts = jax.tree.map(lambda g, part=part: part * g, grads)
             total = parts if total is None else jax.tree.map(jnp.add, total, parts)
-            for name in dense:
+            for name in velocity.keys() & set(dense):
                 v, w, g = velocity[name], params[name], grads[name]
                 v = jax.tree.map(lambda v, w, g: 0.9 * v - 0.0005 * 0.004 * w - 0.004 * g, v, w, g)
                 velocity = velocity | {name: v}
                 params = params | {name: jax.tree.map(jnp.add, w, v)}
-        for name in start.keys() - set(dense):
+        for name in velocity.keys() - set(dense):
             v, w, g = velocity[name], start[name], total[name]
             v = jax.tree.map(
                 lambda v, w, g: 0.9 * v - 0.0005 * 0.01 * w - 0.01 * g / devices, v, w, g

@@ -128,7 +128,8 @@ class AlexNet(AlexNetOptions):
         )
         if not self.batch_norm:
             return conv(x)
-        norm = normalisation.BatchNorm(axes=self.axes, name=f"bn{n}")
+        name = f"bn{n}"
+        norm = normalisation.BatchNorm(axes=self.axes, frozen=name in self.frozen, name=name)
         return jax.tree.map(act, norm(conv(x)))
 
     def _block(self, n: int, x: TowerMaps | Maps, **conv: Any) -> TowerMaps:

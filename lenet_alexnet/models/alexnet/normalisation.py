@@ -50,9 +50,13 @@ class SpatialNorm(Plain):
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation of every map over the whole batch, on all devices."""
+    """Batch normalisation of every map over the whole batch, on all devices.
+
+    Where it is `frozen`, it uses its moving averages in training too, and these stay.
+    """
 
     axes: Axes = Axes()
+    frozen: bool = False
     momentum: float = 0.9
     epsilon: float = 1e-4
 
@@ -64,7 +68,7 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, shape)
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         var = self.variable("batch_stats", "var", jnp.ones, shape)
-        training = self.has_rng("dropout") and not self.is_initializing()
+        training = self.has_rng("dropout") and not self.is_initializing() and not self.frozen
         means, variances = mean.value, var.value
         if training:
             moments = [ops.channel_moments(y) for y in x]

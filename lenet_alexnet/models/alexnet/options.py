@@ -17,6 +17,7 @@ class AlexNetOptions(nn.Module):
 
     The defaults are the paper's net; `variants.py` has the others. Widths are those of all towers
     together; `stds` and `biases` are the initial values of conv1 .. conv5, fc6, fc7, fc8.
+    Batch normalisation of the layers `frozen` uses its averages in training too.
     `conv_form` is the form of the convolutions (`ops.conv2d`); except with "plain", pooling,
     normalisation and dense layers also have gradients written by hand.
     """
@@ -42,6 +43,7 @@ class AlexNetOptions(nn.Module):
     biases: tuple[float, ...] = (0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0)
     conv_form: ConvForm = "plain"
     axes: Axes = Axes()
+    frozen: tuple[str, ...] = ()
     dtype: Any = jnp.float32
 
     @property

@@ -1,0 +1,29 @@
+"""AlexNet on your own photos from trained weights, for a few photos a class.
+
+    lenet-alexnet data prepare folder --from=DIR --name=mine
+    lenet-alexnet train --config=configs/alexnet_finetune.py --config.data.name=mine \\
+        --config.model.num_classes=K --config.train.init_from=runs/imagenette --workdir=runs/tuned
+    lenet-alexnet predict --workdir=runs/tuned photo.jpg
+
+runs/imagenette is a run of alexnet_imagenette.py; any run with the same layers will do. The five
+convolutions keep its weights. fc6, fc7 and a new fc8 are trained at a modest constant rate, with
+crops and reflections as the only distortions. A fifth of the training photos is held out.
+
+With --config.train.freeze="()" the convolutions are trained too, at a tenth of the rate. A longer
+--config.train.duration on the same workdir continues the run. Nothing has been measured yet.
+"""
+
+import alexnet_folder
+
+CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4", "conv5")
+
+
+def get_config():
+    config = alexnet_folder.get_config().unlock()
+    config.data.update(train="train[:80%]", validation="train[80%:]")
+    config.data.photo.colour_noise = 0.0
+    config.optimizer.update(learning_rate=0.002, layer_rate=dict.fromkeys(CONVOLUTIONS, 0.1))
+    config.optimizer.schedule = {"name": "constant"}
+    config.train.update(init_from="", freeze=CONVOLUTIONS)
+    config.train.update(batch_size=32, duration="30 epochs", log_every="1 epoch")
+    return config.lock()
