@@ -28,7 +28,7 @@ class Reader:
         """Compiles the network; UsageError if it was not trained on digits in MNIST's form."""
         if not reads_digits(run):
             raise UsageError(f"'{name}' does not read digits: the demo needs a network that does")
-        self._name, self._run = name, run
+        self._run = run
         self._model = run.model.clone(dtype=jnp.float32)  # as in evaluation
         described = network.describe(self._model, self._model.input_shape)["layers"]
         self._shown = [layer["name"] for layer in described[:-1]]
@@ -56,11 +56,10 @@ class Reader:
             raise DataError("the network's outputs are not all finite")
         answer = int(scores.argmax())
         shown: dict[str, Any] = {
-            "network": self._name,
             "answer": answer,
             "probabilities": np.asarray(jax.nn.softmax(scores)).round(6).tolist(),
             "doubts": found.doubts,
-            "input": {"name": "input", **picture(found.pixels[None], 0, 255)},
+            "input": picture(found.pixels[None], 0, 255),
             "layers": [{"name": name, **picture(outputs[name])} for name in self._shown],
         }
         if isinstance(self._model, LeNet5_1998):
