@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenet_alexnet import load, trained_networks
+from lenet_alexnet import load, train, trained_networks
 from lenet_alexnet.cli import main
 from lenet_alexnet.data.sources import embedded
 from lenet_alexnet.errors import DataError, UsageError
@@ -18,6 +18,7 @@ from lenet_alexnet.inference.evaluate import evaluate_workdirs
 from lenet_alexnet.inference.model_file import open_file, read_card
 from lenet_alexnet.weights import files, ours
 from tests.helpers import ROOT
+from tests.helpers.tiny_configs import make_tiny_config
 
 NAMES = (
     "lenet5_1998",
@@ -95,6 +96,26 @@ def test_predict_without_a_run(digit, capsys, tmp_path):
         assert main(["x", "predict", f"--model={model}", file, "--top=1", "--json"]) == 0
         (result,) = json.loads(capsys.readouterr().out)
         assert result["predictions"][0]["class"] == answer
+
+
+def test_export_takes_a_name_and_keeps_the_card(tmp_path, capsys):
+    to = tmp_path / "copy.safetensors"
+    assert main(["x", "export", "lenet5_quickstart", f"--to={to}"]) == 0
+    assert read_card(to) == read_card(bundled.find("lenet5_quickstart"))
+
+
+def test_a_runs_card_is_measured(tmp_path, capsys):
+    config = make_tiny_config()
+    summary = train(config, tmp_path / "run")
+    to = tmp_path / "mine.safetensors"
+    assert main(["x", "export", str(tmp_path / "run"), f"--to={to}"]) == 0
+    card = read_card(to)
+    assert card["test"]["top1_error"] == summary["eval"]["test"]["top1_error"]
+    assert card["test"]["examples"] == sum(c["examples"] for c in card["test"]["by_class"].values())
+    assert (card["step"], card["checkpoint"]) == (60, "last")
+    assert card["config"] == config.to_dict()
+    assert main(["x", "models", "show", str(to)]) == 0
+    assert "class 9" in capsys.readouterr().out
 
 
 def test_models_lists_and_shows(capsys):

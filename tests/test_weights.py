@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
-from lenet_alexnet.weights import files, names, ours, recognise, torch_writer
+from lenet_alexnet.weights import files, names, ours, protobuf, recognise, torch_writer
 from lenet_alexnet.weights.weight_file import WeightFile
 from tests.helpers import weight_files
 
@@ -367,3 +367,22 @@ def test_no_file(tmp_path):
         files.read(tmp_path / "a.pth")
     with pytest.raises(DataError, match="cannot read"):
         files.read(tmp_path)
+
+
+def test_runs_of_protobuf_fields_of_any_length(rng):
+    """Runs of 1 to 100 values, whose blocks end anywhere, between fields of other kinds."""
+    message, wanted = b"", []
+    for length in (1, 15, 16, 17, 47, 48, 49, 100):
+        values = rng.standard_normal(length).astype("<f4")
+        message += b"".join(b"\x2d" + value.tobytes() for value in values) + b"\x08\x07"
+        wanted += [(5, values.tobytes(), 0), (1, b"", 7)]
+    found = [(f.number, bytes(f.content), f.varint) for f in protobuf.fields(memoryview(message))]
+    assert found == wanted
+
+
+@pytest.mark.attack("hangs", "a .caffemodel of a million tiny fields", "one line: it is no network")
+def test_a_caffemodel_of_too_many_fields_is_refused(tmp_path):
+    path = tmp_path / "a.caffemodel"
+    path.write_bytes((b"\x2d1234" + b"\x355678") * 60_000)
+    with pytest.raises(DataError, match="more than 100,000 fields"):
+        files.read(path)

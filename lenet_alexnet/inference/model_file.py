@@ -67,7 +67,7 @@ def read_card(path: Path) -> dict[str, Any]:
     weights = [array.size for name, array in file.arrays.items() if name.startswith("params/")]
     shown = {"params": sum(weights), "bytes": path.stat().st_size}
     card = _card(path, metadata)
-    return {"model": metadata.get("model"), **card, **shown, "sha256": file.metadata["sha256"]}
+    return {"model": metadata.get("model"), **card, **shown, "sha256": ours.checksum(file.arrays)}
 
 
 def _read(path: Path) -> tuple[WeightFile, dict[str, Any]]:

@@ -9,6 +9,7 @@ from lenet_alexnet.weights.weight_file import Unreadable
 
 VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5
 FIXED = {EIGHT_BYTES: 8, FOUR_BYTES: 4}
+MOST_FIELDS = 100_000  # of a message, runs counted once; networks have a few hundred
 
 
 class Field(NamedTuple):
@@ -28,10 +29,12 @@ class Field(NamedTuple):
 
 
 def fields(message: memoryview) -> Iterator[Field]:
-    """The fields of a message in order; Unreadable if it is damaged."""
-    at = 0
+    """The fields of a message in order; Unreadable if it is damaged or has too many."""
+    at = count = 0
     while at < len(message):
-        start = at
+        start, count = at, count + 1
+        if count > MOST_FIELDS:
+            raise Unreadable(f"a part of it has more than {MOST_FIELDS:,} fields: it is no network")
         tag, at = varint(message, at)
         number, wire = tag >> 3, tag & 7
         if wire == VARINT:
@@ -67,10 +70,19 @@ def _run(message: memoryview, start: int, at: int, size: int) -> tuple[memoryvie
     """
     tag = bytes(message[start:at])
     whole = len(tag) + size
-    count = (len(message) - start) // whole
-    if not count:
+    most = (len(message) - start) // whole
+    if not most:
         raise Unreadable("it is truncated or damaged")
-    rows = np.frombuffer(message[start : start + count * whole], np.uint8).reshape(count, whole)
-    same = (rows[:, : len(tag)] == np.frombuffer(tag, np.uint8)).all(1)
-    count = count if same.all() else int(same.argmin())
-    return memoryview(rows[:count, len(tag) :].tobytes()), start + count * whole
+    found, block = [], 16  # Blocks grow, so that a file of short runs is not read again and again.
+    done = 0
+    while done < most:
+        here = min(block, most - done)
+        first = start + done * whole
+        rows = np.frombuffer(message[first : first + here * whole], np.uint8).reshape(here, whole)
+        same = (rows[:, : len(tag)] == np.frombuffer(tag, np.uint8)).all(1)
+        count = here if same.all() else int(same.argmin())
+        found.append(rows[:count, len(tag) :].tobytes())
+        done, block = done + count, 2 * block
+        if count < here:
+            break
+    return memoryview(b"".join(found)), start + done * whole
