@@ -12,9 +12,9 @@ from tests.helpers import ROOT
 PACKAGE = "lenet_alexnet"
 # From the top: a room may import only itself and the rooms below it.
 ROOMS = (
-    "cli", "reproduce", "bench", "report", "sweep", "exchange", "library", "doctor", "inference",
-    "info", "training", "runs", "weights", "plots", "config", "data", "optimizers", "models",
-    "losses", "ops", "runtime", "errors",
+    "cli", "reproduce", "bench", "report", "demo", "sweep", "exchange", "library", "doctor",
+    "inference", "info", "training", "runs", "weights", "plots", "config", "data", "optimizers",
+    "models", "losses", "ops", "runtime", "errors",
 )  # fmt: skip
 AT_THE_ROOT = {"__init__", "__main__", "errors", "losses", "plots"}
 # Functions that are tables may be as long as the table.

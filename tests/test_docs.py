@@ -36,6 +36,7 @@ GENERATED = {"config_keys.md", "commands.md", "api/index.md"}  # by docs/generat
 
 # Commands that no test runs, with the reason; they are parsed with the real flags.
 NOT_RUN = {
+    "demo": "serves until Ctrl-C; tests/test_demo.py asks it",
     "bench": "measures for minutes; tests/test_bench.py runs each subject",
     "data prepare": "needs the internet or the official files; tests/test_prepare.py has stand-ins",
     "convert": "needs a file of weights; tests/test_convert.py makes some",
@@ -54,6 +55,7 @@ OTHER_PROGRAMS = {
     "docker": "needs a container engine; see test_container_recipe",
     "apptainer": "needs Apptainer",
     ".venv/bin/pip": "needs the internet; see test_extras_exist",
+    ".venv/bin/jupyter": "needs the extra notebook; tests/test_notebooks.py runs the notebook",
     "pip": "needs the internet; tests/test_wheel.py builds a wheel and installs it without",
 }
 TINY = [
@@ -137,7 +139,7 @@ def not_run(arguments: list[str]) -> str:
         return "" if found else NOT_RUN["train"]
     if name == "train" and not {f"--config={QUICK}", "--config=lenet5_quickstart"} & {*arguments}:
         return NOT_RUN["train"]
-    return NOT_RUN[name] if name in ("bench", "convert") else ""
+    return NOT_RUN[name] if name in ("bench", "convert", "demo") else ""
 
 
 SECONDS = {"train", "sweep", "report"}  # they compile

@@ -64,6 +64,25 @@ def prepare(pixels: UInt8[np.ndarray, "h w"], dark: bool | None = None) -> Glyph
     return Glyph(frame(with_width(fine)), doubts + examine(fine))
 
 
+def from_ink(ink: UInt8[np.ndarray, "h w"]) -> Glyph:
+    """The digit in a drawing without paper, prepared as in `prepare`.
+
+    Args:
+      ink: 255 where there is ink, 0 elsewhere; any size.
+    """
+    mask = ink > 127
+    if not mask.any():
+        return Glyph(np.zeros((SIDE, SIDE), np.uint8), [NO_INK])
+    (top, bottom, left, right), margin = _box(mask), 2
+    near = (
+        slice(max(0, top - margin), bottom + margin),
+        slice(max(0, left - margin), right + margin),
+    )
+    contrast = ink[near].astype(np.float32) / 255
+    fine = enlarge(Ink(contrast, 0.5, mask[near], 0.0))
+    return Glyph(frame(with_width(fine)), examine(fine))
+
+
 def as_it_is(pixels: UInt8[np.ndarray, "28 28"], dark: bool | None) -> Glyph:
     """An image in MNIST's form; the border decides its polarity."""
     pixels = light_on_dark(pixels, dark)
@@ -95,7 +114,9 @@ def stroke_width(mask: Bool[np.ndarray, "h w"]) -> float:
     In a band of width w, the mean distance to the edge is w/4; to the nearest pixel outside it is
     half a pixel more.
     """
-    inside = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1][mask]
+    top, bottom, left, right = _box(mask)
+    cut = mask[top:bottom, left:right]
+    inside = ndimage.distance_transform_edt(np.pad(cut, 1))[1:-1, 1:-1][cut]
     return float(4 * (inside.mean() - 0.5))
 
 

@@ -1,0 +1,1 @@
+"""A local page to draw a digit on, with the network's maps and answer."""
