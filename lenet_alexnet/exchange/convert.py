@@ -69,9 +69,7 @@ def convert(
     del file  # As large as the variables, and as what writing them needs.
     if target.suffix == SUFFIX:
         entries, more = as_metadata(found)
-        if metadata and "card" in metadata:
-            entries["card"] = metadata["card"]
-        ours.write(target, variables, entries, more=more)
+        ours.write(target, variables, (metadata or {}) | entries, more=more)  # with its card
     else:
         leaves, structure = jax.tree.flatten(variables)
         del variables
