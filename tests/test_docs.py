@@ -415,7 +415,9 @@ def test_config_reference_has_every_key_with_a_description():
     for path in files:
         for key in options.every(configs.load(str(path)).get_config()):
             chosen = key in ("model.name", "optimizer.name", "optimizer.learning_rate")
-            nested = re.match(r"optimizer\.(layers|bias_schedule|layer_decay|layer_rate|plateau)\b", key)
+            nested = re.match(
+                r"optimizer\.(layers|bias_schedule|layer_decay|layer_rate|plateau)\b", key
+            )
             assert chosen or nested or key in described, (path.name, key)
 
 
