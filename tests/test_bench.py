@@ -157,6 +157,7 @@ def test_lanes_that_are_not_finite_have_no_speed(monkeypatch):
         lanes.run(4)
 
 
+@pytest.mark.slow
 def test_cifar(capsys):
     (found,) = results(capsys, "cifar", "--variant=13pct", "--images=4", "--batch=4")
     multiply_adds = 24 * 24 * 64 * 75 + 12 * 12 * 64 * 1600 + 36 * 9 * 32 * (64 + 32) + 11_520

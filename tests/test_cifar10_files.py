@@ -256,6 +256,7 @@ def _read_only(*_, **__):
     raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
+@pytest.mark.slow
 def test_the_config_trains_on_it(prepared, tmp_path):
     config = configs.load(str(ROOT / "configs" / "cifar10_convnet.py")).get_config()
     with config.unlocked():

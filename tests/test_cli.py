@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from lenet_alexnet.cli import main
-from tests.helpers import ROOT
+from tests.helpers import ROOT, processes
 from tests.helpers.processes import wait_for
 
 QUICKSTART = f"--config={ROOT}/configs/lenet5_quickstart.py"
@@ -194,18 +194,22 @@ def test_mistakes_elsewhere(capsys, tmp_path):
         assert message in err
 
 
+@pytest.fixture
+def _no_process_stays():
+    yield
+    processes.end_all()
+
+
 def start(workdir, *more):
-    command = [sys.executable, "-m", "lenet_alexnet", "train", QUICKSTART, f"--workdir={workdir}"]
-    return subprocess.Popen(
-        [*command, *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    return processes.start(
+        ["-m", "lenet_alexnet", "train", QUICKSTART, f"--workdir={workdir}", *more], 1
     )
 
 
+@pytest.mark.usefixtures("_no_process_stays")
 def test_sigterm_saves_and_exits_with_75_and_the_same_command_goes_on(tmp_path):
-    more = ["--config.train.duration=12 epochs", "--config.train.log_every=25 steps"]
+    more = ["--config.data.train=train[:2000]", "--config.data.test=test[:100]"]
+    more += ["--config.train.duration=8 epochs", "--config.train.log_every=25 steps"]
     process = start(tmp_path, *more)
     log = tmp_path / "metrics.jsonl"
     wait_for(lambda: log.exists() and log.read_text())

@@ -69,6 +69,7 @@ def assert_formulas(result, case):
     assert 0 <= result["sent_bytes"] - result["sent_by_formula"] < 128
 
 
+@pytest.mark.slow
 def test_what_a_device_holds(results):
     alone = results["dp", 1, "float32"]
     assert alone["exchanged"] == {}

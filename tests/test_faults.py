@@ -62,7 +62,7 @@ def kill_at(lines, later, kind, workdir):
 
 # Every part of a run is covered, including compilation and the last save.
 STRETCHES = 20
-FAST = {("lenet", 13), ("photos", 11)}
+FAST = {("lenet", 13)}
 MOMENTS = [
     pytest.param(kind, i, marks=[] if (kind, i) in FAST else [slow])
     for kind in faults.KINDS

@@ -59,7 +59,8 @@ def network(name):
     return model.apply, {**variables, **stats}, x
 
 
-SLOW = {"paper", "caffenet", "single", "owt", "half"}  # without terms that the others lack
+# Without operations that the others lack; source2012 has one, and takes the longest.
+SLOW = {"paper", "caffenet", "single", "owt", "half", "source2012"}
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in MODELS]
 
 

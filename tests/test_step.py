@@ -258,7 +258,7 @@ def test_without_ties_or_nan_errors_are_those_of_sorting(rng):
     assert (int(seen.errors), int(seen.top5_errors)) == ((place > 0).sum(), (place > 4).sum())
 
 
-@pytest.mark.parametrize("name", ["lenet5", "lenet5_1998"])
+@pytest.mark.parametrize("name", ["lenet5", pytest.param("lenet5_1998", marks=pytest.mark.slow)])
 def test_evaluation_of_bfloat16_is_the_same_at_any_batch_size_without_ties(rng, name):
     images = jnp.asarray(rng.integers(0, 256, (100, 28, 28, 1)), jnp.uint8)
     labels = jnp.asarray(rng.integers(0, 10, 100), jnp.int32)

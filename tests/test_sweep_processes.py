@@ -109,6 +109,7 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path):
 @pytest.mark.attack(
     "silent", "trials that fail or diverge", "they are reported; the others train to their ends"
 )
+@pytest.mark.slow
 def test_trials_that_break_are_kept_apart_and_the_rest_goes_on(tmp_path):
     body = (
         "def sweep():\n  return [{'seed': 1}, {'train.batch_size': 301},"
@@ -137,7 +138,8 @@ def test_trials_that_break_are_kept_apart_and_the_rest_goes_on(tmp_path):
     "trials resume with another precision of JAX",
     "one line, unless other bits are allowed",
 )
-@pytest.mark.parametrize("executor", ["vmap", pytest.param("local", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("executor", ["vmap", "local"])
+@pytest.mark.slow
 def test_trials_go_on_to_other_bits_only_if_allowed(tmp_path, executor):
     path = write(tmp_path, "def sweep():\n  return [{'seed': s} for s in range(2)]")
     work, flags = tmp_path / "w", [f"--executor={executor}", "--jobs=1"]

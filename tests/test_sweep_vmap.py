@@ -72,7 +72,8 @@ def test_a_lane_that_diverges_stops_alone(together):
     assert comparable(folders[2]) == []
 
 
-@pytest.mark.parametrize("at_once", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("at_once", [True, False])
 def test_lanes_at_once_and_in_turn_agree_and_resume(together, tmp_path, at_once):
     folders, summaries = together
     mine = [tmp_path / str(i) for i in range(2)]
@@ -87,6 +88,7 @@ def test_lanes_at_once_and_in_turn_agree_and_resume(together, tmp_path, at_once)
     assert steps == [(row["step"], row["split"]) for row in comparable(folders[0])]
 
 
+@pytest.mark.slow
 def test_a_rung_stops_after_its_evaluation(tmp_path):
     config = lane_configs()[:1]
     (summary,) = train_lanes(config, [tmp_path], until=0.35)

@@ -83,6 +83,7 @@ def test_it_resumes_to_the_same_bits_within_a_pass(finished, tmp_path):
     assert comparable(tmp_path) == comparable(undisturbed)
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side_are_the_runs_alone(finished, tmp_path):
     config, alone, summary = finished
     together = train_seeds(config, [0, 1], tmp_path)

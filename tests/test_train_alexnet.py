@@ -51,6 +51,7 @@ def test_streamed_from_disk_it_is_the_same_run_stopped_or_not(colour_photos, fin
     assert all(0 <= row["data_wait"] <= 1 for row in trained)
 
 
+@pytest.mark.slow
 def test_ten_views_several_runs_and_predict(finished, colour_photos, tmp_path, capsys):
     workdir, _ = finished
     one = evaluate_workdirs([workdir])
