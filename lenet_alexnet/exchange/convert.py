@@ -52,9 +52,7 @@ def convert(
     metadata = ours.metadata(file)
     if metadata is not None:
         if variant or image_size or mean:
-            raise UsageError(
-                f"'{path}' says itself which network it is and how images are prepared"
-            )
+            raise UsageError(f"'{path}' says itself which network it is, and its preprocessing")
         found = of_ours(file, metadata)
     elif names.named(file)[0] == "ours":
         raise DataError(f"'{path}' has our names, but does not say which network it is")
