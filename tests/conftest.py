@@ -32,8 +32,11 @@ def make_room(folder, most=1 << 30):
 
 
 flags.FLAGS.mark_as_parsed()
-# Under nohup it is ignored, and so by all processes that the tests start.
+# Under nohup and in a script's background they are ignored, and so by all processes that the tests
+# start.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if "PYTEST_XDIST_WORKER" not in os.environ:
     # Programs that tests need are compiled once, by the first process that needs one: the workers
     # and the processes that they start inherit the folder. It is kept for the next run of the
