@@ -34,6 +34,7 @@ def make_config(**overrides):
         config.optimizer = {"name": "sgd", "learning_rate": RATE, "schedule": JUMP}
         config.model.activation = "relu"
         config.train.back_off = FACTOR
+        config.checkpoint.keep = 3
         config.train.update(log_every="2 steps", steps_per_dispatch=1)
         config.update_from_flattened_dict(overrides)
     return config
@@ -136,7 +137,9 @@ def test_a_run_that_was_stopped_around_it_ends_in_the_same_bits(undisturbed, tmp
 @slow
 def test_what_came_back_is_damaged_and_the_one_before_is_used(undisturbed, tmp_path):
     with pytest.raises(Interrupted):  # At step 34, after going back once.
-        loop.train_and_evaluate(make_config(), tmp_path, stop_requested=stop_after(44))
+        loop.train_and_evaluate(make_config(), tmp_path, stop_requested=stop_after(43))
+    kept = [one.step for one in integrity.saved(tmp_path / "checkpoints")]
+    assert kept == [34, 30, 20]
     assert len(notes(tmp_path)) == 1
     for one in integrity.saved(tmp_path / "checkpoints"):
         if one.step >= 30:
