@@ -62,7 +62,7 @@ def test_a_card_names_a_config_a_clean_commit_and_no_place(name):
     assert card["git_dirty"] is False
     assert card["config"]["data"]["data_dir"] == ""
     assert card["seed"] == card["config"]["seed"] == 0
-    assert ROOT.name not in json.dumps(card["config"])
+    assert "/" not in json.dumps(card)  # no path of the machine that trained it
     assert card["params"] in (60_000, 61_706)
 
 
