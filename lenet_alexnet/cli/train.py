@@ -35,7 +35,7 @@ def run(values: Any, rest: list[str]) -> int:
     """Runs the command; returns the exit code."""
     no_more(rest)
     require(values, "workdir")
-    from lenet_alexnet.runtime import console, processes, signals
+    from lenet_alexnet.runtime import age, console, processes, signals
 
     with signals.catch() as stop_requested:
         backend.set_up(deterministic=values.deterministic)
@@ -48,6 +48,7 @@ def run(values: Any, rest: list[str]) -> int:
                 Path(values.workdir),
                 stop_requested=stop_requested,
                 allow_other_bits=values["allow-other-bits"].value,
+                began=age.process_began(),
             )
     if values.json:
         print(json.dumps(summary))
