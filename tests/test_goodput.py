@@ -199,6 +199,7 @@ def test_goodput_over_two_kills(tmp_path):
 def test_goodput_over_twenty_kills(tmp_path):
     """Of a run with its start-up, compilation, steps, evaluations and saves."""
     command = [
+        *(sys.executable, "-m", "lenet_alexnet"),
         *("--config.train.duration=20000 steps" if "duration" in x else x for x in faults.LENET),
         f"--workdir={tmp_path}",
     ]

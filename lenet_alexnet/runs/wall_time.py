@@ -129,11 +129,16 @@ class WallTime(contextlib.AbstractContextManager):
             before, self._part, self._since = self._part, part, now
         return before
 
+    def parts(self) -> dict[str, float]:
+        """The seconds of each part in this line so far."""
+        with self._lock:
+            passed = time.monotonic() - self._since
+            return self._seconds | {self._part: self._seconds[self._part] + passed}
+
     def write(self) -> None:
         """Brings the line up to date."""
         with self._lock:
-            parts = dict(self._seconds)
-            parts[self._part] += time.monotonic() - self._since
+            parts = self.parts()
             waited = self.waited - self._waited_before
             line = Line(self._began_at, self._first_step, self.step, waited, parts).encode()
             places = self._places
@@ -213,9 +218,9 @@ def read(path: Path) -> list[Line]:
 def split(path: Path) -> dict[str, Any] | None:
     """Where the time of a run went, over all its starts; None without a record.
 
-    Returns `seconds`, and the parts that add up to them, see `LABELS`. Steps are trained again after
-    a kill or a divergence: `steps_again` is their number. `down` are the seconds between the end of
-    a process and the next of the `starts`.
+    Returns `seconds`, and the parts that add up to them, see `LABELS`. Steps are trained again
+    after a kill or a divergence: `steps_again` is their number. `down` are the seconds between the
+    end of a process and the next of the `starts`.
 
     Raises:
       DataError: the record is broken.

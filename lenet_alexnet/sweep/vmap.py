@@ -10,13 +10,14 @@ from typing import Any
 
 import jax
 
+from lenet_alexnet import config as configs
 from lenet_alexnet.runs.wall_time import STEPS, WallTime
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.sweep.lane import Lane
 from lenet_alexnet.sweep.lane_functions import LaneDevices
 from lenet_alexnet.sweep.lane_group import LaneGroup
 from lenet_alexnet.training import fingerprint, warm_start
-from lenet_alexnet.training.experiment import build
+from lenet_alexnet.training.experiment import Experiment, build
 from lenet_alexnet.training.schedule import follow
 
 
@@ -46,19 +47,22 @@ def train_lanes(
     Raises:
       Interrupted: `stop_requested` became true; everything is saved.
     """
+    began = time.monotonic() if began is None else began
     with opened(
+        build(lane_configs[0], devices=1),  # A lane is on one device.
         lane_configs,
         folders,
         stop_requested=stop_requested,
         at_once=at_once,
         allow_other_bits=allow_other_bits,
-        began=time.monotonic() if began is None else began,
+        began=began,
     ) as group:
         return _run(group, until)
 
 
 @contextlib.contextmanager
 def opened(
+    experiment: Experiment,
     lane_configs: Sequence[Any],
     folders: Sequence[Path],
     *,
@@ -69,9 +73,8 @@ def opened(
 ) -> Iterator[LaneGroup]:
     """The lanes with their functions compiled, restored or fresh, and open in their folders.
 
-    For the arguments see `train_lanes`.
+    For the arguments see `train_lanes`; `experiment` is of the first config, on one device.
     """
-    experiment = build(lane_configs[0], devices=1)  # A lane is on one device.
     data = fingerprint.of_data(experiment)
     start = cache(partial(warm_start.read, lane_configs[0], experiment))
     weights = {} if warm_start.resume(folders) else warm_start.fact(start())
@@ -102,11 +105,7 @@ def train_seeds(
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, Any]]:
     """Trains one run for each seed, in workdir/seed_N; returns their summaries."""
-    lane_configs = []
-    for seed in seeds:
-        lane_configs.append(config.copy_and_resolve_references())
-        with lane_configs[-1].unlocked():
-            lane_configs[-1].seed = seed
+    lane_configs = [configs.with_seed(config, seed) for seed in seeds]
     folders = [workdir / f"seed_{seed}" for seed in seeds]
     return train_lanes(lane_configs, folders, stop_requested=stop_requested)
 

@@ -139,24 +139,13 @@ class SingleRun:
         self._evaluate(self.experiment.curve)
         error = self.log.error()
         if error is not None and self.compiled.observe:
-            self._observe(error)
+            _observe(self, error)
         return error
 
     def _evaluate(self, splits: list[str]) -> None:
         with self.times.spent_on(EVALUATION):
             for split in splits:
                 self._write(self.step, split, self.compiled.evaluators[split](self.state.variables))
-
-    def _observe(self, error: float) -> None:
-        """Tells the optimizer the validation error; it may lower the rate."""
-        e, before = self.experiment, self.share
-        assert self.compiled.observe is not None
-        error_there = e.layout.put(np.float32(error))
-        opt_state = self.compiled.observe(self.state.opt_state, error_there)
-        self.state = self.state.replace(opt_state=opt_state)
-        if self.share != before:
-            rate = self.share * e.rate(self.step)
-            say(f"the {SELECTS} error stalls: learning rate {rate:.3g} from here")
 
     def _save(self, error: float | None, *, wait: bool = False) -> None:
         with self.times.spent_on(SAVING):
@@ -187,6 +176,18 @@ class SingleRun:
             self.save_and_stop()
         self._evaluate(list(self.compiled.evaluators))
         self._save(self.log.error(), wait=True)
+
+
+def _observe(run: SingleRun, error: float) -> None:
+    """Tells the optimizer the validation error; it may lower the rate."""
+    e, before = run.experiment, run.share
+    assert run.compiled.observe is not None
+    error_there = e.layout.put(np.float32(error))
+    opt_state = run.compiled.observe(run.state.opt_state, error_there)
+    run.state = run.state.replace(opt_state=opt_state)
+    if run.share != before:
+        rate = run.share * e.rate(run.step)
+        say(f"the {SELECTS} error stalls: learning rate {rate:.3g} from here")
 
 
 def _diverged(step: Any, config: Any, saved: int | None) -> Diverged:
