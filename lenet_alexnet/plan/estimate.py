@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from statistics import median
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from lenet_alexnet.plan.found import Probe
@@ -31,7 +31,7 @@ def estimate(probe: Probe, done: int = 0) -> Estimate:
     curvature = timings.refresh * multiples(probe, done, probe.refresh)
     steps, lowest, highest = (
         left * each + curvature
-        for each in (median(timings.steps), min(timings.steps), max(timings.steps))
+        for each in (fmean(timings.steps), min(timings.steps), max(timings.steps))
     )
     evaluations = multiples(probe, done, probe.evaluate)
     examples = evaluations * probe.curve + probe.everything
@@ -95,5 +95,5 @@ def as_dict(probe: Probe, done: int = 0) -> dict[str, Any]:
         "lowest": found.lowest,
         "highest": found.highest,
         "parts": found.parts,
-        "step_seconds": median(probe.timings.steps),
+        "step_seconds": fmean(probe.timings.steps),
     }

@@ -70,14 +70,8 @@ def _program(program: dict[str, Any]) -> list[str]:
     checkpoint = _bytes(program["checkpoint_bytes"])
     rows = [
         ("memory on a device", f"{_bytes(program['peak_bytes'])}, as compiled: {of_it}"),
-        (
-            "sent by a device in a step",
-            _bytes(program["sent_bytes"]) if program["sent_bytes"] else "-",
-        ),
-        (
-            "on the disk",
-            f"{_bytes(program['disk_bytes'])}; a checkpoint {_bytes(program['checkpoint_bytes'])}",
-        ),
+        ("sent by a device in a step", _bytes(program["sent_bytes"])),
+        ("on the disk", f"{_bytes(program['disk_bytes'])}; a checkpoint has {checkpoint}"),
         ("a step", f"{1000 * program['step_seconds']:,.3g} ms"),
         *((wall_time.LABELS[part], f"{s:,.1f} s") for part, s in program["parts"].items()),
         ("time", _range(program)),

@@ -35,6 +35,7 @@ def of_run(config: Any, workdir: Path | None, stop_requested: Stop) -> list[Plan
     if workdir is not None:
         compare(workdir, config, may_grow=True)
         done = _done(workdir)
+    tell("timing a few steps")
     probe = time_it(Program([config]), stop_requested)
     if done >= probe.total:
         raise UsageError(f"{workdir} is complete already: nothing to train")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from statistics import median
+from statistics import fmean
 from typing import Any, Protocol
 
 from lenet_alexnet.data import Dataset, InMemory
@@ -116,7 +116,7 @@ def measure(
         trainee.evaluate_and_save(evaluate=evaluates)
         blocked = trainee.times.parts()[SAVING] - before
         # It is written while the next steps run, on CPUs by the same cores.
-        saves.append(blocked + max(0.0, watch.run(2 * count) - 2 * count * median(chunks)))
+        saves.append(blocked + max(0.0, watch.run(2 * count) - 2 * count * fmean(chunks)))
     watch.run(1)
     parts = trainee.times.parts()
     trainee.finish()
