@@ -107,7 +107,7 @@ def test_plan_adds_up_the_parts():
             "steps": 0.75 * 100 * 0.012,
             "data_wait": 0.25 * 100 * 0.012,
             "evaluation": 0.001 * (4 * 50 + 80),
-            "saving": 8 * 0.1 + 0.3 + 0.4,
+            "saving": 9 * 0.1 + 0.3 + 0.4,
         }
     )
     assert [*found.parts, "lost"] == list(wall_time.LABELS)
@@ -126,6 +126,8 @@ def test_plan_counts_the_second_backward_passes():
     one = PROBE._replace(refresh=50)
     longer = estimate.estimate(one).seconds - estimate.estimate(PROBE).seconds
     assert longer == pytest.approx(2 * 0.5)
+    before = [sum(step % 50 == 0 for step in range(done, 100)) for done in (0, 1, 50, 51)]
+    assert [estimate.refreshes(one, done) for done in (0, 1, 50, 51)] == before
 
 
 def test_plan_of_processes_that_share_the_machine():

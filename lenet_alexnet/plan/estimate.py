@@ -28,7 +28,7 @@ class Estimate(NamedTuple):
 def estimate(probe: Probe, done: int = 0) -> Estimate:
     """The time of a start of a program that resumes after `done` steps, to its end."""
     timings, left = probe.timings, probe.total - done
-    curvature = timings.refresh * multiples(probe, done, probe.refresh)
+    curvature = timings.refresh * refreshes(probe, done)
     steps, lowest, highest = (
         left * each + curvature
         for each in (fmean(timings.steps), min(timings.steps), max(timings.steps))
@@ -50,6 +50,11 @@ def estimate(probe: Probe, done: int = 0) -> Estimate:
 def multiples(probe: Probe, done: int, interval: int) -> int:
     """How often an interval ends after step `done` and before the end of the run."""
     return (probe.total - 1) // interval - done // interval if interval else 0
+
+
+def refreshes(probe: Probe, done: int = 0) -> int:
+    """How often the curvature is estimated: before step `done` or a later one of the run."""
+    return -(-probe.total // probe.refresh) + -done // probe.refresh if probe.refresh else 0
 
 
 def saves(probe: Probe, done: int = 0) -> int:

@@ -13,6 +13,7 @@ from lenet_alexnet.training.schedule import Schedule, Trainee, follow
 SECONDS = 3.0  # of timed steps
 CHUNK = 0.3  # seconds of a chunk, at least a step
 FEWEST = 3  # chunks
+ENOUGH = 2.0  # seconds of saves, after which none is timed again
 BATCHES = 4  # of an evaluation that are timed
 
 
@@ -110,13 +111,13 @@ def measure(
         chunks.append(watch.run(count) / count)
     spent = time.perf_counter() - start
     data_wait = (trainee.times.waited - waited) / spent
-    saves = []
-    for _ in range(2):
+    saves, behind = list[float](), min(2 * count, schedule.total)
+    while len(saves) < 2 and sum(saves) < ENOUGH:
         before = trainee.times.parts()[SAVING]
         trainee.evaluate_and_save(evaluate=evaluates)
         blocked = trainee.times.parts()[SAVING] - before
         # It is written while the next steps run, on CPUs by the same cores.
-        saves.append(blocked + max(0.0, watch.run(2 * count) - 2 * count * fmean(chunks)))
+        saves.append(blocked + max(0.0, watch.run(behind) - behind * fmean(chunks)))
     watch.run(1)
     parts = trainee.times.parts()
     trainee.finish()
@@ -125,7 +126,7 @@ def measure(
         "data_wait": data_wait,
         "refresh": refresh,
         "example": (ended[EVALUATION] - parts[EVALUATION]) / max(evaluated, 1),
-        "save": saves[1],
-        "first_save": max(0.0, saves[0] - saves[1]),
+        "save": saves[-1],
+        "first_save": max(0.0, saves[0] - saves[-1]),
         "last": ended[SAVING] - parts[SAVING],
     }
