@@ -301,6 +301,10 @@ def test_plan_of_a_sweep_through_the_command(tmp_path, here, capsys):
     assert not (tmp_path / "w").exists()
     assert main([*command, "--search=3"]) == 2
     assert "--search has no --plan" in capsys.readouterr().err
+    assert main([*command, "--dry-run"]) == 2
+    assert "give one of them" in capsys.readouterr().err
+    assert main([*command[:-1], "--json"]) == 2
+    assert "--json is for --plan" in capsys.readouterr().err
 
 
 CLAIM = ("reproduce", "lenet5_fig6", "--scale=small")

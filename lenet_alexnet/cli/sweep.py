@@ -16,6 +16,7 @@ from lenet_alexnet.cli.command import (
     print_plan,
     require,
 )
+from lenet_alexnet.errors import UsageError
 
 
 def define(values: flags.FlagValues) -> None:
@@ -48,6 +49,10 @@ def run(values: Any, rest: list[str]) -> int:
     """Runs the sweep that the flags describe; returns the exit code."""
     no_more(rest)
     require(values, "workdir")
+    if values.json and not values.plan:
+        raise UsageError("--json is for --plan; results.csv has the results of a sweep")
+    if values.plan and (values["dry-run"].value or values.report):
+        raise UsageError("--plan, --dry-run and --report: give one of them")
     from lenet_alexnet.runtime import signals
     from lenet_alexnet.sweep.run import SweepOptions, run_sweep
 

@@ -7,7 +7,6 @@ dispatch. Lines have one length that divides a page of memory, so that a kill te
 
 import contextlib
 import json
-import math
 import os
 import threading
 import time
@@ -90,7 +89,7 @@ class WallTime(contextlib.AbstractContextManager):
         self._lock, self._ended = threading.RLock(), threading.Event()
         self._files = [_open(folder / NAME) for folder in folders]
         self._begin(began)
-        self._thread = threading.Thread(target=self._keep_up, daemon=True)
+        self._thread = threading.Thread(target=self._keep_up, name=NAME, daemon=True)
         if self._files:
             self._thread.start()
 
@@ -195,24 +194,23 @@ def read(path: Path) -> list[Line]:
     found = []
     for start in range(0, len(content) // LINE * LINE, LINE):
         try:
-            row = json.loads(content[start : start + LINE])
-            parts = {part: max(0.0, float(row[part])) for part in PARTS}
-            line = Line(
-                float(row["begun"]),
-                int(row["first_step"]),
-                int(row["step"]),
-                float(row["waited"]),
-                parts,
-            )
-            if not math.isfinite(line.begun + line.seconds):
-                raise ValueError
-            found.append(line)
+            found.append(_decode(content[start : start + LINE]))
         except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
             number = start // LINE + 1
             raise DataError(
                 f"'{path}' is broken in line {number}: without this file, time is counted again"
             ) from error
     return found
+
+
+def _decode(content: bytes) -> Line:
+    """The line of `Line.encode`; one of many errors if it is none."""
+    row = json.loads(content)
+    seconds = {key: float(row[key]) for key in ("waited", *PARTS)}
+    begun, steps = float(row["begun"]), (int(row["first_step"]), int(row["step"]))
+    if not all(0 <= number < 2**53 for number in (begun, *steps, *seconds.values())):
+        raise ValueError
+    return Line(begun, *steps, seconds.pop("waited"), seconds)
 
 
 def split(path: Path) -> dict[str, Any] | None:
@@ -235,7 +233,7 @@ def split(path: Path) -> dict[str, Any] | None:
             parts[part] += seconds
         repeated = max(0, min(line.step, furthest) - line.first_step)
         share = repeated / max(line.step - line.first_step, 1)
-        waited = min(max(line.waited, 0.0), line.parts[STEPS])
+        waited = min(line.waited, line.parts[STEPS])
         parts[STEPS] -= waited + share * (line.parts[STEPS] - waited)
         parts["data_wait"] += (1 - share) * waited
         parts["lost"] += share * line.parts[STEPS]
