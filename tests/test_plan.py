@@ -136,7 +136,7 @@ def test_plan_of_processes_that_share_the_machine():
     assert estimate.makespan([], 2) == 0.0
 
 
-@pytest.mark.parametrize("side_by_side", [False, True])
+@pytest.mark.parametrize("side_by_side", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_plan_is_what_a_run_then_has(tmp_path, short, side_by_side):
     config = make_tiny_config()
     lanes = [configs.with_seed(config, seed) for seed in range(2 if side_by_side else 1)]
@@ -150,9 +150,10 @@ def test_plan_is_what_a_run_then_has(tmp_path, short, side_by_side):
     assert len(timings.steps) >= timing.FEWEST
     assert 0 < sum(timings.steps) < took
     assert min(timings.start_up, timings.example, timings.save, timings.last) > 0
-    assert found.memory["param_bytes"] == 4 * 61706
-    assert found.memory["optimizer_bytes"] >= 2 * 4 * 61706
-    assert found.memory["peak_bytes"] > 3 * 4 * 61706
+    held = 4 * 61706 * len(lanes) // found.devices
+    assert found.memory["param_bytes"] == held
+    assert found.memory["optimizer_bytes"] >= 2 * held
+    assert found.memory["peak_bytes"] > 3 * held
     if side_by_side:
         return
     summary = train_and_evaluate(config, tmp_path / "run")
