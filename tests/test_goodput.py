@@ -22,7 +22,7 @@ REPORTED = list(wall_time.LABELS)
 
 
 def line(first_step, step, begun, waited=0.0, **parts):
-    return Line(begun, first_step, step, waited, dict.fromkeys(PARTS, 0.0) | parts)
+    return Line(begun, first_step, step, True, waited, dict.fromkeys(PARTS, 0.0) | parts)
 
 
 def write(path, *lines):
@@ -97,7 +97,8 @@ def test_goodput_goes_to_a_new_line_when_the_run_goes_back(tmp_path):
     first, second = wall_time.read(tmp_path / wall_time.NAME)
     assert (first.first_step, first.step, second.first_step, second.step) == (10, 30, 20, 35)
     assert second.parts[STEPS] >= 0.01
-    assert wall_time.split(tmp_path / wall_time.NAME)["steps_again"] == 10
+    found = wall_time.split(tmp_path / wall_time.NAME)
+    assert (found["steps_again"], found["starts"]) == (10, 1)
 
 
 def test_goodput_costs_little(tmp_path):

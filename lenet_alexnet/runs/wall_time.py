@@ -44,11 +44,12 @@ LABELS = {
 
 
 class Line(NamedTuple):
-    """One start of a run: the seconds of each part, and the steps from `first_step` to `step`."""
+    """The seconds of each part of one start of a run, and the steps from `first_step` to `step`."""
 
     begun: float  # seconds since 1970
     first_step: int
     step: int
+    start: bool  # of a process; False: it went back and trains on
     waited: float  # seconds of `steps` in which the devices waited for data
     parts: dict[str, float]
 
@@ -59,13 +60,9 @@ class Line(NamedTuple):
 
     def encode(self) -> bytes:
         """The line as JSON, filled up with spaces."""
-        row = {
-            "begun": round(self.begun, 3),
-            "first_step": self.first_step,
-            "step": self.step,
-            "waited": round(self.waited, 3),
-            **{part: round(seconds, 3) for part, seconds in self.parts.items()},
-        }
+        seconds = {"begun": self.begun, "waited": self.waited, **self.parts}
+        row = {key: round(value, 3) for key, value in seconds.items()}
+        row |= {"first_step": self.first_step, "step": self.step, "start": int(self.start)}
         return json.dumps(row).encode().ljust(LINE - 1) + b"\n"
 
 
@@ -88,13 +85,14 @@ class WallTime(contextlib.AbstractContextManager):
         self.step, self.waited = 0, 0.0
         self._lock, self._ended = threading.RLock(), threading.Event()
         self._files = [_open(folder / NAME) for folder in folders]
-        self._begin(began)
+        self._begin(began, start=True)
         self._thread = threading.Thread(target=self._keep_up, name=NAME, daemon=True)
         if self._files:
             self._thread.start()
 
-    def _begin(self, began: float) -> None:
+    def _begin(self, began: float, *, start: bool) -> None:
         """Begins a new line with the step as it is."""
+        self._start = start
         self._began_at = time.time() - (time.monotonic() - began)
         self._seconds, self._part, self._since = dict.fromkeys(PARTS, 0.0), START_UP, began
         self._first_step, self._waited_before = self.step, self.waited
@@ -109,7 +107,7 @@ class WallTime(contextlib.AbstractContextManager):
         self.write()
         with self._lock:
             part, self.step = self._part, step
-            self._begin(time.monotonic())
+            self._begin(time.monotonic(), start=False)
             self._part = part
 
     @contextlib.contextmanager
@@ -139,10 +137,10 @@ class WallTime(contextlib.AbstractContextManager):
         with self._lock:
             parts = self.parts()
             waited = self.waited - self._waited_before
-            line = Line(self._began_at, self._first_step, self.step, waited, parts).encode()
-            places = self._places
+            steps, places = (self._first_step, self.step), self._places
+            line = Line(self._began_at, *steps, self._start, waited, parts)
         for file, place in zip(self._files, places, strict=True):
-            os.pwrite(file.fileno(), line, place)
+            os.pwrite(file.fileno(), line.encode(), place)
 
     def sync(self) -> None:
         """Forces the line to disk."""
@@ -210,7 +208,7 @@ def _decode(content: bytes) -> Line:
     begun, steps = float(row["begun"]), (int(row["first_step"]), int(row["step"]))
     if not all(0 <= number < 2**53 for number in (begun, *steps, *seconds.values())):
         raise ValueError
-    return Line(begun, *steps, seconds.pop("waited"), seconds)
+    return Line(begun, *steps, bool(row["start"]), seconds.pop("waited"), seconds)
 
 
 def split(path: Path) -> dict[str, Any] | None:
@@ -244,6 +242,6 @@ def split(path: Path) -> dict[str, Any] | None:
         "seconds": round(sum(parts.values()), 3),
         **{part: round(seconds, 3) for part, seconds in parts.items()},
         "down": round(down, 3),
-        "starts": len(lines),
+        "starts": sum(line.start for line in lines),
         "steps_again": again,
     }
