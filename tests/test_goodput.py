@@ -177,6 +177,7 @@ class Killed:
         self.lives += 1
         wait_for(lambda: len(wall_time.read(self.record)) == self.lives)
         time.sleep(seconds)
+        assert process.poll() is None
         self.ended = time.monotonic()
         process.kill()
         process.wait()
@@ -219,11 +220,7 @@ def test_goodput_over_twenty_kills(tmp_path):
     killed = Killed(tmp_path / wall_time.NAME)
     for _ in range(20):
         killed.run(
-            lambda: subprocess.Popen(
-                [sys.executable, "-m", "lenet_alexnet", *command],
-                cwd=ROOT,
-                stderr=subprocess.DEVNULL,
-            ),
+            lambda: subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL),
             draw.uniform(0, 12),
         )
     found = killed.check(starts=20)
