@@ -87,9 +87,7 @@ def train_and_evaluate(
                 stop_requested=stop_requested,
                 callbacks=objects.callbacks,
             ) as ready:
-                require_same("program", {"loops in C++": loops_used()})
-                run.note_loops(loops_used())
-                return _train(ready, start)
+                return _train(ready, start, loops_used)
 
 
 @contextlib.contextmanager
@@ -137,8 +135,14 @@ def opened(
         )
 
 
-def _train(run: SingleRun, start: Callable[[], WarmStart | None]) -> dict[str, Any]:
+def _train(
+    run: SingleRun,
+    start: Callable[[], WarmStart | None],
+    loops_used: Callable[[], bool | None],
+) -> dict[str, Any]:
     """Restores or starts, trains, evaluates; the summary is written at any end."""
+    require_same("program", {"loops in C++": loops_used()})
+    run.out.note_loops(loops_used())
     run.restore(start)
     e, status = run.experiment, "interrupted"
     with Progress(e.schedule.total, run.step, e.steps_per_epoch) as run.progress:
