@@ -175,7 +175,7 @@ class Killed:
         born = time.monotonic()
         process = start()
         self.lives += 1
-        wait_for(lambda: len(wall_time.read(self.record)) == self.lives)
+        wait_for(lambda: len(wall_time.read(self.record)) == self.lives, 600)
         time.sleep(seconds)
         assert process.poll() is None
         self.ended = time.monotonic()
