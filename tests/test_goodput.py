@@ -175,12 +175,14 @@ class Killed:
         born = time.monotonic()
         process = start()
         self.lives += 1
-        wait_for(lambda: len(wall_time.read(self.record)) == self.lives, 600)
-        time.sleep(seconds)
-        assert process.poll() is None
-        self.ended = time.monotonic()
-        process.kill()
-        process.wait()
+        try:
+            wait_for(lambda: len(wall_time.read(self.record)) == self.lives, 600)
+            time.sleep(seconds)
+            assert process.poll() is None
+        finally:
+            self.ended = time.monotonic()
+            process.kill()
+            process.wait()
         self.alive += self.ended - born
 
     def check(self, *, starts):
