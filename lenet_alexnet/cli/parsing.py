@@ -9,6 +9,7 @@ from typing import Any
 from absl import flags
 
 from lenet_alexnet import config as configs
+from lenet_alexnet.config import own_photos
 from lenet_alexnet.config.checks import check_entries, check_ranges, check_sections
 from lenet_alexnet.errors import SYNONYMS, UsageError, nearest
 from lenet_alexnet.runtime.storage import expand
@@ -16,6 +17,7 @@ from lenet_alexnet.runtime.storage import expand
 FOLDERS = (
     "workdir",
     "data_dir",
+    "photos",
     "from",
     "to",
     "model",
@@ -24,6 +26,18 @@ FOLDERS = (
     "classes",
 )  # flags in which ~ means the home directory
 OVERRIDE = re.compile(r"--?config\.([^=]+)(?:=(.*))?", re.DOTALL)
+
+
+def of_photos(arguments: list[str]) -> list[str]:
+    """The arguments, with the config that --photos=DIR stands for, if it is among them."""
+    text = "\n".join(arguments)
+    found = re.findall(r"^--?photos(?:=|\n)(.*)$", text, re.MULTILINE)
+    if not found:
+        return arguments
+    if re.search(r"^--?config(=|$)", text, re.MULTILINE):
+        raise UsageError("--photos chooses its config, alexnet_folder: leave out --config")
+    data_dir = f"--config.data.data_dir={expand(found[-1]) if found[-1] else ''}"
+    return [*arguments, "--config=alexnet_folder", data_dir]
 
 
 def load_config(arguments: list[str]) -> tuple[list[str], Any, str]:
@@ -76,6 +90,8 @@ def parse(values: flags.FlagValues, argv: list[str], config: Any) -> list[str]:
         if name in values and (given := values[name].value):
             values[name].value = ",".join(str(expand(x)) for x in given.split(","))
     if config is not None:
+        notes = own_photos.resolve(config)
+        flags.DEFINE_multi_string("config_notes", notes, "what was inferred", flag_values=values)
         check_ranges(configs.flatten(config))
     return rest
 
@@ -99,9 +115,10 @@ def _prepare(config: Any, argv: list[str]) -> list[str]:
     done: set[int] = set()
     flat = configs.flatten(config)
     for i, key, text in given:
-        if key in flat and flat[key] is None:  # config_flags parses by the type of the default.
+        if key in flat and options.untyped(config, key):  # config_flags parses by the type.
             section, _, last = key.rpartition(".")
             with config.unlocked():
+                del configs.part(config, section)[last]
                 configs.part(config, section)[last] = _literal(text)
             done |= {i} if "=" in argv[i] else {i, i + 1}
     return [argument for i, argument in enumerate(argv) if i not in done]

@@ -1,6 +1,7 @@
 """The command `train`."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lenet_alexnet.cli.command import (
     define_other_bits,
     define_workdir,
     no_more,
+    of_classes,
     require,
 )
 from lenet_alexnet.runtime import backend
@@ -21,6 +23,8 @@ from lenet_alexnet.runtime.console import duration
 def define(values: flags.FlagValues) -> None:
     """The flags of `train`."""
     define_workdir(values)
+    help = "in place of --config: a folder of photos in class folders, from which all is inferred"
+    flags.DEFINE_string("photos", None, help, flag_values=values)
     define_json(values)
     many = "many processes without a launcher:"
     flags.DEFINE_string("coordinator", None, f"{many} host:port of the first", flag_values=values)
@@ -34,6 +38,8 @@ def define(values: flags.FlagValues) -> None:
 def run(values: Any, rest: list[str]) -> int:
     """Runs the command; returns the exit code."""
     no_more(rest)
+    if values.photos and values.workdir is None:
+        values.workdir = str(Path("runs") / Path(values.photos).resolve().name)
     require(values, "workdir")
     from lenet_alexnet.runtime import console, processes, signals
 
@@ -42,6 +48,10 @@ def run(values: Any, rest: list[str]) -> int:
         processes.join(values.coordinator, values.process_id, values.num_processes)
         from lenet_alexnet.training.loop import train_and_evaluate
 
+        for line in values.config_notes:
+            console.say(line)
+        if values.photos:
+            console.say(f"workdir: {values.workdir}; the same command resumes it")
         with processes.ending_together():
             summary = train_and_evaluate(
                 values.config,
@@ -63,12 +73,16 @@ def run(values: Any, rest: list[str]) -> int:
         f"{results} after {summary['epoch']:.4g} epochs, {duration(summary['train_seconds'])} of "
         f"training; in {values.workdir}"
     )
+    if values.photos:
+        for result in summary["eval"].values():
+            print("\n".join(of_classes(result)))
+        print(f"next: lenet-alexnet predict --workdir={shlex.quote(values.workdir)} PHOTO")
     return 0
 
 
 COMMAND = Command(
     help="trains a network; run again on the same folder, it resumes",
-    usage="--config=FILE --workdir=DIR [--config.section.key=value ...]",
+    usage="--config=FILE --workdir=DIR [--config.section.key=value ...] | --photos=DIR",
     define=define,
     run=run,
     config=True,

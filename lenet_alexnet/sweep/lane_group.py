@@ -21,7 +21,7 @@ from lenet_alexnet.runtime.console import say
 from lenet_alexnet.sweep.lane_functions import LaneDevices, LaneFunctions, stack_lanes
 from lenet_alexnet.training import fingerprint, warm_start
 from lenet_alexnet.training.builders import build_optimizer
-from lenet_alexnet.training.evaluation import summarize
+from lenet_alexnet.training.evaluation import results, summarize
 from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.progress import Stopwatch
 from lenet_alexnet.training.run_log import RunLog, costs
@@ -61,6 +61,7 @@ class Lane:
             order=experiment.order.with_seed(config.seed),
         )
         self.log = RunLog(config, self.e, self.out, metrics)
+        self.class_names = experiment.train_data.class_names
         self.bad_step: int | None = None
 
     def finish(self, status: str, step: int, costs: dict[str, Any]) -> dict[str, Any]:
@@ -193,7 +194,7 @@ class LaneGroup:
             found = self.evaluate((self.state.variables, self.numbers), self.eval_data[split])
             sums = jax.device_get(found)
             for i, lane in self._live():
-                lane.log.write(self.step, split, summarize(_lane_of(sums, i)))
+                lane.log.write(self.step, split, results(_lane_of(sums, i), lane.class_names))
         shown = "".join(self.e.curve)
         errors = [lane.log.error(shown) for _, lane in self._live()]
         known = [100 * error for error in errors if error is not None]

@@ -24,6 +24,7 @@ from lenet_alexnet.models import Network1998, layer_names
 from lenet_alexnet.optimizers import Optimizer
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.training.builders import (
+    auto_weights,
     blank_image,
     build_losses,
     build_model,
@@ -113,14 +114,14 @@ def build(
     read = read or load
     check_ranges(flatten(config))
     model = model or build_model(config)
-    train_loss, eval_loss = build_losses(config)
     train_data, eval_data = _read_data(config, read)
+    train_loss, eval_loss = build_losses(config, auto_weights(config, train_data))
     size, batch_size = len(train_data), config.train.batch_size
     layout = _build_layout(config, model, devices)
     _check_size(config, model, train_loss, size, len(train_data.class_names))
 
     in_steps = partial(to_steps, batch_size=batch_size, examples=size)
-    statistics = load_photo_statistics(config)
+    statistics = load_photo_statistics(config, train_data)
     preprocess = build_preprocess(config, in_steps, statistics)
     inputs = jax.eval_shape(preprocess, blank_image(train_data), None)
     check_inputs(model.input_shape, inputs.shape[1:])
