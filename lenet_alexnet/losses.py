@@ -69,9 +69,11 @@ def create_loss(*, name: str, **options: Any) -> Loss:
 
 
 def balanced_weights(labels: Int[np.ndarray, " n"], classes: int) -> tuple[float, ...]:
-    """n / (k n_c) for each of the k classes, n_c of the n labels being c: each class then has the
-    same total weight (King and Zeng 2001, sec. 4.1, for shares of 1/k). A class without labels
-    has weight 0."""
+    """The weight n / (k n_c) of each of k classes, if n_c of the n labels are c.
+
+    Then every class has the same total weight, and the mean weight of the examples is 1 (King and
+    Zeng 2001, sec. 4.2, with shares of 1/k in the population). A class without labels has weight 0.
+    """
     counts = np.bincount(labels, minlength=classes)
     return tuple(len(labels) / (classes * int(n)) if n else 0.0 for n in counts)
 

@@ -147,8 +147,10 @@ def look(root: Path) -> Photos:
     image_files.require_readers(listing.files)
     if len(names := listing.class_names) < 2:
         raise DataError(f"'{root}' has one class only, '{names[0]}': at least two are needed")
-    split = ("train", validation[0]) if validation else ("stratified_train", "stratified_validation")
-    return Photos(root, listing, (*split, "test" if "test" in there else ""))
+    test = "test" if "test" in there else ""
+    if validation:
+        return Photos(root, listing, ("train", validation[0], test))
+    return Photos(root, listing, ("stratified_train", "stratified_validation", test))
 
 
 def _value(key: str, config: Any, photos: Photos, size: Size) -> Any:
@@ -217,14 +219,13 @@ def _of_splits(config: Any, photos: Photos) -> list[str]:
     return [f"{line}; test: {'the folder test' if test == 'test' else test or 'none'}"]
 
 
-def _of_network(
-    config: Any, photos: Photos, size: Size, sides: list[tuple[int, int]]
-) -> list[str]:
+def _of_network(config: Any, photos: Photos, size: Size, sides: list[tuple[int, int]]) -> list[str]:
     data, shortest = config.data, sorted(min(side) for side in sides)
     small = sum(side < data.image_size for side in shortest)
     lines = [
-        f"images: {data.image_size} pixels, crops of {data.photo.crop}; the photos' short sides are "
-        f"{shortest[0]:,} to {shortest[-1]:,}" + (f", {small:,} are enlarged" if small else ""),
+        f"images: {data.image_size} pixels, crops of {data.photo.crop}; the short sides of the "
+        f"photos are {shortest[0]:,} to {shortest[-1]:,}"
+        + (f", {small:,} are enlarged" if small else ""),
         f"network: {config.model.variant} AlexNet with {size.maps}, as there are "
         + (f"fewer than {size.below:,} training photos" if size is not SIZES[-1] else "so many"),
     ]

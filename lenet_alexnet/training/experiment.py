@@ -9,18 +9,15 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from lenet_alexnet.config import flatten
-from lenet_alexnet.config.checks import LONGEST, check_inputs, check_ranges, check_validation
+from lenet_alexnet.config.checks import check_inputs, check_validation
 from lenet_alexnet.config.durations import to_steps
-from lenet_alexnet.config.options import setting
 from lenet_alexnet.data import Dataset
 from lenet_alexnet.data.class_names import check_same
 from lenet_alexnet.data.order import Order, epoch_order
 from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.data.preprocess.statistics import Statistics
-from lenet_alexnet.errors import UsageError, nearest
+from lenet_alexnet.errors import UsageError
 from lenet_alexnet.losses import Loss
-from lenet_alexnet.models import Network1998, layer_names
 from lenet_alexnet.optimizers import Optimizer
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.training.builders import (
@@ -33,6 +30,13 @@ from lenet_alexnet.training.builders import (
     build_views,
     load,
     load_photo_statistics,
+)
+from lenet_alexnet.training.checking import (
+    check_alone,
+    check_batch,
+    check_curvature,
+    check_layers,
+    check_size,
 )
 from lenet_alexnet.training.layout import Layout, most_devices
 from lenet_alexnet.training.schedule import Schedule
@@ -112,28 +116,43 @@ def build(
       UsageError: entries are out of range, or do not fit each other or the data.
     """
     read = read or load
-    check_ranges(flatten(config))
-    model = model or build_model(config)
-    train_data, eval_data = _read_data(config, read)
-    train_loss, eval_loss = build_losses(config, auto_weights(config, train_data))
+    problems = check_alone(config, model)
+    if "photo" in config.data:
+        problems.report()  # Reading photos takes long.
+    data: Any = None
+    with problems.noting():
+        data = _read_data(config, read)
+    if data is None:
+        problems.report()
+    train_data, eval_data = data
     size, batch_size = len(train_data), config.train.batch_size
-    layout = _build_layout(config, model, devices)
-    _check_size(config, model, train_loss, size, len(train_data.class_names))
-
     in_steps = partial(to_steps, batch_size=batch_size, examples=size)
-    statistics = load_photo_statistics(config, train_data)
-    preprocess = build_preprocess(config, in_steps, statistics)
-    inputs = jax.eval_shape(preprocess, blank_image(train_data), None)
-    check_inputs(model.input_shape, inputs.shape[1:])
-    _check_layers(config, model)
-    optimizer = build_optimizer(config, size, dense_updates=layout.dense_updates)
-    if optimizer.curvature and not isinstance(model, Network1998):
-        raise UsageError(f"optimizer 'sdlm' trains the networks of 1998, not '{config.model.name}'")
-    schedule = _build_schedule(config, optimizer, in_steps)
+    with problems.noting():
+        check_batch(config, size)
+    with problems.noting():
+        train_loss, eval_loss = build_losses(config, auto_weights(config, train_data))
+    with problems.noting():
+        model = model or build_model(config)
+    with problems.noting():
+        check_size(config, model, train_loss, size, len(train_data.class_names))
+    with problems.noting():
+        layout = _build_layout(config, model, devices)
+    with problems.noting():
+        statistics = load_photo_statistics(config, train_data)
+        preprocess = build_preprocess(config, in_steps, statistics)
+        inputs = jax.eval_shape(preprocess, blank_image(train_data), None)
+        check_inputs(model.input_shape, inputs.shape[1:])
+        views = build_views(config, statistics=statistics)
+    with problems.noting():
+        check_layers(config, model)
+    with problems.noting():
+        optimizer = build_optimizer(config, size, dense_updates=layout.dense_updates)
+        check_curvature(config, optimizer, model)
+        schedule = _build_schedule(config, optimizer, in_steps)
+    problems.report()
     order = Order(
         config.seed, size * config.data.variants, batch_size, reshuffle=config.data.reshuffle
     )
-    views = build_views(config, statistics=statistics)
     return Experiment(
         model=model,
         preprocess=preprocess,
@@ -154,10 +173,7 @@ def build(
 def _read_data(
     config: Any, read: Callable[[Any, str], Dataset]
 ) -> tuple[Dataset, dict[str, Dataset]]:
-    """The training data, and the data of each evaluated split.
-
-    Raises UsageError if a batch is larger than the training set.
-    """
+    """The training data, and the data of each evaluated split."""
     train_data = read(config, config.data.train)
     eval_data = {
         name: read(config, config.data[name])
@@ -166,9 +182,6 @@ def _read_data(
     }
     for name, data in eval_data.items():
         check_same(data.class_names, train_data.class_names, f"data.{name}", "data.train")
-    size, batch_size = len(train_data), config.train.batch_size
-    if not 1 <= batch_size <= size:
-        raise UsageError(f"train.batch_size {batch_size} is not within 1..{size}, the training set")
     return train_data, eval_data
 
 
@@ -182,39 +195,6 @@ def _build_layout(config: Any, model: nn.Module, devices: int) -> Layout:
     layout = Layout(**config.parallel, devices=devices, model=model)
     layout.check_batch("train.batch_size", batch_size, config.train.accumulate)
     return layout
-
-
-def _check_size(config: Any, model: Any, loss: Loss, size: int, classes: int) -> None:
-    """Raises UsageError if the network, the loss or the variants do not fit the data."""
-    if model.num_classes != classes:
-        raise UsageError(f"model.num_classes {model.num_classes} is not the data's {classes}")
-    weights = loss.class_weights
-    if weights and len(weights) != classes:
-        raise UsageError(
-            f"train.loss.class_weights has {len(weights)} numbers for {classes} classes"
-        )
-    if size * config.data.variants > LONGEST:
-        raise UsageError(f"data.variants {config.data.variants} of {size:,} images are too many")
-
-
-def _check_layers(config: Any, model: nn.Module) -> None:
-    """Raises UsageError if an entry names an unknown layer, or `train.freeze` all layers."""
-    options = ("layers", "layer_decay", "layer_rate")
-    named = {f"optimizer.{option}": config.optimizer.get(option) or {} for option in options}
-    frozen = setting(config, "train.freeze")
-    if not frozen and not any(named.values()):
-        return
-    layers = layer_names(model)
-    for key, names in named.items():
-        if not hasattr(names, "items"):
-            raise UsageError(f"{key} {names!r} is no dict by layer")
-    for key, names in (*named.items(), ("train.freeze", frozen)):
-        for name in names:
-            if name not in layers:
-                hint = nearest(str(name), layers)
-                raise UsageError(f"{key} names '{name}', no layer of the network: {hint}")
-    if set(layers) <= set(frozen):
-        raise UsageError("train.freeze names every layer: nothing is left to train")
 
 
 def _build_schedule(config: Any, optimizer: Optimizer, in_steps: Callable[[str], int]) -> Schedule:
