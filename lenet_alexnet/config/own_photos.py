@@ -56,7 +56,7 @@ class Size(NamedTuple):
 
 
 SIZES = (
-    Size(2_000, 72, 64, (24, 64, 96, 96, 64), 256, "a quarter of its maps", 16, 1_500),
+    Size(2_000, 72, 64, (24, 64, 96, 96, 64), 256, "a quarter of its maps", 16, 1_000),
     Size(20_000, 128, 112, (48, 128, 192, 192, 128), 1024, "half of its maps", 64, 8_000),
     Size(float("inf"), 256, 224, (96, 256, 384, 384, 256), 4096, "all its maps", 128, 60_000),
 )
@@ -108,7 +108,7 @@ def resolve(config: Any) -> list[str]:
     if not config.data.data_dir:
         raise UsageError("no photos: --photos=DIR or --config.data.data_dir=DIR names their folder")
     photos = look(expand(config.data.data_dir))
-    sides = [image_files.size(path) for path in photos.listing.files]
+    sides = sorted(image_files.short_side(path) for path in photos.listing.files)
     size = next(size for size in SIZES if photos.train_size < size.below)
     with config.unlocked():
         if "data.train" in entries:
@@ -219,12 +219,11 @@ def _of_splits(config: Any, photos: Photos) -> list[str]:
     return [f"{line}; test: {'the folder test' if test == 'test' else test or 'none'}"]
 
 
-def _of_network(config: Any, photos: Photos, size: Size, sides: list[tuple[int, int]]) -> list[str]:
-    data, shortest = config.data, sorted(min(side) for side in sides)
-    small = sum(side < data.image_size for side in shortest)
+def _of_network(config: Any, photos: Photos, size: Size, sides: list[int]) -> list[str]:
+    data, small = config.data, sum(side < config.data.image_size for side in sides)
     lines = [
         f"images: {data.image_size} pixels, crops of {data.photo.crop}; the short sides of the "
-        f"photos are {shortest[0]:,} to {shortest[-1]:,}"
+        f"photos are {sides[0]:,} to {sides[-1]:,}"
         + (f", {small:,} are enlarged" if small else ""),
         f"network: {config.model.variant} AlexNet with {size.maps}, as there are "
         + (f"fewer than {size.below:,} training photos" if size is not SIZES[-1] else "so many"),

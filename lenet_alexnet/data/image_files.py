@@ -96,13 +96,13 @@ def decode(file: bytes | IO[bytes], channels: int, least: int = 0) -> Decoded:
     return _opened(file, lambda image: _upright(image, "L" if channels == 1 else "RGB", least))
 
 
-def size(path: str | Path) -> tuple[int, int]:
-    """Width and height of the image in a file, upright; its pixels are not decoded.
+def short_side(path: str | Path) -> int:
+    """The shorter side of the image in a file, in pixels; these are not decoded.
 
     Raises:
       DataError: as `read`.
     """
-    return _of_file(path, lambda file: _opened(file, _upright_size))
+    return _of_file(path, lambda file: _opened(file, lambda image: min(image.size)))
 
 
 def require_readers(files: Iterable[Path]) -> None:
@@ -180,12 +180,6 @@ def standardise(
     box = (left, top, left + side, top + side)
     image = found.image.resize((size, size), Image.Resampling.BILINEAR, box=box)
     return np.array(image), notes + found.notes
-
-
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    width, height = image.size
-    # The orientations from 5 on exchange rows and columns.
-    return (height, width) if image.getexif().get(ORIENTATION, 1) >= 5 else (width, height)
 
 
 def _upright(image: Image.Image, mode: str, least: int) -> Decoded:

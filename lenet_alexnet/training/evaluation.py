@@ -75,7 +75,7 @@ def results(sums: Tally, class_names: Sequence[str]) -> dict[str, Any]:
     of the classes' accuracies (of those with examples), and `by_class`, in the order of the
     classes, their errors and examples.
     """
-    each = [
+    each: list[dict[str, Any]] = [
         {"class": name, "errors": int(errors), "examples": int(examples)}
         for name, errors, examples in zip(
             class_names, sums.class_errors, sums.class_examples, strict=True
