@@ -12,9 +12,8 @@ from lenet_alexnet.training.experiment import build
 def reported(capsys, *overrides):
     """The lines of `train` with these overrides, which ends with exit code 2."""
     flags = [f"--config.{override}" for override in overrides]
-    assert (
-        main(["lenet-alexnet", "train", "--config=lenet5_quickstart", "--workdir=w", *flags]) == 2
-    )
+    command = ["train", "--config=lenet5_quickstart", "--workdir=w"]
+    assert main(["lenet-alexnet", *command, *flags]) == 2
     return capsys.readouterr().err.splitlines()
 
 
@@ -74,13 +73,13 @@ def test_all_entries_of_a_config_file_are_checked():
     with config.unlocked():
         config.data.sorce = "idx"
         del config.train.batch_size
-        del config.eval.views
+        del config.eval.views  # A ConfigDict refuses another type in place of a number.
         config.eval.views = "one"
     with pytest.raises(UsageErrors) as found:
         check_entries(config, "x.py")
     assert [line.removeprefix("config file 'x.py'") for line in found.value.lines] == [
-        " has no entry 'train.batch_size'",
         ": eval.views = 'one' is no int",
+        " has no entry 'train.batch_size'",
         ": its config has the unknown entry 'data.sorce': did you mean 'data.source'?",
     ]
     with pytest.raises(UsageErrors, match=r"data\.std 0\.0 .*\n  data\.photo"):

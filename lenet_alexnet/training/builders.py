@@ -42,11 +42,20 @@ def build_model(config: Any) -> nn.Module:
     return model.clone(frozen=frozen) if frozen and isinstance(model, AlexNet) else model
 
 
-def build_optimizer(config: Any, examples: int, *, dense_updates: int = 1) -> Optimizer:
-    """The optimizer of a config for `examples` training examples; `dense_updates`: see `Layout`."""
+def build_optimizer(
+    config: Any, examples: int, *, dense_updates: int = 1, total_steps: int = 0
+) -> Optimizer:
+    """The optimizer of a config.
+
+    Args:
+      config: of a run.
+      examples: the number of training examples.
+      dense_updates: see `Layout`.
+      total_steps: the length of the run; 0: train.duration.
+    """
     in_steps = partial(to_steps, batch_size=config.train.batch_size, examples=examples)
     return create_optimizer(
-        total_steps=in_steps(config.train.duration),
+        total_steps=total_steps or in_steps(config.train.duration),
         to_steps=in_steps,
         batch_size=config.train.batch_size,
         dense_updates=dense_updates,

@@ -36,20 +36,13 @@ def check_alone(
     with problems.noting():
         build_losses(config)
     batch_size = config.train.batch_size
-    if batch_size >= 1:  # An epoch has at least one step; `check_batch` reports other sizes.
+    if batch_size >= 1:  # An epoch has at least one step; `check_size` reports other sizes.
         for key in LENGTHS:
             with problems.noting():
                 to_steps(flat[key], batch_size=batch_size, examples=batch_size)
         with problems.noting():
-            build_optimizer(config, batch_size)
+            build_optimizer(config, batch_size, total_steps=1)
     return problems
-
-
-def check_batch(config: Any, size: int) -> None:
-    """Raises UsageError if a batch is larger than the training set."""
-    batch_size = config.train.batch_size
-    if not 1 <= batch_size <= size:
-        raise UsageError(f"train.batch_size {batch_size} is not within 1..{size}, the training set")
 
 
 def check_curvature(config: Any, optimizer: Optimizer, model: nn.Module) -> None:
@@ -59,11 +52,16 @@ def check_curvature(config: Any, optimizer: Optimizer, model: nn.Module) -> None
 
 
 def check_size(config: Any, model: nn.Module | None, loss: Loss, size: int, classes: int) -> None:
-    """Raises UsageError if the network, the loss or the variants do not fit the data.
+    """Raises UsageError if the batch, the network, the loss or the variants do not fit the data.
 
     `model` is None if the network could not be built.
     """
     problems, weights = Problems(), loss.class_weights
+    batch_size = config.train.batch_size
+    if not 1 <= batch_size <= size:
+        problems.lines += [
+            f"train.batch_size {batch_size} is not within 1..{size}, the training set"
+        ]
     outputs = model.num_classes if model else config.model.get("num_classes", classes)
     if outputs != classes:
         problems.lines += [f"model.num_classes {outputs} is not the data's {classes}"]

@@ -16,7 +16,7 @@ from lenet_alexnet.data.class_names import check_same
 from lenet_alexnet.data.order import Order, epoch_order
 from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.data.preprocess.statistics import Statistics
-from lenet_alexnet.errors import UsageError
+from lenet_alexnet.errors import Problems, UsageError
 from lenet_alexnet.losses import Loss
 from lenet_alexnet.optimizers import Optimizer
 from lenet_alexnet.runtime.console import say
@@ -33,7 +33,6 @@ from lenet_alexnet.training.builders import (
 )
 from lenet_alexnet.training.checking import (
     check_alone,
-    check_batch,
     check_curvature,
     check_layers,
     check_size,
@@ -119,16 +118,9 @@ def build(
     problems = check_alone(config, model)
     if "photo" in config.data:
         problems.report()  # Reading photos takes long.
-    data: Any = None
-    with problems.noting():
-        data = _read_data(config, read)
-    if data is None:
-        problems.report()
-    train_data, eval_data = data
+    train_data, eval_data = _read_data(config, read, problems)
     size, batch_size = len(train_data), config.train.batch_size
     in_steps = partial(to_steps, batch_size=batch_size, examples=size)
-    with problems.noting():
-        check_batch(config, size)
     with problems.noting():
         train_loss, eval_loss = build_losses(config, auto_weights(config, train_data))
     with problems.noting():
@@ -145,7 +137,6 @@ def build(
         views = build_views(config, statistics=statistics)
     with problems.noting():
         check_layers(config, model)
-    with problems.noting():
         optimizer = build_optimizer(config, size, dense_updates=layout.dense_updates)
         check_curvature(config, optimizer, model)
         schedule = _build_schedule(config, optimizer, in_steps)
@@ -171,15 +162,23 @@ def build(
 
 
 def _read_data(
-    config: Any, read: Callable[[Any, str], Dataset]
+    config: Any, read: Callable[[Any, str], Dataset], problems: Problems
 ) -> tuple[Dataset, dict[str, Dataset]]:
-    """The training data, and the data of each evaluated split."""
-    train_data = read(config, config.data.train)
-    eval_data = {
-        name: read(config, config.data[name])
-        for name in ("validation", "test")
-        if config.data[name]
-    }
+    """The training data, and the data of each evaluated split.
+
+    Raises UsageError, with the `problems` known so far, for a split that is not there.
+    """
+    splits: dict[str, Dataset] = {}
+    with problems.noting():
+        splits = {
+            name: read(config, config.data[name])
+            for name in ("train", "validation", "test")
+            if config.data[name] or name == "train"
+        }
+    if not splits:
+        problems.report()
+    train_data = splits["train"]
+    eval_data = {name: data for name, data in splits.items() if name != "train"}
     for name, data in eval_data.items():
         check_same(data.class_names, train_data.class_names, f"data.{name}", "data.train")
     return train_data, eval_data
