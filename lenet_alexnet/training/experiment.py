@@ -119,8 +119,8 @@ def build(
     if "photo" in config.data:
         problems.report()  # Reading photos takes long.
     train_data, eval_data = _read_data(config, read, problems)
-    size, batch_size = len(train_data), config.train.batch_size
-    in_steps = partial(to_steps, batch_size=batch_size, examples=size)
+    size = len(train_data)
+    in_steps = partial(to_steps, batch_size=config.train.batch_size, examples=size)
     with problems.noting():
         train_loss, eval_loss = build_losses(config, auto_weights(config, train_data))
     with problems.noting():
@@ -141,9 +141,6 @@ def build(
         check_curvature(config, optimizer, model)
         schedule = _build_schedule(config, optimizer, in_steps)
     problems.report()
-    order = Order(
-        config.seed, size * config.data.variants, batch_size, reshuffle=config.data.reshuffle
-    )
     return Experiment(
         model=model,
         preprocess=preprocess,
@@ -151,7 +148,7 @@ def build(
         eval_loss=eval_loss,
         optimizer=optimizer,
         schedule=schedule,
-        order=order,
+        order=_build_order(config, size),
         scores=make_scores(model, preprocess, views, partial(sharded_forward, layout)),
         layout=layout,
         train_data=train_data,
@@ -182,6 +179,12 @@ def _read_data(
     for name, data in eval_data.items():
         check_same(data.class_names, train_data.class_names, f"data.{name}", "data.train")
     return train_data, eval_data
+
+
+def _build_order(config: Any, size: int) -> Order:
+    """The order of a training set of `size` images and their variants."""
+    examples, reshuffle = size * config.data.variants, config.data.reshuffle
+    return Order(config.seed, examples, config.train.batch_size, reshuffle=reshuffle)
 
 
 def _build_layout(config: Any, model: nn.Module, devices: int) -> Layout:
