@@ -92,19 +92,18 @@ class Photos(NamedTuple):
 def resolve(config: Any) -> list[str]:
     """Fills the open entries of a config in place; returns lines that say what and why.
 
+    Only those of AlexNet on photos in class folders are filled.
+
     Raises:
-      UsageError: entries are open, but the data are no image folders, or no folder is named.
+      UsageError: entries are open, but no folder is named, or a library for a file is missing.
       DataError: no such folder, fewer than two classes, a class without photos, or files that are
         no images.
     """
     flat = flatten(config)
     entries = [key for key, value in OPEN.items() if flat.get(key) == value]
-    if not entries:
+    of_folder = config.data.source == "folder" and "photo" in config.data
+    if not entries or not of_folder or config.model.name != "alexnet":
         return []
-    if config.data.source != "folder":
-        raise UsageError(
-            f"{entries[0]} is open, and only photos in class folders (data.source=folder) fill it"
-        )
     if not config.data.data_dir:
         raise UsageError("no photos: --photos=DIR or --config.data.data_dir=DIR names their folder")
     photos = look(expand(config.data.data_dir))
