@@ -12,6 +12,7 @@ from lenet_alexnet import config as configs
 from lenet_alexnet.cli import main, parsing
 from lenet_alexnet.config import own_photos
 from lenet_alexnet.data import duplicates, image_files, stratified
+from lenet_alexnet.data.prepare import class_folders
 from lenet_alexnet.data.sources import folder
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.losses import balanced_weights
@@ -302,7 +303,9 @@ def test_photos_of_16_bits_keep_their_high_byte(tmp_path, kind):
 def test_heic_photos_ask_for_their_library_in_one_line(photos, monkeypatch):
     (photos / "red" / "IMG_1.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     monkeypatch.setattr(image_files.importlib.util, "find_spec", lambda name: None)
-    refuse(photos, r"1 HEIC photos, such as .*IMG_1\.heic', need pillow-heif: pip", UsageError)
+    refuse(photos, r"HEIC photos, such as .*IMG_1\.heic', need pillow-heif: pip", UsageError)
+    with pytest.raises(UsageError, match="need pillow-heif: pip"):
+        class_folders.read(photos)
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(DataError, match=r"IMG_1\.heic.*need pillow-heif: pip install"):
         image_files.read(photos / "red" / "IMG_1.heic", 3)

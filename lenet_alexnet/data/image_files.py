@@ -109,7 +109,7 @@ def require_readers(files: Iterable[Path]) -> None:
     """Raises UsageError if a library is missing for a file, by its suffix."""
     heif = [path for path in files if SUFFIXES.get(path.suffix.lower()) == "HEIF"]
     if heif and importlib.util.find_spec("pillow_heif") is None:
-        raise UsageError(f"{len(heif):,} HEIC photos, such as '{heif[0]}', need {HEIF_LIBRARY}")
+        raise UsageError(f"HEIC photos, such as '{heif[0]}', need {HEIF_LIBRARY}")
 
 
 def _opened(file: bytes | IO[bytes], use: Callable[[Image.Image], T]) -> T:
