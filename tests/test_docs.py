@@ -28,6 +28,7 @@ from lenet_alexnet.inference import bundled
 from lenet_alexnet.models import create_model
 from lenet_alexnet.reproduce import records
 from lenet_alexnet.reproduce.catalogue import CLAIMS
+from tests.helpers.photo_files import write_classes
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -171,12 +172,20 @@ def folder(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A user's class folders."""
+    return write_classes(tmp_path_factory.mktemp("docs") / "photos", {"blue": 3, "red": 3})
+
+
 @pytest.mark.parametrize("found", OURS, ids=by_place)
-def test_command_is_parsed(found, monkeypatch):
+def test_command_is_parsed(found, photos, monkeypatch):
     """The command has these flags, config entries and names."""
     arguments, parsed = found.arguments, []
     if "VARIANT" in " ".join(arguments):
         arguments = [argument.replace("VARIANT", "paper") for argument in arguments]
+    if arguments[0] == "train":  # It looks at the photos.
+        arguments = [argument.replace("=my_photos", f"={photos}") for argument in arguments]
     if any(argument.endswith("...") for argument in arguments):
         pytest.skip("not one command but a pattern")
 

@@ -222,6 +222,7 @@ def test_two_processes_share_the_records_of_a_streamed_run(tmp_path):
     )
     options = {
         "data.data_dir": tmp_path / "out",
+        "data.name": "mine",
         "data.stream": True,
         "data.image_size": 72,
         "data.train": "train[:36]",
@@ -241,7 +242,7 @@ def test_two_processes_share_the_records_of_a_streamed_run(tmp_path):
     flags = [f"--config.{key}={value}" for key, value in options.items()]
 
     def run(workdir, *more):
-        base = ["-m", "lenet_alexnet", "train", "--config=configs/alexnet_folder.py", *flags]
+        base = ["-m", "lenet_alexnet", "train", "--config=configs/alexnet_imagenette.py", *flags]
         return [*base, f"--workdir={tmp_path / workdir}", *more]
 
     many = [f"--coordinator=127.0.0.1:{portpicker.pick_unused_port()}", "--num_processes=2"]

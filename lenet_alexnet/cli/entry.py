@@ -103,6 +103,8 @@ def _dispatch(argv: list[str], values: flags.FlagValues) -> int:
         print(_flag_help(values, command.config))
         return 0
     if command.config:
+        if "photos" in values:
+            arguments = parsing.of_photos(arguments)
         arguments, config, path = parsing.load_config(arguments)
         flags.DEFINE_string("config_file", path, "", flag_values=values)
     rest = parsing.parse(values, [f"{argv[0]} {name}", *arguments], config)

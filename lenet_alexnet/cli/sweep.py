@@ -1,5 +1,6 @@
 """The command `sweep`."""
 
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ def run(values: Any, rest: list[str]) -> int:
     # Each flag is named like its option, with dashes.
     names = [field.name for field in fields(SweepOptions)]
     options = SweepOptions(**{name: values[name.replace("_", "-")].value for name in names})
+    for line in values.config_notes:
+        print(line, file=sys.stderr)
     with signals.catch() as stop_requested:
         what = values.config_file, values.config, Path(values.workdir), options, stop_requested
         if not values.plan:

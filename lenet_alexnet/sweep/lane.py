@@ -47,6 +47,7 @@ class Lane:
             order=experiment.order.with_seed(config.seed),
         )
         self.log = RunLog(config, self.e, self.out, metrics)
+        self.class_names = experiment.train_data.class_names
         self.bad_step: int | None = None
 
     def finish(self, status: str, step: int, costs: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from lenet_alexnet.sweep.compiled_lanes import compile_lanes
 from lenet_alexnet.sweep.lane import Lane
 from lenet_alexnet.sweep.lane_functions import LaneDevices
 from lenet_alexnet.training import warm_start
-from lenet_alexnet.training.evaluation import summarize
+from lenet_alexnet.training.evaluation import results, summarize
 from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.progress import Stopwatch
 from lenet_alexnet.training.run_log import costs
@@ -126,7 +126,7 @@ class LaneGroup:
             for split in splits:
                 sums = jax.device_get(self.compiled.evaluate(self.state.variables, split))
                 for i, lane in self._live():
-                    lane.log.write(self.step, split, summarize(_lane_of(sums, i)))
+                    lane.log.write(self.step, split, results(_lane_of(sums, i), lane.class_names))
         shown = "".join(self.e.curve)
         errors = [lane.log.error(shown) for _, lane in self._live()]
         known = [100 * error for error in errors if error is not None]

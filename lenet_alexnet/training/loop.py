@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from lenet_alexnet.config.options import setting
+from lenet_alexnet.data import duplicates
 from lenet_alexnet.errors import Diverged
 from lenet_alexnet.runs import lock
 from lenet_alexnet.runs.checkpoints import Checkpoints
@@ -162,6 +163,8 @@ def _train(
 def _announce(config: Any, e: Experiment) -> None:
     if e.optimizer.note:
         say(e.optimizer.note)
+    for line in duplicates.report(e.train_data, e.eval_data):
+        say(line)
     if setting(config, "train.freeze") and not setting(config, "train.init_from"):
         say("warning: train.freeze without train.init_from keeps random weights")
     say(

@@ -32,7 +32,8 @@ LENET = [
 # The smallest AlexNet, with dropout, random crops, reflections and colours of photos on disk.
 PHOTOS = [
     "train",
-    f"--config={ROOT}/configs/alexnet_folder.py",
+    f"--config={ROOT}/configs/alexnet_imagenette.py",
+    "--config.data.name=mine",
     "--config.data.stream=true",
     "--config.data.image_size=72",
     "--config.data.photo.crop=64",
