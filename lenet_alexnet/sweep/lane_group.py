@@ -19,6 +19,7 @@ from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.sweep.lane_functions import LaneDevices, LaneFunctions, stack_lanes
+from lenet_alexnet.sweep.trials import END
 from lenet_alexnet.training import fingerprint, warm_start
 from lenet_alexnet.training.builders import build_optimizer
 from lenet_alexnet.training.evaluation import summarize
@@ -63,8 +64,13 @@ class Lane:
         self.log = RunLog(config, self.e, self.out, metrics)
         self.bad_step: int | None = None
 
+    def stopped(self) -> bool:
+        """Whether this run was stopped alone: the program computes it, but keeps nothing of it."""
+        return (self.out.folder / END).exists()
+
     def finish(self, status: str, step: int, costs: dict[str, Any]) -> dict[str, Any]:
         """Writes and returns the summary."""
+        status = "interrupted" if self.stopped() else status
         summary = self.log.summary(status, step, self.checkpoints.best(), costs)
         if self.bad_step is not None:
             summary |= {"status": "diverged", "step": self.bad_step, "eval": {}}
@@ -83,7 +89,7 @@ class LaneGroup:
         stop_requested: Callable[[], bool],
     ) -> None:
         self.e, self.lanes, self.devices = experiment, lanes, devices
-        self.stop_requested = stop_requested
+        self._stop_requested = stop_requested
         self.config, self.schedule = lanes[0].config, experiment.schedule
         self.step = self.first_step = 0
         self.clock, self.began = Stopwatch(), time.monotonic()
@@ -134,6 +140,10 @@ class LaneGroup:
         shared = (np.int32(count), np.bool_(step % self.schedule.log == 0))
         of_lanes = (self.numbers, self.devices.spread(order))
         return of_lanes, (*self.data, *self.devices.everywhere(shared))
+
+    def stop_requested(self) -> bool:
+        """Whether a signal has requested a stop, or all runs have been stopped one by one."""
+        return self._stop_requested() or all(lane.stopped() for lane in self.lanes)
 
     def save_and_stop(self) -> NoReturn:
         """Saves all lanes, and raises Interrupted."""
@@ -186,7 +196,8 @@ class LaneGroup:
         self._save(evaluated=True)
 
     def _live(self) -> list[tuple[int, Lane]]:
-        return [(i, lane) for i, lane in enumerate(self.lanes) if lane.bad_step is None]
+        live = [(i, lane) for i, lane in enumerate(self.lanes) if lane.bad_step is None]
+        return [(i, lane) for i, lane in live if not lane.stopped()]
 
     def _evaluate(self, splits: Sequence[str]) -> None:
         for split in splits:

@@ -38,7 +38,7 @@ def collect(sweep: Sweep, trials: Sequence[Trial]) -> list[Row]:
 
 def _row(sweep: Sweep, trial: Trial) -> Row:
     status, error = sweep.status(trial.id)
-    split, path = selecting_split(trial.config), sweep.folder(trial.id) / "summary.json"
+    split, path = selecting_split(trial.flat), sweep.folder(trial.id) / "summary.json"
     summary = read_summary(path) if path.exists() else {}
     last = summary.get("eval", {}).get(split, {})
     best, test = summary.get("best") or {}, summary.get("eval", {}).get("test", {})
