@@ -10,6 +10,7 @@ import pytest
 from lenet_alexnet import config as configs
 from lenet_alexnet.cli import main
 from lenet_alexnet.errors import LenetAlexnetError, UsageError
+from lenet_alexnet.plots import is_log
 from lenet_alexnet.sweep import (
     choice,
     figures,
@@ -21,11 +22,12 @@ from lenet_alexnet.sweep import (
     random,
     results,
     seeds,
+    series,
     uniform,
     zip_,
 )
 from lenet_alexnet.sweep.expand import Trial, expand
-from lenet_alexnet.sweep.figures import draw, is_log
+from lenet_alexnet.sweep.figures import draw
 from lenet_alexnet.sweep.groups import group, signature
 from lenet_alexnet.sweep.results import ranked
 from lenet_alexnet.sweep.trials import Sweep
@@ -331,13 +333,13 @@ def test_a_second_number_has_lines_of_its_own(tmp_path, monkeypatch):
 
     axes = grid({"optimizer.learning_rate": [0.1, 0.2, 0.4], "optimizer.eps": values})
     sweep, rows = swept(tmp_path, product(axes, seeds(2)), error)
-    found = figures.lines(rows, "optimizer.learning_rate", "top1_error")
+    found = series.lines(rows, "optimizer.learning_rate", "top1_error")
     assert [dict(line.others)["optimizer.eps"] for line in found] == list(values)
     for line, eps in zip(found, values, strict=True):
         assert line.places == [0.1, 0.2, 0.4]
         assert line.means == pytest.approx([x + eps / 10 for x in line.places])
         assert line.deviations == pytest.approx([0.1] * 3)
-    assert len(figures.lines(rows, "optimizer.eps", "top1_error")) == 3
+    assert len(series.lines(rows, "optimizer.eps", "top1_error")) == 3
 
     drawn = {}
     monkeypatch.setattr(figures, "save", lambda figure, path: drawn.setdefault(path, figure))
@@ -360,12 +362,12 @@ def test_numbers_swept_together_are_one_line_and_random_ones_none(tmp_path):
     pairs = zip_({"optimizer.learning_rate": [0.1, 0.2], "optimizer.eps": [0.5, 0.9]})
     error = lambda o: o["optimizer.learning_rate"]  # noqa: E731
     _, rows = swept(tmp_path / "a", product(pairs, seeds(2)), error)
-    (line,) = figures.lines(rows, "optimizer.eps", "top1_error")
+    (line,) = series.lines(rows, "optimizer.eps", "top1_error")
     assert (line.places, line.means) == ([0.5, 0.9], [0.1, 0.2])
     crossed = [(0.1, 0.5), (0.1, 0.9), (0.2, 0.6), (0.2, 0.7)]
     others = [{"optimizer.learning_rate": a, "optimizer.eps": b} for a, b in crossed]
     _, rows = swept(tmp_path / "b", others, error)
-    assert figures.lines(rows, "optimizer.learning_rate", "top1_error") == []
+    assert series.lines(rows, "optimizer.learning_rate", "top1_error") == []
 
 
 def test_halving_keeps_the_best_settings(tmp_path):

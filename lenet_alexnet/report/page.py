@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lenet_alexnet.pages import boxed, document, table
 
+
 class Section(NamedTuple):
     """A part of the page: `key` is its anchor, `text` its paragraphs."""
 

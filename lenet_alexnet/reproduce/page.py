@@ -40,8 +40,7 @@ def as_html(claims: Sequence[Claim], made: str) -> str:
         f"<p>{html.escape(made)}</p>\n{table(rows)}\n"
         f"<p>Unless stated otherwise, {html.escape(ROWS)}.</p>\n"
         f"<details><summary>what the verdicts mean</summary>{words}</details>\n"
-        f"<nav><p>{links}</p></nav>\n"
-        + "\n".join(_claim(claim) for claim in claims)
+        f"<nav><p>{links}</p></nav>\n" + "\n".join(_claim(claim) for claim in claims)
     )
     return document(title, body, MARKS)
 

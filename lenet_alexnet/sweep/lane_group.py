@@ -65,8 +65,12 @@ class Lane:
         self.bad_step: int | None = None
 
     def stopped(self) -> bool:
-        """Whether this run was stopped alone: the program computes it, but keeps nothing of it."""
+        """Whether this run was stopped alone; the program continues for the others."""
         return (self.out.folder / END).exists()
+
+    def is_kept(self) -> bool:
+        """Whether what the program computes for this run is still logged and saved."""
+        return self.bad_step is None and not self.stopped()
 
     def finish(self, status: str, step: int, costs: dict[str, Any]) -> dict[str, Any]:
         """Writes and returns the summary."""
@@ -89,7 +93,7 @@ class LaneGroup:
         stop_requested: Callable[[], bool],
     ) -> None:
         self.e, self.lanes, self.devices = experiment, lanes, devices
-        self._stop_requested = stop_requested
+        self.stop_requested = lambda: stop_requested() or all(lane.stopped() for lane in lanes)
         self.config, self.schedule = lanes[0].config, experiment.schedule
         self.step = self.first_step = 0
         self.clock, self.began = Stopwatch(), time.monotonic()
@@ -140,10 +144,6 @@ class LaneGroup:
         shared = (np.int32(count), np.bool_(step % self.schedule.log == 0))
         of_lanes = (self.numbers, self.devices.spread(order))
         return of_lanes, (*self.data, *self.devices.everywhere(shared))
-
-    def stop_requested(self) -> bool:
-        """Whether a signal has requested a stop, or all runs have been stopped one by one."""
-        return self._stop_requested() or all(lane.stopped() for lane in self.lanes)
 
     def save_and_stop(self) -> NoReturn:
         """Saves all lanes, and raises Interrupted."""
@@ -196,8 +196,7 @@ class LaneGroup:
         self._save(evaluated=True)
 
     def _live(self) -> list[tuple[int, Lane]]:
-        live = [(i, lane) for i, lane in enumerate(self.lanes) if lane.bad_step is None]
-        return [(i, lane) for i, lane in live if not lane.stopped()]
+        return [(i, lane) for i, lane in enumerate(self.lanes) if lane.is_kept()]
 
     def _evaluate(self, splits: Sequence[str]) -> None:
         for split in splits:

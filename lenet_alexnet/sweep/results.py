@@ -114,8 +114,8 @@ def ranked(rows: Sequence[Row], metric: str) -> list[Setting]:
     return sorted(settings.values(), key=lambda setting: (setting.broken > 0, setting.mean))
 
 
-def table(rows: Sequence[Row], metric: str) -> str:
-    """The ranked settings as text, and the split that ranks them."""
+def cells(rows: Sequence[Row], metric: str) -> list[list[str]]:
+    """The ranked settings, below a line of headings."""
     keys = [key for key in swept(rows) if key != "seed"]
     split = rows[0].values["selected_on"]
     scale, unit = (100, ", %") if metric == "top1_error" else (1, "")
@@ -135,10 +135,19 @@ def table(rows: Sequence[Row], metric: str) -> str:
                 ", ".join(f"{n} {end}" for end, n in others.items()),
             ]
         )
+    return lines
+
+
+def ranked_on(rows: Sequence[Row]) -> str:
+    """A sentence on the split that ranks the settings."""
+    if rows[0].values["selected_on"] == "validation":
+        return "Ranked on the validation split; the test split was not used."
+    return "Ranked on the test split, as data.validation is empty: the best is flattered."
+
+
+def table(rows: Sequence[Row], metric: str) -> str:
+    """The ranked settings as text, and the split that ranks them."""
+    lines = cells(rows, metric)
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = ["  ".join(c.rjust(w) for c, w in zip(x, widths, strict=True)).rstrip() for x in lines]
-    if split == "validation":
-        text.append("Ranked on the validation split; the test split was not used.")
-    else:
-        text.append("Ranked on the test split, as data.validation is empty: the best is flattered.")
-    return "\n".join(text)
+    return "\n".join([*text, ranked_on(rows)])

@@ -12,7 +12,7 @@ from lenet_alexnet import config as configs
 from lenet_alexnet import plots
 from lenet_alexnet.config.checks import check_validation
 from lenet_alexnet.errors import LenetAlexnetError, UsageError
-from lenet_alexnet.sweep import halving, plan, results
+from lenet_alexnet.sweep import halving, page, plan, results
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.expand import Trial, expand
 from lenet_alexnet.sweep.runner import SweepOptions, make_jobs, make_runner
@@ -116,7 +116,7 @@ def _changes(sweep: Sweep, trials: Sequence[Trial], stored: set[str]) -> str:
 
 
 def _report(sweep: Sweep, trials: Sequence[Trial], options: SweepOptions) -> int:
-    """Writes results.csv and the figures, prints the table.
+    """Writes results.csv, the page and the figures, prints the table.
 
     Raises:
       LenetAlexnetError: a trial broke or is still to run.
@@ -129,7 +129,7 @@ def _report(sweep: Sweep, trials: Sequence[Trial], options: SweepOptions) -> int
     for row in rows:
         if row.status in states.BROKEN:
             print(f"{row.trial.id} {row.status}: {row.values['error']}", file=sys.stderr)
-    files = [sweep.root / "results.csv"]
+    files = [sweep.root / "results.csv", page.write(sweep, rows, options.metric)]
     try:
         from lenet_alexnet.sweep import figures
 
