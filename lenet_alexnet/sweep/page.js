@@ -35,18 +35,18 @@ function scale(values, log) {
 
 function ticks(low, high, log) {
   if (low === high) return [low];
-  let found = [];
-  if (log) {
-    const steps = Math.log10(high / low) > 3 ? [1] : Math.log10(high / low) > 1.5 ? [1, 3] : [1, 2, 5];
+  const inside = found => found.filter(x => x >= low * (1 - 1e-9) && x <= high * (1 + 1e-9));
+  const decades = log ? Math.log10(high / low) : 0;
+  if (decades > 0.7) {
+    const steps = decades > 3 ? [1] : decades > 1.5 ? [1, 3] : [1, 2, 5], found = [];
     for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e++)
       for (const s of steps) found.push(s * 10 ** e);
-  } else {
-    const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 5, 10].find(s => s * power >= rough) * power;
-    for (let i = Math.ceil(low / step); i * step <= high * (1 + 1e-9); i++) found.push(i * step);
+    return inside(found);
   }
-  found = found.filter(x => x >= low * (1 - 1e-9) && x <= high * (1 + 1e-9));
-  return found.length > 1 ? found : [low, high];
+  const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough)), found = [];
+  const step = [1, 2, 5, 10].find(s => s * power >= rough) * power;
+  for (let i = Math.ceil(low / step); i * step <= high * (1 + 1e-9); i++) found.push(i * step);
+  return inside(found);
 }
 
 // Lines with deviations (bars or a band), and a point for each trial.
@@ -114,11 +114,12 @@ function parallel(place, spec) {
   const drawing = svg(place, "svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
     "aria-label": "Parallel coordinates of all completed trials" });
   const order = [...spec.trials].sort((a, b) => b.values[count - 1] - a.values[count - 1]);
+  const faint = Math.min(0.1, 10 / order.length);  // Many lines must not fill the drawing.
   order.forEach((trial, i) => {
     const share = order.length > 1 ? i / (order.length - 1) : 1;
     const points = trial.values.map((v, k) => point(k, scales[k].at(v)).join()).join(" ");
     const line = svg(drawing, "polyline", { points, class: "trial" });
-    line.style.strokeOpacity = 0.08 + 0.92 * share ** 4;
+    line.style.strokeOpacity = Math.min(1, faint + share ** (4 + order.length / 20));
     const tell = () => {
       drawing.querySelectorAll(".told").forEach(one => one.classList.remove("told"));
       line.classList.add("told");

@@ -12,7 +12,7 @@ from lenet_alexnet import config as configs
 from lenet_alexnet import plots
 from lenet_alexnet.config.checks import check_validation
 from lenet_alexnet.errors import LenetAlexnetError, UsageError
-from lenet_alexnet.sweep import halving, page, plan, results
+from lenet_alexnet.sweep import again, halving, page, plan, results
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.expand import Trial, expand
 from lenet_alexnet.sweep.runner import SweepOptions, make_jobs, make_runner
@@ -38,6 +38,9 @@ def run_sweep(
             before = sweep.stop(options.stop_trial)
             print(f"trial {options.stop_trial} is stopped; it was {before}")
             return 0
+        if options.top and options.search:
+            trials = [sweep.trial(name) for name in sweep.stored()]
+            return again.run(path, base, sweep, trials, options, stop_requested)
         if options.search:
             from lenet_alexnet.sweep.search import run_search
 
@@ -47,6 +50,8 @@ def run_sweep(
         trials, repeated = expand(configs.load(path), base, path)
         if repeated:
             print(f"{repeated} of the sweep's trials are repetitions and run once", file=sys.stderr)
+        if options.top:
+            return again.run(path, base, sweep, trials, options, stop_requested)
         for trial in trials if options.halving else ():
             check_validation(trial.config, "--halving")
         if options.dry_run:
@@ -85,6 +90,10 @@ def _run(
 def _check(options: SweepOptions) -> None:
     if options.search and options.dry_run:
         raise UsageError("--search has no --dry-run: trials depend on the results before them")
+    if bool(options.top) != bool(options.again):
+        raise UsageError("--top and --again need each other: --top=3 --again=5, for example")
+    if options.top and (options.dry_run or options.report):
+        raise UsageError("--top starts runs at once: it has no --dry-run and no --report")
     if options.halving < 0 or options.halving == 1:
         raise UsageError(f"--halving={options.halving} is not 0 (off) or at least 2")
 

@@ -101,6 +101,14 @@ class Sweep:
         content = read_json(path, "overrides", "config", overrides=dict, config=dict)
         return content["overrides"], ConfigDict(content["config"])
 
+    def trial(self, trial_id: str) -> Trial:
+        """A stored trial; UsageError if its trial.json is damaged or of another trial."""
+        overrides, config = self.read(trial_id)
+        trial = Trial(overrides, configs.flatten(config), config)
+        if trial.id != trial_id:
+            raise UsageError(f"'{self.folder(trial_id)}' holds the trial.json of {trial.id}")
+        return trial
+
     def status(self, trial_id: str) -> tuple[str, str]:
         """One of the states above, and the error of a broken trial."""
         folder = self.folder(trial_id)
