@@ -52,8 +52,7 @@ def run(
     check_validation(base, "--top")
     if not base.data.test:
         raise UsageError("--top needs a test split: data.test is empty")
-    rows = results.collect(sweep, trials)
-    chosen = _choose(sweep, results.collect(sweep, trials), options)
+    chosen = _choose(results.collect(sweep, trials), options)
     first = 1 + max([base.seed, *(trial.flat["seed"] for trial in trials)])
     whole = on_all_data(base)
     reruns = make_trials(whole, trials, chosen, range(first, first + options.again))
@@ -71,9 +70,7 @@ def run(
         return _report(again, reruns, chosen, options.metric)
 
 
-def _choose(
-    sweep: Sweep, rows: Sequence[results.Row], options: SweepOptions
-) -> list[results.Setting]:
+def _choose(rows: Sequence[results.Row], options: SweepOptions) -> list[results.Setting]:
     """The best settings of a sweep that has ended, the best first."""
     if left := sum(row.status not in states.ENDED for row in rows):
         raise UsageError(f"--top needs the whole sweep: {left} of its trials are still to run")
