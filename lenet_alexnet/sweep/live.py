@@ -15,7 +15,7 @@ from lenet_alexnet.sweep.trials import Sweep
 SECONDS, BUSY = 1.0, 0.05  # between two looks; at most this share of the launcher's time is looking
 LOG_SECONDS = 60.0  # between two lines on the whole sweep in a log file
 MOST_BEST, MOST_BROKEN, MOST_ROWS = 3, 3, 40
-FRAME = 10  # lines of a screen that the trials at work do not get
+FRAME = 14  # lines of a screen that the trials at work do not get
 BARS = "▁▂▃▄▅▆▇█"
 
 
