@@ -65,8 +65,8 @@ def test_a_sweep_whose_list_changes_reports_what_differs(capsys, tmp_path, start
     write(tmp_path, RATES % "(0.1, 0.3, 0.4)")
     code, out, err = call(capsys, path, work)
     assert code == 0, err
-    changes = "1 of 6 trials have already ended, 1 have begun and resume, 4 are new; "
-    assert f"{changes}2 in the folder are no longer in the list and stay there, unused" in err
+    changes = "1 of 6 trials have already ended; resumed: 1; new: 4; "
+    assert f"{changes}no longer in the list, kept on disk: 2\n" in err
     assert len(started) == 4 + 5
     assert " 0.2 " not in out
     listed = load_or_skip(work)

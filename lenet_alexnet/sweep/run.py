@@ -116,11 +116,11 @@ def _changes(sweep: Sweep, trials: Sequence[Trial], stored: set[str]) -> str:
     ended = sum(counts[state] for state in states.ENDED)
     line = f"{ended} of {len(trials)} trials have already ended"
     if begun := counts[states.PARTIAL]:
-        line += f", {begun} have begun and resume"
+        line += f"; resumed: {begun}"
     if new := sum(trial.id not in stored for trial in trials):
-        line += f", {new} are new"
+        line += f"; new: {new}"
     if gone := len(stored - {trial.id for trial in trials}):
-        line += f"; {gone} in the folder are no longer in the list and stay there, unused"
+        line += f"; no longer in the list, kept on disk: {gone}"
     return line
 
 
