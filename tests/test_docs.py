@@ -128,15 +128,8 @@ def by_place(found):
 def not_run(arguments: list[str]) -> str:
     """Why a command is only parsed, "" if it is run."""
     name = arguments[0]
-    flags = (
-        "--devices",
-        "--coordinator",
-        "--executor=slurm",
-        "--search",
-        "--again",
-        "--stop-trial",
-    )
-    for flag in flags:
+    alone = ("--again", "--stop-trial")
+    for flag in ("--devices", "--coordinator", "--executor=slurm", "--search", *alone):
         if any(argument.startswith(flag) for argument in arguments):
             return NOT_RUN[flag]
     if name == "data" and arguments[1] != "list":
