@@ -404,6 +404,7 @@ def test_halving_does_not_depend_on_the_order_of_the_trials(tmp_path):
 
 GARBAGE = {
     "sweep.json": ("{}", "has no 'base'"),
+    "list.json": ("{}", "has no 'trials'"),
     "trial.json": ("{}", "has no 'overrides'"),
     "end.json": ("{}", "has no 'status'"),
     "end.json of no state": ('{"status": "ended", "error": ""}', "status 'ended'"),
@@ -428,10 +429,12 @@ def test_damaged_files_of_a_sweep_are_one_error(tmp_path, kind):
     sweep.open(make_tiny_config(), "file.py")
     sweep.close()
     name, (content, message) = kind.split(" ")[0].rstrip(","), GARBAGE[kind]
-    ((tmp_path if name == "sweep.json" else sweep.folder(trial.id)) / name).write_text(content)
+    of_sweep = name in ("sweep.json", "list.json")
+    ((tmp_path if of_sweep else sweep.folder(trial.id)) / name).write_text(content)
 
     def read_all():
         sweep.check(make_tiny_config())
+        sweep.listed()
         sweep.status(trial.id)
         sweep.rows(trial.id)
         sweep.read(trial.id)
