@@ -143,7 +143,7 @@ def test_a_terminal_shows_a_table_of_a_sweep(sweep, monkeypatch):
     text = terminal.getvalue()
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", text).splitlines()
     (row, *_) = (line for line in lines if line.startswith(trials[3].id) and "at work" in line)
-    for cell in ("seed=1", "at work", "2.67", "60 s", "20.00 %", "█▄▂▁"):
+    for cell in ("seed=3", "at work", "2.67", "60 s", "20.00 %", "█▄▂▁"):
         assert cell in row, row
     assert "... and 4 more at work" in text  # The frame takes 14 lines of 20.
     assert f"{trials[1].id}: exit code 1; [red]no space left" in text

@@ -43,7 +43,7 @@ function ticks(low, high, log) {
       for (const s of steps) found.push(s * 10 ** e);
     return inside(found);
   }
-  const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough)), found = [];
+  const rough = (high - low) / 6, power = 10 ** Math.floor(Math.log10(rough)), found = [];
   const step = [1, 2, 5, 10].find(s => s * power >= rough) * power;
   for (let i = Math.ceil(low / step); i * step <= high * (1 + 1e-9); i++) found.push(i * step);
   return inside(found);
@@ -84,7 +84,7 @@ function chart(place, spec) {
     if (spec.band) svg(drawing, "polygon", { class: `band c${i}`, points: [
       ...places.map(p => [x(p[0]), y(p[1] + p[2])]),
       ...places.reverse().map(p => [x(p[0]), y(p[1] - p[2])])].join(" ") });
-    else for (const p of places) if (p[2]) svg(drawing, "line", { class: `line c${i}`,
+    else for (const p of places) if (p[2]) svg(drawing, "line", { class: `line bar c${i}`,
       x1: x(p[0]), x2: x(p[0]), y1: y(p[1] - p[2]), y2: y(p[1] + p[2]) });
     svg(drawing, "polyline", { class: `line c${i}`, points: line.x.map((v, k) =>
       `${x(v)},${y(line.y[k])}`).join(" ") });
