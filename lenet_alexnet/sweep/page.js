@@ -60,11 +60,12 @@ function chart(place, spec) {
     edges.filter(y => y > 0 || !spec.logY));
   const across = scale(xs, spec.logX), up = scale(ys, spec.logY);
   const x = v => left + across.at(v) * (width - left - right);
-  const y = v => height - bottom - up.at(spec.logY ? Math.max(v, up.low) : v) * (height - top - bottom);
+  const long = height - top - bottom;
+  const y = v => height - bottom - long * up.at(spec.logY ? Math.max(v, up.low) : v);
   const drawing = svg(place, "svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
     "aria-label": `${spec.labelY} against ${spec.labelX}` });
   for (const [at, text] of up.ticks) {
-    const here = height - bottom - at * (height - top - bottom);
+    const here = height - bottom - at * long;
     svg(drawing, "line", { x1: left, x2: width - right, y1: here, y2: here, class: "grid" });
     svg(drawing, "text", { x: left - 6, y: here + 4, "text-anchor": "end" }, text);
   }
@@ -78,7 +79,8 @@ function chart(place, spec) {
   }
   svg(drawing, "text", { x: (left + width - right) / 2, y: height - 8, "text-anchor": "middle" },
     spec.labelX);
-  for (const p of spec.points) svg(drawing, "circle", { cx: x(p[0]), cy: y(p[1]), r: 3, class: "dot" });
+  for (const p of spec.points)
+    svg(drawing, "circle", { cx: x(p[0]), cy: y(p[1]), r: 3, class: "dot" });
   spec.lines.forEach((line, i) => {
     const places = line.x.map((v, k) => [v, line.y[k], line.sd[k]]);
     if (spec.band) svg(drawing, "polygon", { class: `band c${i}`, points: [
@@ -100,7 +102,7 @@ function chart(place, spec) {
   });
 }
 
-// Each trial is a line over one axis for each entry and one for the metric, on which best is darkest.
+// Each trial is a line over one axis for each entry and one for the metric; the best stand out.
 function parallel(place, spec) {
   place.replaceChildren();
   const said = html(place, "p", { role: "status", class: "said" },
@@ -110,7 +112,8 @@ function parallel(place, spec) {
   const height = flat ? 320 : 56 + gap * (count - 1);
   const long = flat ? height - 60 : width - 2 * pad;
   const scales = spec.keys.map((_, i) => scale(spec.trials.map(t => t.values[i]), spec.logs[i]));
-  const point = (i, at) => flat ? [pad + i * gap, height - 30 - at * long] : [pad + at * long, 30 + i * gap];
+  const point = (i, at) => flat
+    ? [pad + i * gap, height - 30 - at * long] : [pad + at * long, 30 + i * gap];
   const drawing = svg(place, "svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
     "aria-label": "Parallel coordinates of all completed trials" });
   const order = [...spec.trials].sort((a, b) => b.values[count - 1] - a.values[count - 1]);
@@ -132,9 +135,10 @@ function parallel(place, spec) {
   spec.keys.forEach((key, i) => {
     const [x1, y1] = point(i, 0), [x2, y2] = point(i, 1);
     svg(drawing, "line", { x1, y1, x2, y2, class: "axis" });
-    const anchor = !i ? "start" : i < count - 1 ? "middle" : "end", edge = [0, x1, width];
-    svg(drawing, "text", flat ? { x: edge[!i ? 0 : i < count - 1 ? 1 : 2], y: i % 2 ? height - 4 : 14,
-      "text-anchor": anchor, class: "name" } : { x: 0, y: y1 - 8, class: "name" }, key);
+    const [x, anchor] = !i ? [0, "start"] : i < count - 1 ? [x1, "middle"] : [width, "end"];
+    svg(drawing, "text", flat
+      ? { x, y: i % 2 ? height - 4 : 14, "text-anchor": anchor, class: "name" }
+      : { x: 0, y: y1 - 8, class: "name" }, key);
     let free = -1e9;
     for (const [at, text] of scales[i].ticks) {
       const [x, y] = point(i, at), size = flat ? 14 : 7 * text.length;

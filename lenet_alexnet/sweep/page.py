@@ -35,7 +35,8 @@ svg { display: block; max-width: 100%; font: 12px system-ui, sans-serif; fill: v
 .c0 { --c: var(--c0) } .c1 { --c: var(--c1); stroke-dasharray: 7 3 } .c2 { --c: var(--c2) }
 .c3 { --c: var(--c3); stroke-dasharray: 2 3 } .c4 { --c: var(--c4) } .c6 { --c: var(--c6) }
 .c5 { --c: var(--c5); stroke-dasharray: 7 3 } .c7 { --c: var(--c7); stroke-dasharray: 2 3 }
-.bar { stroke-dasharray: none; stroke-width: 1 } .legend { list-style: none; padding: 0; margin: .25rem 0 0; font-size: .85rem }
+.bar { stroke-dasharray: none; stroke-width: 1 }
+.legend { list-style: none; padding: 0; margin: .25rem 0 0; font-size: .85rem }
 .legend svg { display: inline; vertical-align: middle } .said { min-height: 3em; margin: 0 }
 .soft, .said { color: var(--soft) } th button { font: inherit; font-weight: 600; color: inherit;
   background: none; border: 0; padding: .3rem 0; cursor: pointer; text-align: left }
