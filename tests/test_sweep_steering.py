@@ -177,7 +177,7 @@ def test_a_worker_of_a_sweep_stops_with_its_trial(tmp_path, monkeypatch, until):
     sweep.folder(trial.id).mkdir(parents=True)
     sweep.add(trial)
 
-    def train(config, folder, *, stop_requested, allow_other_bits):
+    def train(config, folder, *, stop_requested, **_):
         assert not stop_requested()
         sweep.stop(trial.id)
         assert stop_requested()
@@ -282,6 +282,7 @@ def test_mistakes_with_the_best_of_a_sweep_are_one_line(capsys, tmp_path, starte
         (["--top=2"], "--top and --again need each other"),
         (["--again=2"], "--top and --again need each other"),
         (["--top=2", "--again=2", "--report"], "no --dry-run and no --report"),
+        (["--top=2", "--again=2", "--plan"], "not for --top"),
         (["--top=2", "--again=2"], "--top needs a validation split"),
         ([*split, "--config.data.test=", "--top=2", "--again=2"], "data.test is empty"),
         ([*split, "--top=2", "--again=2"], "4 of its trials are still to run"),
