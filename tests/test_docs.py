@@ -331,6 +331,7 @@ LEFT = {
     "wall_time.jsonl",
     "report.html",
     "summary.json",
+    "end.json",
     "statistics.npz",
     "manifest.json",
     "results.csv",

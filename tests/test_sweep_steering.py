@@ -10,7 +10,7 @@ from lenet_alexnet.cli import main
 from lenet_alexnet.errors import Interrupted, UsageError
 from lenet_alexnet.sweep import frame, load, runner, worker
 from lenet_alexnet.sweep.local import LocalExecutor
-from lenet_alexnet.sweep.trials import Sweep
+from lenet_alexnet.sweep.trials import Sweep, stop
 from lenet_alexnet.sweep.vmap import train_lanes
 from lenet_alexnet.training import loop
 from tests.helpers.sweep_files import fake, trials_of, write
@@ -152,7 +152,7 @@ def test_a_trial_that_is_stopped_while_it_waits_is_not_started(tmp_path, monkeyp
     def start(job, until, place):
         begun.extend(job)
         if len(begun) == 1:
-            sweep.stop(trials[1].id)
+            stop(sweep, trials[1].id)
         fake(sweep, trials[[t.id for t in trials].index(job[0])], 0.1)
         return SimpleNamespace(
             poll=lambda: 0, returncode=0, stdin=io.BytesIO(), wait=lambda: 0, terminate=lambda: None
@@ -179,7 +179,7 @@ def test_a_worker_of_a_sweep_stops_with_its_trial(tmp_path, monkeypatch, until):
 
     def train(config, folder, *, stop_requested, **_):
         assert not stop_requested()
-        sweep.stop(trial.id)
+        stop(sweep, trial.id)
         assert stop_requested()
         raise Interrupted("saved")
 

@@ -35,7 +35,7 @@ def run_sweep(
     _check(options)
     with contextlib.closing(Sweep(workdir)) as sweep:
         if options.stop_trial:
-            before = sweep.stop(options.stop_trial)
+            before = states.stop(sweep, options.stop_trial)
             print(f"trial {options.stop_trial} is stopped; it was {before}")
             return 0
         if options.top and options.search:

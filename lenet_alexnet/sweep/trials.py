@@ -130,23 +130,6 @@ class Sweep:
         """Records that a trial failed, was killed or was stopped."""
         write_json(self.folder(trial_id) / END, {"status": status, "error": error})
 
-    def stop(self, trial_id: str) -> str:
-        """Stops one trial, also while it trains: it saves, and is not run again.
-
-        Returns the status that it had.
-
-        Raises:
-          UsageError: there is no such trial, or it has ended.
-        """
-        known = self.stored()
-        if trial_id not in known:
-            raise UsageError(f"no trial '{trial_id}' in '{self.root}': {nearest(trial_id, known)}")
-        status, _ = self.status(trial_id)
-        if status in ENDED:
-            raise UsageError(f"trial {trial_id} has already ended: {status}")
-        self.end(trial_id, STOPPED, "as requested")
-        return status
-
     def forget(self, trial_id: str) -> None:
         """Makes a broken trial run again; a diverged one restarts from step 0."""
         folder = self.folder(trial_id)
@@ -197,6 +180,24 @@ def lock(path: Path, *, wait: bool) -> IO[str] | None:
 def selecting_split(flat: Mapping[str, Any]) -> str:
     """The split that selects, by a config's leaves: validation, or test if there is none."""
     return "validation" if flat["data.validation"] else "test"
+
+
+def stop(sweep: Sweep, trial_id: str) -> str:
+    """Stops one trial, also while it trains: it saves, and is not run again.
+
+    Returns the status that it had.
+
+    Raises:
+      UsageError: there is no such trial, or it has ended.
+    """
+    known = sweep.stored()
+    if trial_id not in known:
+        raise UsageError(f"no trial '{trial_id}' in '{sweep.root}': {nearest(trial_id, known)}")
+    status, _ = sweep.status(trial_id)
+    if status in ENDED:
+        raise UsageError(f"trial {trial_id} has already ended: {status}")
+    sweep.end(trial_id, STOPPED, "as requested")
+    return status
 
 
 def remaining(sweep: Sweep, trials: Sequence[Trial]) -> list[Trial]:
