@@ -141,7 +141,7 @@ def test_a_terminal_shows_a_table_of_a_sweep(sweep, monkeypatch):
     shown.finish()
     assert sys.stderr is terminal
     text = terminal.getvalue()
-    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", text).splitlines()
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.replace("\r", "\n")).splitlines()
     (row, *_) = (line for line in lines if line.startswith(trials[3].id) and "at work" in line)
     for cell in ("seed=3", "at work", "2.67", "60 s", "20.00 %", "█▄▂▁"):
         assert cell in row, row
