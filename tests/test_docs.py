@@ -47,6 +47,8 @@ NOT_RUN = {
     "--coordinator": "is one of two processes; tests/test_parallel.py starts two",
     "--executor=slurm": "needs Slurm; make test-slurm starts one",
     "--search": "takes minutes; tests/test_sweep.py searches in small",
+    "--again": "takes minutes; tests/test_sweep_steering.py does it in small",
+    "--stop-trial": "needs a trial's name; tests/test_sweep_steering.py stops one",
     "train": "needs MNIST, CIFAR-10 or photos; tests/test_configs.py trains each config in small",
 }
 OTHER_PROGRAMS = {
@@ -127,7 +129,8 @@ def by_place(found):
 def not_run(arguments: list[str]) -> str:
     """Why a command is only parsed, "" if it is run."""
     name = arguments[0]
-    for flag in ("--devices", "--coordinator", "--executor=slurm", "--search"):
+    alone = ("--again", "--stop-trial")
+    for flag in ("--devices", "--coordinator", "--executor=slurm", "--search", *alone):
         if any(argument.startswith(flag) for argument in arguments):
             return NOT_RUN[flag]
     if name == "data" and arguments[1] != "list":
@@ -337,6 +340,7 @@ LEFT = {
     "wall_time.jsonl",
     "report.html",
     "summary.json",
+    "end.json",
     "statistics.npz",
     "manifest.json",
     "results.csv",

@@ -44,6 +44,12 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("jobs", 0, jobs, 0, flag_values=values)
     search = "number of trials from Optuna, by the file's search()"
     flags.DEFINE_integer("search", 0, search, 0, flag_values=values)
+    top = "rerun this many of the best settings on all training data, then test them: see --again"
+    flags.DEFINE_integer("top", 0, top, 0, flag_values=values)
+    again = "with --top: the number of new seeds of each setting"
+    flags.DEFINE_integer("again", 0, again, 0, flag_values=values)
+    stop = "stop the trial with this ID, also while another command runs it; start nothing"
+    flags.DEFINE_string("stop-trial", "", stop, flag_values=values)
 
 
 def run(values: Any, rest: list[str]) -> int:
@@ -54,8 +60,11 @@ def run(values: Any, rest: list[str]) -> int:
         raise UsageError("--json is for --plan; results.csv has the results of a sweep")
     if values.plan and (values["dry-run"].value or values.report):
         raise UsageError("--plan, --dry-run and --report: give one of them")
+    if values.plan and (values.top or values["stop-trial"].value):
+        raise UsageError("--plan is for the whole sweep, not for --top or --stop-trial")
     from lenet_alexnet.runtime import signals
-    from lenet_alexnet.sweep.run import SweepOptions, run_sweep
+    from lenet_alexnet.sweep.run import run_sweep
+    from lenet_alexnet.sweep.runner import SweepOptions
 
     # Each flag is named like its option, with dashes.
     names = [field.name for field in fields(SweepOptions)]

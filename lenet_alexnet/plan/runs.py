@@ -18,7 +18,7 @@ from lenet_alexnet.sweep import plan
 from lenet_alexnet.sweep.expand import Trial, expand
 from lenet_alexnet.sweep.groups import program
 from lenet_alexnet.sweep.local import Job, places
-from lenet_alexnet.sweep.run import SweepOptions, make_jobs
+from lenet_alexnet.sweep.runner import SweepOptions, make_jobs
 from lenet_alexnet.sweep.trials import Sweep
 
 Stop = Callable[[], bool]

@@ -35,7 +35,8 @@ class LaneGroup:
         stop_requested: Callable[[], bool],
     ) -> None:
         self.e, self.lanes, self.devices = experiment, lanes, devices
-        self.times, self.stop_requested = times, stop_requested
+        self.times = times
+        self.stop_requested = lambda: stop_requested() or all(lane.stopped() for lane in lanes)
         self.config, self.schedule = lanes[0].config, experiment.schedule
         self.step = self.first_step = 0
         self.clock, self.began = Stopwatch(), time.monotonic()
@@ -119,7 +120,7 @@ class LaneGroup:
         self._save(evaluated=True)
 
     def _live(self) -> list[tuple[int, Lane]]:
-        return [(i, lane) for i, lane in enumerate(self.lanes) if lane.bad_step is None]
+        return [(i, lane) for i, lane in enumerate(self.lanes) if lane.is_kept()]
 
     def _evaluate(self, splits: Sequence[str]) -> None:
         with self.times.spent_on(EVALUATION):

@@ -94,8 +94,10 @@ class LocalExecutor:
             while queue or self.running:
                 free = [i for i in range(len(places)) if i not in self.running]
                 while queue and free and not stop_requested():
+                    job = self._left(queue.pop(0))
+                    if not job:
+                        continue
                     place = free.pop(0)
-                    job = queue.pop(0)
                     self.running[place] = (job, self._start(job, until, places[place]))
                 for place, (job, process) in list(self.running.items()):
                     if process.poll() is not None:
@@ -115,8 +117,6 @@ class LocalExecutor:
         return again
 
     def _start(self, job: Job, until: float, place: Place) -> subprocess.Popen:
-        for name in job:
-            (self.sweep.folder(name) / "end.json").unlink(missing_ok=True)
         mine = place.environment | {"LENET_ALEXNET_LAUNCHER": str(os.getpid())}
         with storage.open_here(self.sweep.log_file(job[0]), "a") as log:
             process = subprocess.Popen(
@@ -133,7 +133,7 @@ class LocalExecutor:
 
     def _ended(self, job: Job, code: int) -> list[Job]:
         """Records what a dead worker could not; returns the trials to run one by one."""
-        open_ones = [name for name in job if self.sweep.status(name)[0] not in states.ENDED]
+        open_ones = self._left(job)
         if code in (0, Interrupted.exit_code) or not open_ones:
             return []
         if len(job) > 1:
@@ -148,6 +148,10 @@ class LocalExecutor:
         status = states.KILLED if code < 0 else states.FAILED
         self.sweep.end(job[0], status, f"{by}; {last_line(self.sweep, job)}")
         return []
+
+    def _left(self, job: Job) -> Job:
+        """The trials of a job that have not ended: one may have been stopped in the queue."""
+        return [name for name in job if self.sweep.status(name)[0] not in states.ENDED]
 
     def _broken(self, job: Job) -> bool:
         return any(self.sweep.status(name)[0] in states.BROKEN for name in job)

@@ -111,7 +111,6 @@ class SlurmExecutor:
             return {}
         tasks = []
         for job in jobs:
-            self.sweep.folder(job[0]).joinpath("end.json").unlink(missing_ok=True)
             root = self.sweep.root.resolve()
             command = worker.command(root, until, job, allow_other_bits=self.allow)
             tasks.append(Task(command, str(self.sweep.log_file(job[0]).resolve())))

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import lenet_alexnet
+from lenet_alexnet import config as configs
 from lenet_alexnet.errors import Diverged, Interrupted, LenetAlexnetError
 from lenet_alexnet.runtime import backend, unexpected
 from lenet_alexnet.runtime.age import process_began
@@ -97,9 +98,13 @@ def _one(
 
     train = functools.partial(train_and_evaluate, allow_other_bits=allow, began=process_began())
     _, config = sweep.read(name)
-    folder, split = sweep.folder(name), states.selecting_split(config)
+    folder, split = sweep.folder(name), states.selecting_split(configs.flatten(config))
+
+    def stopped() -> bool:
+        return stop_requested() or (folder / states.END).exists()
+
     if until >= 1:
-        train(config, folder, stop_requested=stop_requested)
+        train(config, folder, stop_requested=stopped)
         return
     from lenet_alexnet.training.experiment import build
 
@@ -110,9 +115,9 @@ def _one(
         return any(row["split"] == split and row["step"] >= rung for row in rows)
 
     try:
-        train(config, folder, stop_requested=lambda: stop_requested() or reached())
+        train(config, folder, stop_requested=lambda: stopped() or reached())
     except Interrupted:
-        if stop_requested():
+        if stopped():
             raise
 
 
