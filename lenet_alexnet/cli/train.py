@@ -10,6 +10,7 @@ from lenet_alexnet.cli.command import (
     Command,
     define_json,
     define_other_bits,
+    define_stuck_after,
     define_workdir,
     no_more,
     require,
@@ -29,23 +30,29 @@ def define(values: flags.FlagValues) -> None:
     help = "the same bits on every run on a GPU; some operations are slower"
     flags.DEFINE_bool("deterministic", False, help, flag_values=values)
     define_other_bits(values)
+    define_stuck_after(values)
 
 
 def run(values: Any, rest: list[str]) -> int:
     """Runs the command; returns the exit code."""
     no_more(rest)
     require(values, "workdir")
-    from lenet_alexnet.runtime import console, processes, signals
+    from lenet_alexnet.runtime import console, processes, signals, watch
 
-    with signals.catch() as stop_requested:
+    workdir = Path(values.workdir)
+    with (
+        signals.catch() as stop_requested,
+        watch.watching(values["stuck-after"].value, workdir) as watched,
+    ):
         backend.set_up(deterministic=values.deterministic)
         processes.join(values.coordinator, values.process_id, values.num_processes)
+        watched.connect()
         from lenet_alexnet.training.loop import train_and_evaluate
 
-        with processes.ending_together():
+        with watched.ending_together():
             summary = train_and_evaluate(
                 values.config,
-                Path(values.workdir),
+                workdir,
                 stop_requested=stop_requested,
                 allow_other_bits=values["allow-other-bits"].value,
             )

@@ -15,6 +15,7 @@ from lenet_alexnet.config.options import setting
 from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.losses import Loss
 from lenet_alexnet.optimizers import Optimizer
+from lenet_alexnet.runtime import heartbeat
 from lenet_alexnet.training.batches import FromDisk, Resident, create_feed
 from lenet_alexnet.training.evaluation import Evaluator
 from lenet_alexnet.training.experiment import Experiment
@@ -131,6 +132,7 @@ def _arguments(
     return (*feed(step, count, running), *e.layout.put((np.int32(count), fresh)))
 
 
+@heartbeat.during("compilation")
 def compile_run(config: Any, e: Experiment) -> tuple[CompiledRun, TrainState]:
     """Compiles all functions of a run; returns them and a fresh state."""
     start = time.monotonic()

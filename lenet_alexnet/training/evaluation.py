@@ -9,6 +9,7 @@ import numpy as np
 
 from lenet_alexnet.data import Dataset
 from lenet_alexnet.losses import Loss
+from lenet_alexnet.runtime import heartbeat
 from lenet_alexnet.training.layout import Layout
 from lenet_alexnet.training.scoring import Scores, make_evaluate
 from lenet_alexnet.training.state import Metrics
@@ -42,11 +43,13 @@ class Evaluator:
         first = self._chunks[0] if self._chunks else self._read(0)
         self._evaluate = evaluate.lower(layout.put(self._zero), variables, *first).compile()
 
+    @heartbeat.during("evaluation")
     def __call__(self, variables: Any) -> dict[str, Any]:
         """Loss per example, errors as fractions, and the number of examples."""
         metrics = self._layout.put(self._zero)
         for chunk in self._chunks or self._read_all():
             metrics = self._evaluate(metrics, variables, *chunk)
+            heartbeat.beat()
         return summarize(jax.device_get(metrics))
 
     def _read(self, start: int) -> Any:
