@@ -1,0 +1,192 @@
+"""Processes that are alive but stuck, and runs of which one process ends."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lenet_alexnet.runtime import heartbeat
+from lenet_alexnet.runtime.stuck import judge
+from tests.helpers import ROOT
+
+STOP, CONT, KILL = signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL
+
+
+@contextlib.contextmanager
+def watched(folder, *whats):
+    """Watched processes that beat; they end with the block, in any case."""
+    with contextlib.ExitStack() as stack:
+        found = []
+        for index, what in enumerate(whats):
+            arguments = [str(folder), str(index), str(len(whats)), what]
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.helpers.watched_program", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=ROOT,
+                env=os.environ | {"PYTHONPATH": str(ROOT)},
+            )
+            found.append(stack.enter_context(process))
+            stack.callback(process.kill)
+        for process in found:
+            assert process.stdout.readline() == "ready\n"
+        yield found
+
+
+def act(process):
+    """Lets a process do what it was started for."""
+    process.stdin.write("x")
+    process.stdin.flush()
+
+
+def ends(processes):
+    """The exit codes, and the lines on stderr."""
+    with ThreadPoolExecutor(len(processes)) as pool:
+        errs = [*pool.map(lambda process: process.communicate(timeout=60)[1], processes)]
+    return [process.returncode for process in processes], errs
+
+
+def test_a_process_that_is_stopped_is_ended_with_its_name_and_stack(tmp_path):
+    with watched(tmp_path, "none") as (process,):
+        process.send_signal(STOP)
+        codes, (err,) = ends([process])
+    assert codes == [75]
+    (line,) = err.splitlines()
+    assert line.startswith(f"stuck: process 0 on {os.uname().nodename} (pid {process.pid}), ")
+    assert "stopped by a signal; run the same command again" in line
+    assert "in train" in (tmp_path / "stuck_0.txt").read_text()
+
+
+@pytest.mark.parametrize("what", ["sleep", "hold"])
+def test_a_process_that_waits_for_ever_is_ended(tmp_path, what):
+    """Also where native code holds Python's lock."""
+    with watched(tmp_path, what) as (process,):
+        act(process)
+        codes, (err,) = ends([process])
+    assert codes == [75]
+    assert ", waiting for data at step " in err
+    assert ": no progress for 2 s; run the same command again" in err
+    assert "in act" in (tmp_path / "stuck_0.txt").read_text()
+
+
+def test_a_long_save_and_a_suspended_job_are_not_stuck(tmp_path):
+    with watched(tmp_path, "save") as (process,):
+        (watcher,) = children(process)
+        for number in (STOP, CONT):
+            os.kill(watcher, number)
+            process.send_signal(number)
+            time.sleep(4 if number == STOP else 0)
+        act(process)
+        assert process.stdout.readline() == "did it\n"
+        assert process.poll() is None
+
+
+def test_of_two_processes_the_one_that_is_behind_is_named(tmp_path):
+    with watched(tmp_path, "none", "sleep") as processes:
+        act(processes[1])
+        codes, errs = ends(processes)
+    assert codes == [75, 75]
+    for err in errs:
+        assert err.startswith(f"stuck: process 1 on {os.uname().nodename} (pid {processes[1].pid}),")
+        assert "waiting for data at step" in err
+        assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_of_two_processes_the_one_that_is_stopped_is_named(tmp_path, victim):
+    with watched(tmp_path, "none", "none") as processes:
+        processes[victim].send_signal(STOP)
+        codes, errs = ends(processes)
+    assert codes == [75, 75]
+    for err in errs:
+        assert f"stuck: process {victim} on" in err
+        assert "stopped by a signal" in err
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_is_killed_ends_the_other_at_once(tmp_path, victim):
+    with watched(tmp_path, "none", "none") as processes:
+        processes[victim].kill()
+        begin = time.monotonic()
+        codes, errs = ends(processes)
+        assert time.monotonic() - begin < 15
+    assert codes[victim] == -KILL
+    assert codes[1 - victim] == 75
+    assert errs[1 - victim].startswith(f"lost: process {victim} on {os.uname().nodename}")
+
+
+def test_a_process_that_is_killed_with_its_watcher_ends_the_other(tmp_path):
+    with watched(tmp_path, "none", "none") as processes:
+        for pid in (*children(processes[1]), processes[1].pid):
+            os.kill(pid, KILL)
+        codes, errs = ends(processes)
+    assert codes == [75, -KILL]
+    assert "lost: process 1 on" in errs[0]
+
+
+def test_a_process_that_fails_is_named_with_the_reason(tmp_path):
+    with watched(tmp_path, "none", "fail") as processes:
+        act(processes[1])
+        codes, errs = ends(processes)
+    assert codes == [1, 1]
+    assert errs == ["error: process 1 failed: no such file\n", "error: process 1: no such file\n"]
+
+
+def test_where_an_exchange_fails_the_process_that_ended_is_named(tmp_path):
+    """The other's error, which came first, is only what followed."""
+    with watched(tmp_path, "none", "lose") as processes:
+        processes[0].send_signal(STOP)
+        act(processes[1])
+        codes, errs = ends(processes)
+    assert codes == [75, 75]
+    assert "stuck: process 0 on" in errs[1]
+
+
+def children(process):
+    with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def state(process, count, quiet, *, allowed=10, stopped=False):
+    return {
+        "process": process,
+        "count": count,
+        "quiet": quiet,
+        "allowed": allowed,
+        "stopped": stopped,
+    }
+
+
+def named(*states):
+    return [one["process"] for one in judge(list(states))]
+
+
+def test_a_process_that_waits_for_others_is_not_late():
+    assert named(state(0, 7, 99), state(1, 6, 9)) == []
+    assert named(state(0, 7, 9), state(1, 6, 11)) == [1]
+    assert named(state(0, 6, 11), state(1, 6, 11)) == [0, 1]
+
+
+def test_a_process_that_is_stopped_is_the_cause_also_where_it_is_ahead():
+    assert named(state(0, 6, 11), state(1, 7, 9, stopped=True)) == [1]
+    assert named(state(0, 6, 9), state(1, 7, 11, stopped=True)) == [1]
+    assert named(state(0, 6, 9), state(1, 7, 9, stopped=True)) == []
+
+
+def test_phases_are_in_the_page():
+    page = bytearray(heartbeat.PAGE.size)
+    heartbeat.show_in(page)
+    count, *_ = heartbeat.PAGE.unpack(page)
+    with heartbeat.during("saving"):
+        heartbeat.beat(12)
+        found = heartbeat.PAGE.unpack(page)
+        allowance = heartbeat.ALLOWANCES["saving"]
+        assert found == (count + 2, 12, allowance, b"saving".ljust(32, b"\0"))
+    assert heartbeat.PAGE.unpack(page)[0] == count + 3
