@@ -94,7 +94,9 @@ def test_of_two_processes_the_one_that_is_behind_is_named(tmp_path):
         codes, errs = ends(processes)
     assert codes == [75, 75]
     for err in errs:
-        assert err.startswith(f"stuck: process 1 on {os.uname().nodename} (pid {processes[1].pid}),")
+        assert err.startswith(
+            f"stuck: process 1 on {os.uname().nodename} (pid {processes[1].pid}),"
+        )
         assert "waiting for data at step" in err
         assert err.count("\n") == 1
 

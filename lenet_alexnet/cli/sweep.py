@@ -6,13 +6,21 @@ from typing import Any
 
 from absl import flags
 
-from lenet_alexnet.cli.command import Command, define_other_bits, define_workdir, no_more, require
+from lenet_alexnet.cli.command import (
+    Command,
+    define_other_bits,
+    define_stuck_after,
+    define_workdir,
+    no_more,
+    require,
+)
 
 
 def define(values: flags.FlagValues) -> None:
     """The flags of `sweep`."""
     define_workdir(values)
     define_other_bits(values)
+    define_stuck_after(values)
     executors = ["auto", "vmap", "local", "slurm"]
     choice = "vmap: one program for many trials; local: processes; auto: what fits"
     flags.DEFINE_enum("executor", "auto", executors, choice, flag_values=values)

@@ -17,6 +17,7 @@ from lenet_alexnet.runs import lock
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import MetricsLog
+from lenet_alexnet.runtime import heartbeat
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.sweep.lane_functions import LaneDevices, LaneFunctions, stack_lanes
 from lenet_alexnet.training import fingerprint, warm_start
@@ -88,6 +89,7 @@ class LaneGroup:
         self.step = self.first_step = 0
         self.clock, self.began = Stopwatch(), time.monotonic()
 
+    @heartbeat.during("compilation")
     def start(self, weights: Callable[[], WarmStart | None]) -> None:
         """Restores the states, or makes fresh ones with `weights` if there are, and compiles."""
         functions, e = LaneFunctions(self.config, self.e), self.e
@@ -188,6 +190,7 @@ class LaneGroup:
     def _live(self) -> list[tuple[int, Lane]]:
         return [(i, lane) for i, lane in enumerate(self.lanes) if lane.bad_step is None]
 
+    @heartbeat.during("evaluation")
     def _evaluate(self, splits: Sequence[str]) -> None:
         for split in splits:
             found = self.evaluate((self.state.variables, self.numbers), self.eval_data[split])

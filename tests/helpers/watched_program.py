@@ -1,6 +1,6 @@
-"""A watched process without JAX, for tests: python -m tests.helpers.watched_program FOLDER INDEX COUNT WHAT.
+"""A watched process without JAX, for tests.
 
-It beats ten times a second until it is told on stdin to go WHAT way. The processes of one folder
+python -m tests.helpers.watched_program FOLDER INDEX COUNT WHAT beats ten times a second until it is told on stdin to go WHAT way. The processes of one folder
 find each other through files.
 """
 
