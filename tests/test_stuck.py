@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lenet_alexnet.runtime import heartbeat
+from lenet_alexnet.runtime import backend, heartbeat
 from lenet_alexnet.runtime.stuck import judge
 from tests.helpers import ROOT
 
@@ -154,6 +154,44 @@ def test_where_an_exchange_fails_the_process_that_ended_is_named(tmp_path):
 def children(process):
     with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
         return [int(word) for word in file.read().split()]
+
+
+EXCHANGE = """
+import sys, time
+from pathlib import Path
+from lenet_alexnet.runtime import heartbeat, watch
+
+with watch.watching(65, Path(sys.argv[1])):
+    import jax
+    import numpy as np
+
+    def exchange(x):
+        late = jax.lax.axis_index("device") == 1
+        wait = lambda: jax.pure_callback(lambda: time.sleep(1000), jax.typeof(x), vmap_method=None)
+        return jax.lax.psum(jax.lax.cond(late, wait, lambda: x), "device")
+
+    mesh = jax.make_mesh((2,), ("device",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.P("device")
+    options = {"in_specs": spec, "out_specs": spec, "check_vma": False}
+    step = jax.jit(jax.shard_map(exchange, mesh=mesh, **options))
+    with heartbeat.during("exchange"):
+        step(np.ones(2, np.float32)).block_until_ready()
+"""
+
+
+@pytest.mark.slow
+def test_an_exchange_that_a_simulated_device_does_not_join_is_ended(tmp_path):
+    """XLA would abort after 60 seconds, with another exit code: see docs/devices.md."""
+    done = subprocess.run(
+        [sys.executable, "-c", EXCHANGE, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": f"{backend.SIMULATE}=2"},
+    )
+    assert done.returncode == 75, done.stderr
+    assert "stuck: process 0 on" in done.stderr
+    assert ", exchange at step 0: no progress for" in done.stderr
 
 
 def state(process, count, quiet, *, allowed=10, stopped=False):

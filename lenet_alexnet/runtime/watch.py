@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import lenet_alexnet
 from lenet_alexnet.errors import DataError, Diverged, Interrupted, LenetAlexnetError
-from lenet_alexnet.runtime import exits, heartbeat, processes, unexpected
+from lenet_alexnet.runtime import backend, exits, heartbeat, processes, unexpected
 from lenet_alexnet.runtime.watcher import CONNECT, SILENCE
 
 STUCK = "stuck: "  # the beginning of the line about a process that was ended
@@ -155,6 +155,7 @@ def watching(stuck_after: float, folder: Path) -> Iterator[Watch]:
       stuck_after: seconds, see `heartbeat.ALLOWANCES`; 0: never.
       folder: of the run; the stacks of a process that was stuck are written to files there.
     """
+    backend.leave_exchanges_to_the_watch()
     watch = Watch(stuck_after, folder)
     try:
         yield watch

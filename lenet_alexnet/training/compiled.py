@@ -166,6 +166,7 @@ def compile_run(config: Any, e: Experiment) -> tuple[CompiledRun, TrainState]:
     return compiled, state
 
 
+@heartbeat.during("compilation")
 def _compile_refresh(
     config: Any, e: Experiment, feed: Resident | FromDisk, state: TrainState, key: jax.Array
 ) -> Callable[..., Any] | None:
@@ -176,6 +177,7 @@ def _compile_refresh(
     return jax.jit(refresh, donate_argnums=0).lower(state, feed(0, 0)[0], index, key).compile()
 
 
+@heartbeat.during("compilation")
 def _compile_observe(e: Experiment, state: TrainState) -> Callable[..., Any] | None:
     if not e.optimizer.observe:
         return None

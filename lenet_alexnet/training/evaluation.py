@@ -23,6 +23,7 @@ class Evaluator:
     Arrays stay on the device; streamed photos are read from disk each time.
     """
 
+    @heartbeat.during("compilation")
     def __init__(
         self,
         scores: Scores,

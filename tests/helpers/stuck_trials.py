@@ -1,6 +1,7 @@
 """Trials of runs of two processes in which one gets stuck or is killed, at random moments.
 
-Run on a quiet machine: python -m tests.helpers.stuck_trials [N] [KIND ...]. It prints a table.
+Run on a quiet machine: python -m tests.helpers.stuck_trials [N] [KIND ...]. It prints a table. On
+a busy one, set STUCK_AFTER=40.
 """
 
 import os
@@ -20,12 +21,15 @@ from lenet_alexnet.runs import integrity
 from tests.helpers import ROOT, faults
 from tests.helpers.sleeping_reader import SLEEP
 
-STUCK_AFTER = 20  # seconds; starting and compiling may take six times as long
+# Seconds. Starting and compiling may take six times as long, but not on a busy machine.
+STUCK_AFTER = int(os.environ.get("STUCK_AFTER", "15"))
 WITHIN = 60  # seconds, for all processes to end
+LINEAR = ["train", f"--config={ROOT}/tests/helpers/linear.py"]
+PHOTOS = [flag for flag in faults.PHOTOS if not flag.startswith("--config.train.duration")]
 KINDS = {  # the run, what happens to the victim
-    "SIGSTOP": ("lenet", signal.SIGSTOP),
-    "SIGKILL": ("lenet", signal.SIGKILL),
-    "sleeping reader": ("photos", SLEEP),
+    "SIGSTOP": (LINEAR, signal.SIGSTOP),
+    "SIGKILL": (LINEAR, signal.SIGKILL),
+    "sleeping reader": (PHOTOS, SLEEP),
 }
 
 
@@ -64,12 +68,12 @@ class Trial(NamedTuple):
         )
 
 
-def start(run: str, workdir: Path, count: int, victim: int) -> list[subprocess.Popen]:
+def start(run: list[str], workdir: Path, count: int, victim: int) -> list[subprocess.Popen]:
     """The processes of a run of 100,000 steps; the victim's reader sleeps after a signal."""
-    flags = [
-        flag for flag in faults.command(run, workdir) if not flag.startswith("--config.train.dur")
-    ]
-    flags += ["--config.train.duration=100000 steps", f"--stuck-after={STUCK_AFTER}"]
+    flags = [*run, f"--workdir={workdir}", f"--stuck-after={STUCK_AFTER}"]
+    flags.append("--config.train.duration=100000 steps")
+    if run is PHOTOS:
+        flags.append(f"--config.data.data_dir={faults.photos()}")
     many = [f"--coordinator=127.0.0.1:{portpicker.pick_unused_port()}", f"--num_processes={count}"]
     found = []
     for index in range(count):

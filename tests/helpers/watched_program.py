@@ -1,7 +1,7 @@
 """A watched process without JAX, for tests.
 
-python -m tests.helpers.watched_program FOLDER INDEX COUNT WHAT beats ten times a second until it is told on stdin to go WHAT way. The processes of one folder
-find each other through files.
+python -m tests.helpers.watched_program FOLDER INDEX COUNT WHAT beats ten times a second until a
+byte comes on stdin; then it does WHAT. The processes of one folder find each other through files.
 """
 
 import ctypes
