@@ -85,4 +85,4 @@ format: install  ## rewrite the code in the house format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 clean:       ## remove the virtual environment, runs and caches
-	rm -rf .venv .venv-* runs build site *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-* runs build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,5 +1,4 @@
 import json
-import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -272,8 +271,8 @@ def test_a_process_that_dies_ends_the_others_within_a_minute(tmp_path):
     begin = time.monotonic()
     _, err = processes[0].communicate(timeout=120)
     assert time.monotonic() - begin < 60
-    assert processes[0].returncode != 0
-    assert re.search(r"task:1|stopped sending heartbeats\):\n1\n", err), err  # JAX's own words
+    assert processes[0].returncode == 75
+    assert "lost: process 1 on " in err
 
 
 @pytest.mark.attack("hangs", "a process of several fails", "the others end within a minute")

@@ -12,7 +12,7 @@ import pytest
 
 from lenet_alexnet.runtime import backend, heartbeat
 from lenet_alexnet.runtime.stuck import judge
-from tests.helpers import ROOT
+from tests.helpers import ROOT, stuck_trials
 
 STOP, CONT, KILL = signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL
 
@@ -53,6 +53,9 @@ def ends(processes):
     return [process.returncode for process in processes], errs
 
 
+@pytest.mark.attack(
+    "hangs", "SIGSTOP, and no SIGCONT", "its watcher ends it: one line, exit code 75"
+)
 def test_a_process_that_is_stopped_is_ended_with_its_name_and_stack(tmp_path):
     with watched(tmp_path, "none") as (process,):
         process.send_signal(STOP)
@@ -64,6 +67,7 @@ def test_a_process_that_is_stopped_is_ended_with_its_name_and_stack(tmp_path):
     assert "in train" in (tmp_path / "stuck_0.txt").read_text()
 
 
+@pytest.mark.attack("hangs", "native code that never returns Python's lock", "its watcher ends it")
 @pytest.mark.parametrize("what", ["sleep", "hold"])
 def test_a_process_that_waits_for_ever_is_ended(tmp_path, what):
     """Also where native code holds Python's lock."""
@@ -88,6 +92,11 @@ def test_a_long_save_and_a_suspended_job_are_not_stuck(tmp_path):
         assert process.poll() is None
 
 
+@pytest.mark.attack(
+    "hangs",
+    "a reader of one of two processes sleeps",
+    "both end with exit code 75; its number and phase are named",
+)
 def test_of_two_processes_the_one_that_is_behind_is_named(tmp_path):
     with watched(tmp_path, "none", "sleep") as processes:
         act(processes[1])
@@ -101,6 +110,9 @@ def test_of_two_processes_the_one_that_is_behind_is_named(tmp_path):
         assert err.count("\n") == 1
 
 
+@pytest.mark.attack(
+    "hangs", "one of two processes is stopped", "both end with exit code 75; its number is named"
+)
 @pytest.mark.parametrize("victim", [0, 1])
 def test_of_two_processes_the_one_that_is_stopped_is_named(tmp_path, victim):
     with watched(tmp_path, "none", "none") as processes:
@@ -112,6 +124,9 @@ def test_of_two_processes_the_one_that_is_stopped_is_named(tmp_path, victim):
         assert "stopped by a signal" in err
 
 
+@pytest.mark.attack(
+    "hangs", "one of two processes is killed", "the other ends within seconds, with exit code 75"
+)
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_process_that_is_killed_ends_the_other_at_once(tmp_path, victim):
     with watched(tmp_path, "none", "none") as processes:
@@ -124,6 +139,9 @@ def test_a_process_that_is_killed_ends_the_other_at_once(tmp_path, victim):
     assert errs[1 - victim].startswith(f"lost: process {victim} on {os.uname().nodename}")
 
 
+@pytest.mark.attack(
+    "hangs", "one of two processes is killed with its watcher", "the other ends, with exit code 75"
+)
 def test_a_process_that_is_killed_with_its_watcher_ends_the_other(tmp_path):
     with watched(tmp_path, "none", "none") as processes:
         for pid in (*children(processes[1]), processes[1].pid):
@@ -149,6 +167,21 @@ def test_where_an_exchange_fails_the_process_that_ended_is_named(tmp_path):
         codes, errs = ends(processes)
     assert codes == [75, 75]
     assert "stuck: process 0 on" in errs[1]
+
+
+TRIALS = [
+    pytest.param(kind, number, marks=pytest.mark.slow)
+    for kind in stuck_trials.KINDS
+    for number in range(20)
+]
+
+
+@pytest.mark.counted("runs of two processes that end together: {kind}")
+@pytest.mark.parametrize(("kind", "number"), TRIALS)
+def test_a_run_of_which_one_process_gets_stuck_or_is_killed_ends(tmp_path, kind, number):
+    """With the right process named, within a minute, and with its checkpoints whole."""
+    trial = stuck_trials.trial(kind, number, tmp_path)
+    assert trial.good, trial
 
 
 def children(process):
@@ -179,6 +212,9 @@ with watch.watching(65, Path(sys.argv[1])):
 """
 
 
+@pytest.mark.attack(
+    "hangs", "a simulated device never joins an exchange", "the process ends with exit code 75"
+)
 @pytest.mark.slow
 def test_an_exchange_that_a_simulated_device_does_not_join_is_ended(tmp_path):
     """XLA would abort after 60 seconds, with another exit code: see docs/devices.md."""
