@@ -94,7 +94,7 @@ def start(kind: str, workdir: Path) -> subprocess.Popen:
 
 
 def kill(run: subprocess.Popen) -> bool:
-    """Kills a run, with the workers of a sweep and the watcher; returns False if it had already ended."""
+    """Kills a run with the processes that it has started; returns False if it had ended already."""
     if run.poll() is not None:
         return False
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
