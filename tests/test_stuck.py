@@ -248,6 +248,7 @@ def test_a_process_that_waits_for_others_is_not_late():
     assert named(state(0, 7, 99), state(1, 6, 9)) == []
     assert named(state(0, 7, 9), state(1, 6, 11)) == [1]
     assert named(state(0, 6, 11), state(1, 6, 11)) == [0, 1]
+    assert named(state(0, 6, 99), state(1, 6, 9)) == []  # It has just arrived.
 
 
 def test_a_process_that_is_stopped_is_the_cause_also_where_it_is_ahead():

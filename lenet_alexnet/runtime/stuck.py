@@ -6,16 +6,18 @@ from typing import Any
 def judge(states: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The processes that are stuck, by the `Watched.state` of all that run; none: the job is well.
 
-    A process that waits for others is ahead of them, so only those that are behind are late. One
-    that a signal has stopped may have been ahead.
+    A process that waits for others is ahead of them, so only those that are behind are late; the
+    last of them to arrive there counts. One that a signal has stopped may have been ahead.
     """
-    behind = min(state["count"] for state in states)
-    late = [
-        state
-        for state in states
-        if state["quiet"] > state["allowed"] and (state["count"] == behind or state["stopped"])
-    ]
-    return [state for state in states if late and state["stopped"]] or late
+    least = min(state["count"] for state in states)
+    behind = [state for state in states if state["count"] == least]
+    late = behind if all(map(_overdue, behind)) else []
+    stopped = [state for state in states if state["stopped"]]
+    return stopped if late and stopped else late or [*filter(_overdue, stopped)]
+
+
+def _overdue(state: dict[str, Any]) -> bool:
+    return bool(state["quiet"] > state["allowed"])
 
 
 def describe(stuck: list[dict[str, Any]]) -> str:

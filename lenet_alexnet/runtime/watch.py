@@ -21,6 +21,7 @@ from lenet_alexnet.errors import DataError, Diverged, Interrupted, LenetAlexnetE
 from lenet_alexnet.runtime import backend, exits, heartbeat, processes, unexpected
 from lenet_alexnet.runtime.watcher import CONNECT, SILENCE
 
+CLOSE = 10  # seconds
 STUCK = "stuck: "  # the beginning of the line about a process that was ended
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 # How errors of XLA and Gloo begin where another process does not answer.
@@ -55,7 +56,8 @@ class Watch:
         # Ctrl-C and Slurm's signals come to the watcher, too. They are not for it.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            self._watcher = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=given)
+            null = subprocess.DEVNULL
+            self._watcher = subprocess.Popen(command, stdin=null, stdout=null, pass_fds=given)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         faulthandler.register(signal.SIGUSR2, file=self._stacks)
@@ -76,9 +78,10 @@ class Watch:
             token = secrets.token_hex()
             self._send(listen=token)
             processes.tell_others(key, {"port": self._answer("port"), "token": token})
-            return
-        self._send(join={"host": host, "process": this, **processes.told(key)})
-        self._answer("joined")
+        else:
+            self._send(join={"host": host, "process": this, **processes.told(key)})
+        for _ in range(1 if this else processes.count() - 1):
+            self._answer("joined")
 
     @contextlib.contextmanager
     def ending_together(self) -> Iterator[None]:
@@ -104,11 +107,10 @@ class Watch:
         broken = isinstance(cause, (RuntimeError, ValueError)) and BROKEN.search(str(cause))
         if broken:
             print("communication with the other processes failed: asking why", file=sys.stderr)
+            line += " (all processes still answer)"
         elif not ours:
             line = unexpected.tell(error, None, debug="--debug" in sys.argv)[0]
         heartbeat.beat()
-        if broken:
-            line += " (all processes still answer)"
         failure = {"process": this, "line": line, "known": not broken}
         with contextlib.suppress(DataError, OSError):  # The watcher may be gone.
             self._send(failed=failure)
@@ -120,7 +122,11 @@ class Watch:
         """Ends the watch."""
         with contextlib.suppress(OSError):  # The watcher may be gone.
             self._send(bye=True)
-        self._watcher.wait()
+        try:
+            self._watcher.wait(CLOSE)
+        except subprocess.TimeoutExpired:  # It may be stopped.
+            self._watcher.kill()
+            self._watcher.wait()
         heartbeat.show_in(bytearray(heartbeat.PAGE.size))
         faulthandler.unregister(signal.SIGUSR2)
         self._answers.close()

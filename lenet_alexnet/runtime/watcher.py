@@ -164,7 +164,7 @@ class Watcher:
         link.silent = 0.0
         for message in messages:
             if "state" in message:
-                if self.process and not link.state:
+                if not link.state:
                     self.trainer.send(joined=link.process)
                 link.state = message["state"]
             elif "ended" in message:
