@@ -8,12 +8,16 @@ from absl import flags
 
 from lenet_alexnet.cli.command import (
     Command,
+    define_json,
     define_other_bits,
+    define_plan,
     define_stuck_after,
     define_workdir,
     no_more,
+    print_plan,
     require,
 )
+from lenet_alexnet.errors import UsageError
 
 
 def define(values: flags.FlagValues) -> None:
@@ -21,6 +25,8 @@ def define(values: flags.FlagValues) -> None:
     define_workdir(values)
     define_other_bits(values)
     define_stuck_after(values)
+    define_plan(values)
+    define_json(values)
     executors = ["auto", "vmap", "local", "slurm"]
     choice = "vmap: one program for many trials; local: processes; auto: what fits"
     flags.DEFINE_enum("executor", "auto", executors, choice, flag_values=values)
@@ -45,6 +51,10 @@ def run(values: Any, rest: list[str]) -> int:
     """Runs the sweep that the flags describe; returns the exit code."""
     no_more(rest)
     require(values, "workdir")
+    if values.json and not values.plan:
+        raise UsageError("--json is for --plan; results.csv has the results of a sweep")
+    if values.plan and (values["dry-run"].value or values.report):
+        raise UsageError("--plan, --dry-run and --report: give one of them")
     from lenet_alexnet.runtime import signals
     from lenet_alexnet.sweep.run import SweepOptions, run_sweep
 
@@ -52,14 +62,21 @@ def run(values: Any, rest: list[str]) -> int:
     names = [field.name for field in fields(SweepOptions)]
     options = SweepOptions(**{name: values[name.replace("_", "-")].value for name in names})
     with signals.catch() as stop_requested:
-        return run_sweep(
-            values.config_file, values.config, Path(values.workdir), options, stop_requested
-        )
+        what = values.config_file, values.config, Path(values.workdir), options, stop_requested
+        if not values.plan:
+            return run_sweep(*what)
+        from lenet_alexnet.plan import runs
+
+        text, planned = runs.of_sweep(*what)
+    if not values.json:
+        print(text + "\n")
+    print_plan(planned, as_json=values.json)
+    return 0
 
 
 COMMAND = Command(
     help="runs the sweep() of a config file; run again, only what is missing",
-    usage="--config=FILE --workdir=DIR [--executor=auto|vmap|local|slurm] [--dry-run]",
+    usage="--config=FILE --workdir=DIR [--executor=auto|vmap|local|slurm] [--dry-run|--plan]",
     define=define,
     run=run,
     config=True,
