@@ -286,7 +286,8 @@ def test_sbatch_file(tmp_path):
     command = ["bash", str(file), "--config.parallel.mode=tower"]
     assert subprocess.run(command, env=environment).returncode == 75
     assert (tmp_path / "scontrol.txt").read_text().split() == ["requeue", "7"]
-    program, *arguments = (tmp_path / "srun.txt").read_text().split()
+    option, program, *arguments = (tmp_path / "srun.txt").read_text().split()
+    assert option == "--kill-on-bad-exit=0"
     assert program == ".venv/bin/lenet-alexnet"
     assert arguments[0] == "train"
     assert (ROOT / arguments[1].removeprefix("--config=")).is_file()
