@@ -306,6 +306,8 @@ LEFT = {
     "step_sizes.jsonl",
     "back_off.jsonl",
     "wall_time.jsonl",
+    "stuck_0.txt",
+    "stuck_1.txt",
     "report.html",
     "summary.json",
     "statistics.npz",
