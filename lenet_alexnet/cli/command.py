@@ -9,6 +9,7 @@ from typing import Any
 from absl import flags
 
 from lenet_alexnet.errors import UsageError
+from lenet_alexnet.runtime.heartbeat import STUCK_AFTER
 
 LISTED = 20  # classes, those with the largest errors first
 
@@ -68,6 +69,13 @@ def define_other_bits(values: flags.FlagValues) -> None:
     """--allow-other-bits."""
     help = "resume a run even where its numbers are not computed to the same bits"
     flags.DEFINE_bool("allow-other-bits", False, help, flag_values=values)
+
+
+def define_stuck_after(values: flags.FlagValues) -> None:
+    """--stuck-after."""
+    help = "seconds without progress after which a run is ended with code 75 (0: never); for phases"
+    help += " that may be long, a multiple"
+    flags.DEFINE_integer("stuck-after", STUCK_AFTER, help, 0, flag_values=values)
 
 
 def define_checkpoint(values: flags.FlagValues) -> None:

@@ -115,7 +115,7 @@ def _help() -> str:
     lines = ["usage: lenet-alexnet COMMAND ...", ""]
     lines += [f"  {name:<13}{command.help}" for name, command in COMMANDS.items()]
     lines += ["", "lenet-alexnet COMMAND --help lists a command's flags."]
-    lines += ["Exit codes: 0 done; 1 failed; 2 wrong usage; 75 stopped with everything saved."]
+    lines += ["Exit codes: 0 done; 1 failed; 2 wrong usage; 75 stopped: run it again."]
     return "\n".join(lines)
 
 

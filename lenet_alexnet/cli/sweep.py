@@ -12,6 +12,7 @@ from lenet_alexnet.cli.command import (
     define_json,
     define_other_bits,
     define_plan,
+    define_stuck_after,
     define_workdir,
     no_more,
     print_plan,
@@ -24,6 +25,7 @@ def define(values: flags.FlagValues) -> None:
     """The flags of `sweep`."""
     define_workdir(values)
     define_other_bits(values)
+    define_stuck_after(values)
     define_plan(values)
     define_json(values)
     executors = ["auto", "vmap", "local", "slurm"]

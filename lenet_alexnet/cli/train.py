@@ -12,6 +12,7 @@ from lenet_alexnet.cli.command import (
     define_json,
     define_other_bits,
     define_plan,
+    define_stuck_after,
     define_workdir,
     no_more,
     of_classes,
@@ -36,6 +37,7 @@ def define(values: flags.FlagValues) -> None:
     help = "the same bits on every run on a GPU; some operations are slower"
     flags.DEFINE_bool("deterministic", False, help, flag_values=values)
     define_other_bits(values)
+    define_stuck_after(values)
     define_plan(values)
 
 
@@ -47,21 +49,26 @@ def run(values: Any, rest: list[str]) -> int:
     if values.plan:
         return _plan(values)
     require(values, "workdir")
-    from lenet_alexnet.runtime import age, console, processes, signals
+    from lenet_alexnet.runtime import age, console, processes, signals, watch
 
-    with signals.catch() as stop_requested:
+    workdir = Path(values.workdir)
+    with (
+        signals.catch() as stop_requested,
+        watch.watching(values["stuck-after"].value, workdir) as watched,
+    ):
         backend.set_up(deterministic=values.deterministic)
         processes.join(values.coordinator, values.process_id, values.num_processes)
+        watched.connect()
         from lenet_alexnet.training.loop import train_and_evaluate
 
         for line in values.config_notes:
             console.say(line)
         if values.photos:
             console.say(f"workdir: {values.workdir}; the same command resumes it")
-        with processes.ending_together():
+        with watched.ending_together():
             summary = train_and_evaluate(
                 values.config,
-                Path(values.workdir),
+                workdir,
                 stop_requested=stop_requested,
                 allow_other_bits=values["allow-other-bits"].value,
                 began=age.process_began(),

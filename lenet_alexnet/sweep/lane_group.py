@@ -10,6 +10,7 @@ import numpy as np
 from lenet_alexnet.errors import Interrupted
 from lenet_alexnet.optimizers.sdlm import get_curvature
 from lenet_alexnet.runs.wall_time import COMPILE, EVALUATION, SAVING, WallTime
+from lenet_alexnet.runtime import heartbeat
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.sweep.compiled_lanes import compile_lanes
 from lenet_alexnet.sweep.lane import Lane
@@ -41,6 +42,7 @@ class LaneGroup:
         self.step = self.first_step = 0
         self.clock, self.began = Stopwatch(), time.monotonic()
 
+    @heartbeat.during("compilation")
     def start(self, weights: Callable[[], WarmStart | None]) -> None:
         """Compiles; restores the states, or makes fresh ones with `weights` if there are."""
         orders = [lane.e.order for lane in self.lanes]
@@ -122,6 +124,7 @@ class LaneGroup:
     def _live(self) -> list[tuple[int, Lane]]:
         return [(i, lane) for i, lane in enumerate(self.lanes) if lane.is_kept()]
 
+    @heartbeat.during("evaluation")
     def _evaluate(self, splits: Sequence[str]) -> None:
         with self.times.spent_on(EVALUATION):
             for split in splits:

@@ -6,10 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lenet_alexnet.errors import Interrupted
-from lenet_alexnet.runtime import storage
+from lenet_alexnet.runtime import storage, watch
 from lenet_alexnet.runtime.backend import own_cores
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep import worker
@@ -55,8 +55,20 @@ def visible_gpus() -> list[str]:
 class LocalExecutor:
     """A queue of workers, as many at once as there are places."""
 
-    def __init__(self, sweep: Sweep, *, jobs: int, fail_fast: bool, allow_other_bits: bool) -> None:
-        self.sweep, self.fail_fast, self.allow = sweep, fail_fast, allow_other_bits
+    def __init__(
+        self,
+        sweep: Sweep,
+        *,
+        jobs: int,
+        fail_fast: bool,
+        allow_other_bits: bool,
+        stuck_after: float,
+    ) -> None:
+        self.sweep, self.fail_fast = sweep, fail_fast
+        self.how: dict[str, Any] = {
+            "allow_other_bits": allow_other_bits,
+            "stuck_after": stuck_after,
+        }
         self.places, self.jobs = places(jobs), jobs
         self.running: dict[int, tuple[Job, subprocess.Popen]] = {}
 
@@ -120,7 +132,7 @@ class LocalExecutor:
         mine = place.environment | {"LENET_ALEXNET_LAUNCHER": str(os.getpid())}
         with storage.open_here(self.sweep.log_file(job[0]), "a") as log:
             process = subprocess.Popen(
-                worker.command(self.sweep.root, until, job, allow_other_bits=self.allow),
+                worker.command(self.sweep.root, until, job, **self.how),
                 stdin=subprocess.PIPE,  # closed when the launcher ends, see `worker`
                 stdout=log,
                 stderr=log,
@@ -134,7 +146,8 @@ class LocalExecutor:
     def _ended(self, job: Job, code: int) -> list[Job]:
         """Records what a dead worker could not; returns the trials to run one by one."""
         open_ones = self._left(job)
-        if code in (0, Interrupted.exit_code) or not open_ones:
+        stuck = last_line(self.sweep, job).startswith(watch.STUCK)
+        if code == 0 or (code == Interrupted.exit_code and not stuck) or not open_ones:
             return []
         if len(job) > 1:
             print(

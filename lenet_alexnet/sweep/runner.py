@@ -7,6 +7,7 @@ from typing import Protocol
 from ml_collections import ConfigDict
 
 from lenet_alexnet.errors import LenetAlexnetError, UsageError
+from lenet_alexnet.runtime.heartbeat import STUCK_AFTER
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.expand import Trial
 from lenet_alexnet.sweep.groups import group, may_share, signature
@@ -30,6 +31,7 @@ class SweepOptions:
     jobs: int = 0
     search: int = 0
     allow_other_bits: bool = False
+    stuck_after: int = STUCK_AFTER
     top: int = 0
     again: int = 0
     stop_trial: str = ""
@@ -84,7 +86,8 @@ Runner = Callable[[Sequence[Trial], float, Callable[[], bool]], None]
 def make_runner(sweep: Sweep, base: ConfigDict, options: SweepOptions) -> Runner:
     """The function that runs trials up to a share of their length with the chosen executor."""
     executor: Executor
-    how = {"fail_fast": options.fail_fast, "allow_other_bits": options.allow_other_bits}
+    names = ("fail_fast", "allow_other_bits", "stuck_after")
+    how = {name: getattr(options, name) for name in names}
     if options.executor == "slurm":
         executor = SlurmExecutor(sweep, base.launch, **how)
     else:

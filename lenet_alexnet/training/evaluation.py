@@ -9,6 +9,7 @@ import numpy as np
 
 from lenet_alexnet.data import Dataset
 from lenet_alexnet.losses import Loss
+from lenet_alexnet.runtime import heartbeat
 from lenet_alexnet.training.layout import Layout
 from lenet_alexnet.training.scoring import Scores, Tally, make_evaluate
 from lenet_alexnet.training.state import Metrics
@@ -23,6 +24,7 @@ class Evaluator:
     Arrays stay on the device; streamed photos are read from disk each time.
     """
 
+    @heartbeat.during("compilation")
     def __init__(
         self,
         scores: Scores,
@@ -44,11 +46,13 @@ class Evaluator:
         first = self._chunks[0] if self._chunks else self._read(0)
         self._evaluate = evaluate.lower(layout.put(self._zero), variables, *first).compile()
 
+    @heartbeat.during("evaluation")
     def __call__(self, variables: Any) -> dict[str, Any]:
         """The result, see `results`."""
         sums = self._layout.put(self._zero)
         for chunk in self._chunks or self._read_all():
             sums = self._evaluate(sums, variables, *chunk)
+            heartbeat.beat()
         return results(jax.device_get(sums), self._data.class_names)
 
     def _read(self, start: int) -> Any:
