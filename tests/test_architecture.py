@@ -13,8 +13,8 @@ PACKAGE = "lenet_alexnet"
 # From the top: a room may import only itself and the rooms below it.
 ROOMS = (
     "cli", "reproduce", "bench", "report", "demo", "sweep", "exchange", "library", "doctor",
-    "inference", "info", "training", "runs", "weights", "plots", "config", "data", "optimizers",
-    "models", "losses", "ops", "runtime", "errors",
+    "inference", "info", "training", "sinks", "runs", "weights", "plots", "config", "data",
+    "optimizers", "models", "losses", "ops", "runtime", "errors",
 )  # fmt: skip
 AT_THE_ROOT = {"__init__", "__main__", "errors", "losses", "plots"}
 # Functions that are tables may be as long as the table.

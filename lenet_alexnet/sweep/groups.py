@@ -45,7 +45,7 @@ def signature(config: Any) -> str:
     flat = configs.flatten(config)
     if flat["train.back_off"] or "optimizer.plateau.drops" in flat:
         return configs.flat_hash(flat)  # Its rate depends on its own errors: it trains alone.
-    rest = {key: value for key, value in flat.items() if configs.counts(key)}
+    rest = {key: value for key, value in flat.items() if configs.in_program(key)}
     for key, value in carried(flat).items():
         rest[key] = len(value) if isinstance(value, list) else "number"
     rest |= {key: bool(flat[key]) for key in SWITCHES if key in flat}

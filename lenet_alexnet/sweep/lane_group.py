@@ -18,14 +18,16 @@ from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.runtime.console import say
+from lenet_alexnet.sinks.sink import OfSweep
 from lenet_alexnet.sweep.lane_functions import LaneDevices, LaneFunctions, stack_lanes
 from lenet_alexnet.training import fingerprint, warm_start
 from lenet_alexnet.training.builders import build_optimizer
 from lenet_alexnet.training.evaluation import summarize
 from lenet_alexnet.training.experiment import Experiment
+from lenet_alexnet.training.observed import entries
 from lenet_alexnet.training.progress import Stopwatch
-from lenet_alexnet.training.run_log import RunLog, costs
-from lenet_alexnet.training.state import NEVER, Metrics
+from lenet_alexnet.training.run_log import RunLog, costs, create_sinks
+from lenet_alexnet.training.state import NEVER, Noted
 from lenet_alexnet.training.warm_start import WarmStart
 
 
@@ -41,6 +43,7 @@ class Lane:
         stack: contextlib.ExitStack,
         allow_other_bits: bool,
         weights: dict[str, Any],
+        sweep: OfSweep | None = None,
     ) -> None:
         self.config = config
         held = stack.enter_context(lock.hold(folder))
@@ -49,7 +52,8 @@ class Lane:
         facts = fingerprint.facts(data, self.begun) | weights
         fingerprint.check(folder, self.begun, facts, allow=allow_other_bits)
         self.out.begin(experiment.train_data.class_names, experiment.statistics, facts)
-        metrics = stack.enter_context(MetricsLog(folder / "metrics.jsonl"))
+        self.sinks = stack.enter_context(create_sinks(config, folder, sweep))
+        metrics = stack.enter_context(MetricsLog(folder / "metrics.jsonl", followers=[self.sinks]))
         # A kill may come between the saves of two lanes: the previous step must still exist.
         keep = max(config.checkpoint.keep, 2)
         self.checkpoints = stack.enter_context(
@@ -69,6 +73,7 @@ class Lane:
         if self.bad_step is not None:
             summary |= {"status": "diverged", "step": self.bad_step, "eval": {}}
         self.out.write_summary(summary)
+        self.sinks.end(summary["status"])
         return summary
 
 
@@ -149,14 +154,14 @@ class LaneGroup:
         for i, lane in self._live():
             lane.log.write_step_sizes(self.step, _lane_of(h, i))
 
-    def dispatch(self, stop: int, running: Any) -> Metrics:
+    def dispatch(self, stop: int, running: Any) -> Noted:
         """Starts the steps up to `stop`; returns all lanes' sums."""
         del running  # The data are resident: nothing is waited for.
         arguments = self._arguments(self.step, stop - self.step)
         self.state, sums = self.train_steps(self.state, *arguments)
         return sums
 
-    def read(self, step: int, sums: Metrics) -> None:
+    def read(self, step: int, sums: Noted) -> None:
         """Copies a dispatch's sums to the host; marks diverged lanes; writes log lines if due."""
         sums = jax.device_get(sums)
         due = step % self.schedule.log == 0 or step == self.schedule.total
@@ -167,7 +172,8 @@ class LaneGroup:
                 lane.bad_step = int(mine.first_bad_step)
                 say(f"{lane.out.folder.name} diverged at step {lane.bad_step:,}; others continue")
             elif due:
-                lane.log.write(step, "train", summarize(mine), images_per_second=speed)
+                result = summarize(mine) | entries(mine.layers)
+                lane.log.write(step, "train", result, images_per_second=speed)
 
     def save_overdue(self) -> bool:
         """Whether some lane's last save is too long ago."""

@@ -9,7 +9,10 @@ from typing import Any
 
 import jax
 
+from lenet_alexnet.config.options import setting
 from lenet_alexnet.runtime.console import say
+from lenet_alexnet.sinks.libraries import require
+from lenet_alexnet.sinks.sink import OfSweep
 from lenet_alexnet.sweep.lane_functions import LaneDevices
 from lenet_alexnet.sweep.lane_group import Lane, LaneGroup
 from lenet_alexnet.training import fingerprint, warm_start
@@ -26,6 +29,7 @@ def train_lanes(
     stop_requested: Callable[[], bool] = lambda: False,
     at_once: bool | None = None,
     allow_other_bits: bool = False,
+    of_sweep: Sequence[OfSweep] | None = None,
 ) -> list[dict[str, Any]]:
     """Trains one run for each config, side by side, each in its folder as if it were alone.
 
@@ -36,6 +40,7 @@ def train_lanes(
       stop_requested: called before every dispatch.
       at_once: whether a device runs its lanes by vmap or in turn; None: depends on the device.
       allow_other_bits: see `loop.train_and_evaluate`.
+      of_sweep: of each run, if they are trials of a sweep.
 
     Returns the summaries, which are also written; a lane that diverged has one too, and does not
     affect the others.
@@ -43,14 +48,16 @@ def train_lanes(
     Raises:
       Interrupted: `stop_requested` became true; everything is saved.
     """
+    sweeps: Sequence[OfSweep | None] = of_sweep or (None,) * len(lane_configs)
+    require(setting(lane_configs[0], "log.to"))
     experiment = build(lane_configs[0], devices=1)  # A lane is on one device.
     data = fingerprint.of_data(experiment)
     start = cache(partial(warm_start.read, lane_configs[0], experiment))
     weights = {} if warm_start.resume(folders) else warm_start.fact(start())
     with contextlib.ExitStack() as stack:
         lanes = [
-            Lane(config, folder, experiment, data, stack, allow_other_bits, weights)
-            for config, folder in zip(lane_configs, folders, strict=True)
+            Lane(config, folder, experiment, data, stack, allow_other_bits, weights, sweep)
+            for config, folder, sweep in zip(lane_configs, folders, sweeps, strict=True)
         ]
         loops_used = stack.enter_context(fingerprint.as_begun(*(lane.begun for lane in lanes)))
         devices = LaneDevices(len(lanes), at_once=at_once)

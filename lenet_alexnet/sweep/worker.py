@@ -18,6 +18,7 @@ from pathlib import Path
 import lenet_alexnet
 from lenet_alexnet.errors import Diverged, Interrupted, LenetAlexnetError
 from lenet_alexnet.runtime import backend, unexpected
+from lenet_alexnet.sinks.sink import OfSweep
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.trials import Sweep
 
@@ -94,8 +95,9 @@ def _one(
 ) -> None:
     from lenet_alexnet.training.loop import train_and_evaluate
 
-    train = functools.partial(train_and_evaluate, allow_other_bits=allow)
-    _, config = sweep.read(name)
+    overrides, config = sweep.read(name)
+    of_sweep = OfSweep(sweep.root, overrides)
+    train = functools.partial(train_and_evaluate, allow_other_bits=allow, sweep=of_sweep)
     folder, split = sweep.folder(name), states.selecting_split(config)
     if until >= 1:
         train(config, folder, stop_requested=stop_requested)
@@ -121,10 +123,14 @@ def _several(
     backend.each_core_a_device()
     from lenet_alexnet.sweep.vmap import train_lanes
 
-    lane_configs = [sweep.read(name)[1] for name in ids]
-    folders = [sweep.folder(name) for name in ids]
+    overrides, lane_configs = zip(*(sweep.read(name) for name in ids), strict=True)
     train_lanes(
-        lane_configs, folders, until=until, stop_requested=stop_requested, allow_other_bits=allow
+        lane_configs,
+        [sweep.folder(name) for name in ids],
+        until=until,
+        stop_requested=stop_requested,
+        allow_other_bits=allow,
+        of_sweep=[OfSweep(sweep.root, settings) for settings in overrides],
     )
 
 

@@ -1,7 +1,7 @@
 """`train_and_evaluate`: one run, with all its side effects in a fixed order."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,17 @@ from lenet_alexnet.errors import Diverged
 from lenet_alexnet.runs import lock
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import RunDirectory
-from lenet_alexnet.runs.metrics import Callback, MetricsLog
+from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.runtime.console import first_process, say
 from lenet_alexnet.runtime.processes import require_same
+from lenet_alexnet.sinks.libraries import require
+from lenet_alexnet.sinks.sink import OfSweep
 from lenet_alexnet.training import fingerprint, longer, warm_start
 from lenet_alexnet.training.compiled import compile_run
 from lenet_alexnet.training.experiment import Experiment, build
 from lenet_alexnet.training.passed import NONE, Passed
 from lenet_alexnet.training.progress import Progress
-from lenet_alexnet.training.run_log import costs
+from lenet_alexnet.training.run_log import costs, create_sinks
 from lenet_alexnet.training.schedule import follow
 from lenet_alexnet.training.single_run import SingleRun
 from lenet_alexnet.training.warm_start import WarmStart
@@ -35,6 +37,7 @@ def train_and_evaluate(
     devices: int = 0,
     allow_other_bits: bool = False,
     objects: Passed = NONE,
+    sweep: OfSweep | None = None,
 ) -> dict[str, Any]:
     """Trains the network of `config` in `workdir`, resuming from its newest checkpoint.
 
@@ -45,6 +48,7 @@ def train_and_evaluate(
       devices: how many share each batch, see `experiment.build`.
       allow_other_bits: a run may resume even if its numbers would not be the same bits.
       objects: what replaces parts of the config, and functions that get the lines of the log.
+      sweep: if the run is a trial of one.
 
     Returns the summary, which is also written.
 
@@ -53,6 +57,7 @@ def train_and_evaluate(
       Interrupted: `stop_requested` became true; everything is saved.
       Diverged: the loss or a parameter became NaN or infinite.
     """
+    require(setting(config, "log.to"))
     require_same("config", fingerprint.of_program(config))
     # Only the first process writes; all of them read.
     with lock.hold(workdir) if first_process() else contextlib.nullcontext() as held:
@@ -74,9 +79,9 @@ def train_and_evaluate(
             if run.former_duration:
                 facts |= longer.grow(run, config, experiment, facts, completed=completed)
             run.begin(experiment.train_data.class_names, experiment.statistics, facts)
-            return _train_in(
-                run, config, experiment, stop_requested, loops_used, start, objects.callbacks
-            )
+            with create_sinks(config, workdir, sweep) as sinks:
+                logs = {"callbacks": objects.callbacks, "followers": [sinks]}
+                return _train_in(run, config, experiment, stop_requested, loops_used, start, logs)
 
 
 def _train_in(
@@ -86,12 +91,12 @@ def _train_in(
     stop_requested: Callable[[], bool],
     loops_used: Callable[[], bool | None],
     start: Callable[[], WarmStart | None],
-    callbacks: Sequence[Callback],
+    logs: dict[str, Any],
 ) -> dict[str, Any]:
     """Compiles, restores or starts, trains, evaluates; the summary is written at any end."""
     with contextlib.ExitStack() as stack:
         metrics = stack.enter_context(
-            MetricsLog(out.folder / "metrics.jsonl", writes=first_process(), callbacks=callbacks)
+            MetricsLog(out.folder / "metrics.jsonl", writes=first_process(), **logs)
         )
         checkpoints = stack.enter_context(
             Checkpoints(

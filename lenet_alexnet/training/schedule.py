@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
-from lenet_alexnet.training.state import Metrics
+from lenet_alexnet.training.state import Noted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +45,10 @@ class Trainee(Protocol):
     def refresh_curvature(self) -> None:
         """Estimates the second derivatives of a network of 1998 again."""
 
-    def dispatch(self, stop: int, running: Any) -> Metrics:
+    def dispatch(self, stop: int, running: Any) -> Noted:
         """Starts the steps up to `stop`; `running` is a result of steps that may still run."""
 
-    def read(self, step: int, sums: Metrics) -> None:
+    def read(self, step: int, sums: Noted) -> None:
         """Copies the sums of the dispatch that ended at `step` to the host, and reports them."""
 
     def save_overdue(self) -> bool:
@@ -63,7 +63,7 @@ def follow(schedule: Schedule, trainee: Trainee, stop_at: int) -> bool:
 
     Returns whether the end was reached.
     """
-    pending: tuple[int, Metrics] | None = None
+    pending: tuple[int, Noted] | None = None
     while trainee.step < schedule.total:
         if trainee.stop_requested():
             if pending:

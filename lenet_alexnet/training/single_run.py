@@ -19,9 +19,10 @@ from lenet_alexnet.training.back_off import BackOff
 from lenet_alexnet.training.compiled import CompiledRun
 from lenet_alexnet.training.evaluation import summarize
 from lenet_alexnet.training.experiment import SELECTS, Experiment
+from lenet_alexnet.training.observed import entries
 from lenet_alexnet.training.progress import DataWait, FlatLoss, Progress, Stopwatch
 from lenet_alexnet.training.run_log import RunLog
-from lenet_alexnet.training.state import NEVER, Metrics, TrainState
+from lenet_alexnet.training.state import NEVER, Noted, TrainState
 from lenet_alexnet.training.warm_start import WarmStart
 
 
@@ -103,13 +104,13 @@ class SingleRun:
         h = jax.device_get(get_curvature(self.state.opt_state))
         self.log.write_step_sizes(self.step, h, share=self.share)
 
-    def dispatch(self, stop: int, running: Any) -> Metrics:
+    def dispatch(self, stop: int, running: Any) -> Noted:
         """Starts the steps up to `stop`; returns their sums."""
         arguments = self.compiled.arguments(self.step, stop - self.step, running)
         self.state, sums = self.compiled.steps(self.state, *arguments, self.compiled.key)
         return sums
 
-    def read(self, step: int, sums: Metrics) -> None:
+    def read(self, step: int, sums: Noted) -> None:
         """Copies a dispatch's sums to the host; writes a log line if one is due."""
         sums = jax.device_get(sums)
         self.progress.advance(step)
@@ -118,7 +119,8 @@ class SingleRun:
         if step % self.schedule.log == 0 or step == self.schedule.total:
             speed = self.clock.lap(step) * self.config.train.batch_size
             waits = self.data_wait.share(self.compiled.feed.waited, self.clock.seconds)
-            self.flat_loss.check(self._write(step, "train", summarize(sums) | waits, speed))
+            result = summarize(sums) | waits | entries(sums.layers)
+            self.flat_loss.check(self._write(step, "train", result, speed))
 
     def save_overdue(self) -> bool:
         """Whether in any process the last save is too long ago."""
