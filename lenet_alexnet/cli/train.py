@@ -28,6 +28,8 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("num_processes", None, f"{many} how many", 1, flag_values=values)
     help = "the same bits on every run on a GPU; some operations are slower"
     flags.DEFINE_bool("deterministic", False, help, flag_values=values)
+    help = "START:STOP: writes a trace of the steps from START to STOP, for TensorBoard or Perfetto"
+    flags.DEFINE_string("profile", "", help, flag_values=values)
     define_other_bits(values)
 
 
@@ -39,6 +41,9 @@ def run(values: Any, rest: list[str]) -> int:
 
     with signals.catch() as stop_requested:
         backend.set_up(deterministic=values.deterministic)
+        from lenet_alexnet.training import profile
+
+        span = profile.parse(values.profile)
         processes.join(values.coordinator, values.process_id, values.num_processes)
         from lenet_alexnet.training.loop import train_and_evaluate
 
@@ -48,6 +53,7 @@ def run(values: Any, rest: list[str]) -> int:
                 Path(values.workdir),
                 stop_requested=stop_requested,
                 allow_other_bits=values["allow-other-bits"].value,
+                span=span,
             )
     if values.json:
         print(json.dumps(summary))

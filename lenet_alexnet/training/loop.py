@@ -22,6 +22,7 @@ from lenet_alexnet.training import fingerprint, longer, warm_start
 from lenet_alexnet.training.compiled import compile_run
 from lenet_alexnet.training.experiment import Experiment, build
 from lenet_alexnet.training.passed import NONE, Passed
+from lenet_alexnet.training.profile import Profile, Span, cut_at
 from lenet_alexnet.training.progress import Progress
 from lenet_alexnet.training.run_log import costs, create_sinks
 from lenet_alexnet.training.schedule import follow
@@ -38,6 +39,7 @@ def train_and_evaluate(
     allow_other_bits: bool = False,
     objects: Passed = NONE,
     sweep: OfSweep | None = None,
+    span: Span | None = None,
 ) -> dict[str, Any]:
     """Trains the network of `config` in `workdir`, resuming from its newest checkpoint.
 
@@ -49,6 +51,7 @@ def train_and_evaluate(
       allow_other_bits: a run may resume even if its numbers would not be the same bits.
       objects: what replaces parts of the config, and functions that get the lines of the log.
       sweep: if the run is a trial of one.
+      span: the steps of which a trace is written to the folder profile/.
 
     Returns the summary, which is also written.
 
@@ -58,7 +61,7 @@ def train_and_evaluate(
       Diverged: the loss or a parameter became NaN or infinite.
     """
     require(setting(config, "log.to"))
-    require_same("config", fingerprint.of_program(config))
+    require_same("config", fingerprint.of_program(config) | {"--profile": span})
     # Only the first process writes; all of them read.
     with lock.hold(workdir) if first_process() else contextlib.nullcontext() as held:
         run = RunDirectory(workdir, config, writes=first_process(), held=held, may_grow=True)
@@ -69,7 +72,8 @@ def train_and_evaluate(
             return done
         begun = run.begun()
         with run.outcome(), fingerprint.as_begun(begun) as loops_used:
-            experiment = build(config, devices=devices, read=objects.read, model=objects.model)
+            built = build(config, devices=devices, read=objects.read, model=objects.model)
+            experiment = cut_at(span, built)
             start = cache(partial(warm_start.read, config, experiment))
             facts = fingerprint.facts(fingerprint.of_data(experiment), begun)
             if not warm_start.resume([workdir]):
@@ -79,9 +83,12 @@ def train_and_evaluate(
             if run.former_duration:
                 facts |= longer.grow(run, config, experiment, facts, completed=completed)
             run.begin(experiment.train_data.class_names, experiment.statistics, facts)
-            with create_sinks(config, workdir, sweep) as sinks:
+            trace = Profile(span, workdir / "profile")
+            with create_sinks(config, workdir, sweep) as sinks, trace:
                 logs = {"callbacks": objects.callbacks, "followers": [sinks]}
-                return _train_in(run, config, experiment, stop_requested, loops_used, start, logs)
+                return _train_in(
+                    run, config, experiment, stop_requested, loops_used, start, logs, trace
+                )
 
 
 def _train_in(
@@ -92,6 +99,7 @@ def _train_in(
     loops_used: Callable[[], bool | None],
     start: Callable[[], WarmStart | None],
     logs: dict[str, Any],
+    trace: Profile,
 ) -> dict[str, Any]:
     """Compiles, restores or starts, trains, evaluates; the summary is written at any end."""
     with contextlib.ExitStack() as stack:
@@ -119,6 +127,7 @@ def _train_in(
             compiled=compiled,
             state=state,
             stop_requested=stop_requested,
+            profile=trace,
         )
         run.restore(start)
         run.progress = stack.enter_context(Progress(e.schedule.total, run.step, e.steps_per_epoch))

@@ -8,7 +8,11 @@ from lenet_alexnet.training.state import Noted
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """A run's length and intervals in steps (interval 0: never)."""
+    """A run's length and intervals in steps (interval 0: never).
+
+    Attributes:
+      cuts: more steps at which a dispatch must end.
+    """
 
     total: int
     log: int
@@ -16,6 +20,7 @@ class Schedule:
     save: int
     refresh: int
     per_dispatch: int
+    cuts: tuple[int, ...] = ()
 
     def due(self, step: int) -> tuple[bool, bool]:
         """Whether to evaluate and whether to save after `step` steps; both False at the end."""
@@ -28,6 +33,7 @@ class Schedule:
         intervals = (self.log, self.evaluate, self.save, self.refresh)
         stops = [self.total, step + self.per_dispatch]
         stops += [step - step % n + n for n in intervals if n]
+        stops += [cut for cut in self.cuts if cut > step]
         return min(stops)
 
 

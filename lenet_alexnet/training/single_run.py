@@ -20,6 +20,7 @@ from lenet_alexnet.training.compiled import CompiledRun
 from lenet_alexnet.training.evaluation import summarize
 from lenet_alexnet.training.experiment import SELECTS, Experiment
 from lenet_alexnet.training.observed import entries
+from lenet_alexnet.training.profile import Profile
 from lenet_alexnet.training.progress import DataWait, FlatLoss, Progress, Stopwatch
 from lenet_alexnet.training.run_log import RunLog
 from lenet_alexnet.training.state import NEVER, Noted, TrainState
@@ -35,6 +36,7 @@ class SingleRun:
       metrics, checkpoints: open in that folder.
       compiled, state: from `compile_run`.
       stop_requested: called before every dispatch.
+      profile: traces some of the steps.
     """
 
     def __init__(
@@ -48,10 +50,11 @@ class SingleRun:
         compiled: CompiledRun,
         state: TrainState,
         stop_requested: Callable[[], bool],
+        profile: Profile,
     ) -> None:
         self.config, self.experiment, self.schedule = config, experiment, experiment.schedule
         self.metrics, self.checkpoints, self.compiled = metrics, checkpoints, compiled
-        self.state, self._stop_requested = state, stop_requested
+        self.state, self._stop_requested, self._profile = state, stop_requested, profile
         self.step, self.first_step = 0, 0
         self.log = RunLog(config, experiment, out, metrics)
         self.back_off = BackOff(config.train.back_off, out.folder)
@@ -107,7 +110,9 @@ class SingleRun:
     def dispatch(self, stop: int, running: Any) -> Noted:
         """Starts the steps up to `stop`; returns their sums."""
         arguments = self.compiled.arguments(self.step, stop - self.step, running)
-        self.state, sums = self.compiled.steps(self.state, *arguments, self.compiled.key)
+        with self._profile.dispatch(self.step, stop, self.state):
+            self.state, sums = self.compiled.steps(self.state, *arguments, self.compiled.key)
+        self._profile.end(stop, sums)
         return sums
 
     def read(self, step: int, sums: Noted) -> None:
