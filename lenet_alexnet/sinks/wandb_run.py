@@ -45,7 +45,7 @@ class WandbRun:
             tags=[
                 f"{key.rpartition('.')[2]}={value}"[:64] for key, value in about.settings.items()
             ],
-            mode=None if "WANDB_MODE" in os.environ else _mode(),
+            mode=os.environ.get("WANDB_MODE") or _mode(),
             reinit="create_new",
             settings=wandb.Settings(console="off", silent=True, init_timeout=INIT),
         )
