@@ -57,7 +57,7 @@ class Profile(contextlib.AbstractContextManager):
 
     def __init__(self, span: Span | None, folder: Path) -> None:
         self._span = span if first_process() else None
-        self._folder, self._running, self._written = folder, False, False
+        self._folder, self._running, self._begun = folder, False, False
 
     @contextlib.contextmanager
     def dispatch(self, step: int, stop: int, state: Any) -> Iterator[None]:
@@ -68,7 +68,7 @@ class Profile(contextlib.AbstractContextManager):
         if not self._span or not self._span.start <= step < self._span.stop:
             yield
             return
-        if not self._running:
+        if not self._begun:
             jax.block_until_ready(state)
             self._start()
         with jax.profiler.StepTraceAnnotation("train", step_num=step + 1, last=stop):
@@ -81,15 +81,15 @@ class Profile(contextlib.AbstractContextManager):
             self._stop()
 
     def _start(self) -> None:
-        self._running = True
+        self._begun = True
         with self._no_error():
             jax.profiler.start_trace(self._folder)
+            self._running = True
 
     def _stop(self) -> None:
         self._running = False
         with self._no_error():
             jax.profiler.stop_trace()
-            self._written = True
             say(f"a trace of the steps is in {self._folder}")
 
     @contextlib.contextmanager
@@ -104,5 +104,5 @@ class Profile(contextlib.AbstractContextManager):
         """Ends a trace that is running; reports if none of its steps was trained."""
         if self._running:
             self._stop()
-        elif self._span and not self._written:
+        elif self._span and not self._begun:
             say(f"no trace: none of the steps {self._span.start}:{self._span.stop} was trained now")
