@@ -172,8 +172,8 @@ class LaneGroup:
                 lane.bad_step = int(mine.first_bad_step)
                 say(f"{lane.out.folder.name} diverged at step {lane.bad_step:,}; others continue")
             elif due:
-                result = summarize(mine) | entries(mine.layers)
-                lane.log.write(step, "train", result, images_per_second=speed)
+                found = summarize(mine) | entries(mine.layers)
+                lane.log.write(step, "train", found, images_per_second=speed)
 
     def save_overdue(self) -> bool:
         """Whether some lane's last save is too long ago."""

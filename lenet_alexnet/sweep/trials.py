@@ -19,6 +19,10 @@ COMPLETED, DIVERGED, FAILED, KILLED = "completed", "diverged", "failed", "killed
 STOPPED, PARTIAL, PENDING = "stopped", "partial", "pending"
 BROKEN = (DIVERGED, FAILED, KILLED)
 ENDED = (COMPLETED, STOPPED, *BROKEN)
+# What a diverged trial leaves that must not be there when it starts again, and the ids of its runs
+# in W&B and MLflow.
+RESULTS = ("checkpoints", "summary.json", "metrics.jsonl", "step_sizes.jsonl")
+IDS = ("wandb.json", "mlflow.json")
 
 
 class Sweep:
@@ -113,7 +117,7 @@ class Sweep:
         """Makes a broken trial run again; a diverged one restarts from step 0."""
         folder = self.folder(trial_id)
         if self.status(trial_id)[0] == DIVERGED:
-            for name in ("checkpoints", "summary.json", "metrics.jsonl", "step_sizes.jsonl"):
+            for name in (*RESULTS, *IDS):
                 path = folder / name
                 if path.is_dir():
                     shutil.rmtree(path)

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,26 +59,24 @@ class Profile(contextlib.AbstractContextManager):
         self._span = span if first_process() else None
         self._folder, self._running, self._begun = folder, False, False
 
-    @contextlib.contextmanager
-    def dispatch(self, step: int, stop: int, state: Any) -> Iterator[None]:
-        """Inside, the steps from `step` to `stop` are started; they are traced if they should be.
+    def dispatch(
+        self, step: int, stop: int, state: Any, run: Callable[[], tuple[Any, Any]]
+    ) -> tuple[Any, Any]:
+        """The result of `run`, which starts the steps from `step` to `stop`.
 
-        `state` is a result of the steps before, which are not.
+        They are traced if they should be; the steps before, whose result is `state`, are not.
         """
         if not self._span or not self._span.start <= step < self._span.stop:
-            yield
-            return
+            return run()
         if not self._begun:
             jax.block_until_ready(state)
             self._start()
         with jax.profiler.StepTraceAnnotation("train", step_num=step + 1, last=stop):
-            yield
-
-    def end(self, step: int, sums: Any) -> None:
-        """Ends the trace if `step` is its last; `sums` are a result of that step."""
-        if self._running and self._span and step >= self._span.stop:
-            jax.block_until_ready(sums)
+            result = run()
+        if stop >= self._span.stop and self._running:
+            jax.block_until_ready(result)
             self._stop()
+        return result
 
     def _start(self) -> None:
         self._begun = True

@@ -1,6 +1,7 @@
 """One run: its state on the devices, and what `schedule.follow` does with it."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import jax
@@ -110,9 +111,8 @@ class SingleRun:
     def dispatch(self, stop: int, running: Any) -> Noted:
         """Starts the steps up to `stop`; returns their sums."""
         arguments = self.compiled.arguments(self.step, stop - self.step, running)
-        with self._profile.dispatch(self.step, stop, self.state):
-            self.state, sums = self.compiled.steps(self.state, *arguments, self.compiled.key)
-        self._profile.end(stop, sums)
+        run = partial(self.compiled.steps, self.state, *arguments, self.compiled.key)
+        self.state, sums = self._profile.dispatch(self.step, stop, self.state, run)
         return sums
 
     def read(self, step: int, sums: Noted) -> None:
@@ -123,9 +123,9 @@ class SingleRun:
             raise _diverged(sums.first_bad_step, self.config, self.checkpoints.latest())
         if step % self.schedule.log == 0 or step == self.schedule.total:
             speed = self.clock.lap(step) * self.config.train.batch_size
-            waits = self.data_wait.share(self.compiled.feed.waited, self.clock.seconds)
-            result = summarize(sums) | waits | entries(sums.layers)
-            self.flat_loss.check(self._write(step, "train", result, speed))
+            found = self.data_wait.share(self.compiled.feed.waited, self.clock.seconds)
+            found |= summarize(sums) | entries(sums.layers)
+            self.flat_loss.check(self._write(step, "train", found, speed))
 
     def save_overdue(self) -> bool:
         """Whether in any process the last save is too long ago."""
