@@ -328,6 +328,7 @@ LEFT = {
     "mlflow.json",
     "step_sizes.jsonl",
     "back_off.jsonl",
+    "wall_time.jsonl",
     "report.html",
     "summary.json",
     "statistics.npz",

@@ -12,6 +12,7 @@ from lenet_alexnet.config.entries import (
     flatten,
     in_program,
     part,
+    with_seed,
 )
 from lenet_alexnet.config.files import load
 from lenet_alexnet.config.sections import base, photos
@@ -27,4 +28,5 @@ __all__ = [
     "load",
     "part",
     "photos",
+    "with_seed",
 ]

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.errors import UsageError
+from lenet_alexnet.runs import wall_time
 from lenet_alexnet.runs.directory import read_json, read_summary, write_json
 from lenet_alexnet.runs.metrics import read_rows
 from lenet_alexnet.runtime import storage
@@ -21,7 +22,7 @@ BROKEN = (DIVERGED, FAILED, KILLED)
 ENDED = (COMPLETED, STOPPED, *BROKEN)
 # What a diverged trial leaves that must not be there when it starts again, and the ids of its runs
 # in W&B and MLflow.
-RESULTS = ("checkpoints", "summary.json", "metrics.jsonl", "step_sizes.jsonl")
+RESULTS = ("checkpoints", "summary.json", "metrics.jsonl", "step_sizes.jsonl", wall_time.NAME)
 IDS = ("wandb.json", "mlflow.json")
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import lenet_alexnet
 from lenet_alexnet.errors import Diverged, Interrupted, LenetAlexnetError
 from lenet_alexnet.runtime import backend, unexpected
+from lenet_alexnet.runtime.age import process_began
 from lenet_alexnet.sinks.sink import OfSweep
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.trials import Sweep
@@ -96,8 +97,12 @@ def _one(
     from lenet_alexnet.training.loop import train_and_evaluate
 
     overrides, config = sweep.read(name)
-    of_sweep = OfSweep(sweep.root, overrides)
-    train = functools.partial(train_and_evaluate, allow_other_bits=allow, sweep=of_sweep)
+    train = functools.partial(
+        train_and_evaluate,
+        allow_other_bits=allow,
+        began=process_began(),
+        sweep=OfSweep(sweep.root, overrides),
+    )
     folder, split = sweep.folder(name), states.selecting_split(config)
     if until >= 1:
         train(config, folder, stop_requested=stop_requested)
@@ -130,6 +135,7 @@ def _several(
         until=until,
         stop_requested=stop_requested,
         allow_other_bits=allow,
+        began=process_began(),
         of_sweep=[OfSweep(sweep.root, settings) for settings in overrides],
     )
 
