@@ -9,7 +9,7 @@ from lenet_alexnet.data import Dataset
 from lenet_alexnet.data.order import Order
 from lenet_alexnet.sweep.lane_functions import LaneDevices, LaneFunctions, LaneNumbers, stack_lanes
 from lenet_alexnet.training.experiment import Experiment
-from lenet_alexnet.training.state import Metrics, TrainState
+from lenet_alexnet.training.state import Metrics, Noted, TrainState
 
 
 class CompiledLanes:
@@ -54,7 +54,7 @@ class CompiledLanes:
             for name, split in self._eval_data.items()
         }
 
-    def train(self, state: TrainState, step: int, count: int) -> tuple[TrainState, Metrics]:
+    def train(self, state: TrainState, step: int, count: int) -> tuple[TrainState, Noted]:
         """Starts `count` steps of every lane from `step` on; the state and all lanes' sums."""
         return self.program(state, *self._arguments(step, count))
 

@@ -20,6 +20,7 @@ from lenet_alexnet.training.batches import FromDisk, Resident, create_feed
 from lenet_alexnet.training.evaluation import Evaluator
 from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.layout import Layout
+from lenet_alexnet.training.observed import Observe
 from lenet_alexnet.training.state import TrainState, init_state
 from lenet_alexnet.training.step import TrainStep, Update, refresh_curvature
 from lenet_alexnet.training.turn_update import TurnUpdate
@@ -46,6 +47,7 @@ class JittedRun:
         layout: Layout,
         blank: np.ndarray,
         run_steps: Callable[..., Any],
+        observe: Observe | None = None,
     ) -> None:
         """`blank` is one image of the data's shape, to initialise with."""
         self._layout, average, tx = layout, config.train.average, optimizer.tx
@@ -66,6 +68,7 @@ class JittedRun:
             preprocess=preprocess,
             variants=config.data.variants,
             average=average,
+            observe=observe,
         )
         self.steps = jax.jit(
             partial(run_steps, train_step),
@@ -146,6 +149,7 @@ def compile_run(config: Any, e: Experiment) -> tuple[CompiledRun, TrainState]:
         layout=e.layout,
         blank=e.blank,
         run_steps=feed.run_steps,
+        observe=e.observe,
     )
     state, key = jitted.initialise(config.seed)
     compiled = CompiledRun(
