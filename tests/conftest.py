@@ -40,13 +40,14 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 if "PYTEST_XDIST_WORKER" not in os.environ:
     # Programs that tests need are compiled once, by the first process that needs one: the workers
     # and the processes that they start inherit the folder. It is kept for the next run of the
-    # tests; `make clean` removes it. Programs of other compiler flags have other names.
+    # tests; `make clean` removes it. Programs of other compiler flags have other names. The small
+    # ones are kept too: together they take as long to compile as the large ones.
     PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / "programs"
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(PROGRAMS)
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     make_room(PROGRAMS)
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def pytest_runtest_setup(item):

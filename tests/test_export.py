@@ -56,7 +56,13 @@ def close(found, expected):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * abs(expected).max())
 
 
-@pytest.mark.parametrize("name", [*VARIANTS, *DIGITS])
+OFTEN = ("paper", "owt", "lenet5_1998")
+REST = [name for name in (*VARIANTS, *DIGITS) if name not in OFTEN]
+
+
+@pytest.mark.parametrize(
+    "name", [*OFTEN, *(pytest.param(name, marks=pytest.mark.slow) for name in REST)]
+)
 def test_onnx(name, tmp_path, rng):
     onnxruntime = pytest.importorskip("onnxruntime")
     make = digits_run if name in DIGITS else alexnet_run
