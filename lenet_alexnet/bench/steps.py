@@ -18,6 +18,7 @@ from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.data import Dataset
 from lenet_alexnet.errors import Diverged
 from lenet_alexnet.info import network
+from lenet_alexnet.info.step_cost import PASSES
 from lenet_alexnet.models import defaults
 from lenet_alexnet.training.batches import create_feed
 from lenet_alexnet.training.builders import load
@@ -28,7 +29,6 @@ from lenet_alexnet.training.update import BatchUpdate
 
 CLASSES = 1000
 CIFAR_SIZE = 32
-PASSES = 3  # forward, the gradient of a layer's inputs, the gradient of its weights
 # PyTorch has it, too; the small rate trains on random labels without diverging.
 OPTIMIZER = {
     "name": "sgd",

@@ -10,6 +10,7 @@ from lenet_alexnet.ops.cpu import native
 from lenet_alexnet.ops.fast import mark
 from lenet_alexnet.ops.forms import NO_PADDING, ConvForm, Padding
 from lenet_alexnet.ops.layouts import Maps, nhwc
+from lenet_alexnet.runtime import target
 
 
 def conv2d(
@@ -34,7 +35,7 @@ def conv2d(
       UsageError: `native` is not available here; see `fast.mark` for the fast forms.
     """
     if form == "auto":
-        on_cpu = jax.default_backend() == "cpu"
+        on_cpu = target.platform() == "cpu"
         form = cpu.fastest_form(x.shape, kernel, stride, padding) if on_cpu else "plain"
     elif form == "native":
         native.require()

@@ -7,6 +7,7 @@ from jaxtyping import Array
 from lenet_alexnet.ops.fast import mark
 from lenet_alexnet.ops.forms import ConvForm
 from lenet_alexnet.ops.layouts import ChannelsLast, Maps, channels_last, rows_axis
+from lenet_alexnet.runtime import target
 
 Window = tuple[int, int, int, int]
 
@@ -59,7 +60,11 @@ def _backward(
     wide, g = x.astype(jnp.float32), g.astype(jnp.float32)
     divisor = k + alpha * _window_sums(wide * wide, window)
     scaled = g / _power(divisor, beta)
-    inner = _window_sums(scaled * wide / divisor, window, transposed=True)
+    term = scaled * wide / divisor
+    if target.platform() != "cpu":
+        # Else XLA computes it again for each of its neighbours, and reads all that it depends on.
+        term = jax.lax.optimization_barrier(term.astype(x.dtype)).astype(jnp.float32)
+    inner = _window_sums(term, window, transposed=True)
     return ((scaled - 2 * alpha * beta * wide * inner).astype(x.dtype),)
 
 

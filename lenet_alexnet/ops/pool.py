@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lenet_alexnet.ops import cpu
+from lenet_alexnet.ops import cpu, gpu
 from lenet_alexnet.ops.fast import mark
 from lenet_alexnet.ops.forms import ConvForm
 from lenet_alexnet.ops.layouts import ChannelsLast, Maps, channels_last, rows_axis
+from lenet_alexnet.runtime import target
 
 
 def average_pool(x: Maps, size: int) -> Maps:
@@ -76,12 +77,21 @@ def max_pool(
             data = line_max(data, axis, size, stride)
         return data
 
+    if form != "plain" and target.platform() != "cpu":
+        return jax.tree.map(lambda data: _window_max(mark(data), rows, size, stride, ceil), x)
     if form == "plain":
         line_max: Callable[..., Array] = _line_max_plain
     else:
         line_max, x = _line_max, jax.tree.map(mark, x)
 
     return jax.tree.map(pool, x)
+
+
+def _window_max(x: Array, rows: int, size: int, stride: int, ceil: bool) -> Array:
+    if ceil:
+        for axis in (rows, rows + 1):
+            x = _whole(x, axis, size, stride, -jnp.inf)
+    return gpu.window_max(x, size, stride, rows)
 
 
 def _whole(x: Array, axis: int, size: int, stride: int, fill: float) -> Array:

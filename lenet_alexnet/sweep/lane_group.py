@@ -26,6 +26,7 @@ from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.progress import Stopwatch
 from lenet_alexnet.training.run_log import RunLog, costs
 from lenet_alexnet.training.state import NEVER, Metrics
+from lenet_alexnet.training.step_programs import StepPrograms
 from lenet_alexnet.training.warm_start import WarmStart
 
 
@@ -102,7 +103,9 @@ class LaneGroup:
         }
         self._restore(weights)
         train = self.devices.jit(functions.train, donate=True)
-        self.train_steps = train.lower(self.state, *self._arguments(0, 1)).compile()
+        self.steps = StepPrograms(
+            lambda full: train.lower(self.state, *self._arguments(0, 1, full=full)), self.schedule
+        )
         self.refresh = self.devices.jit(functions.refresh, donate=True)
         self.evaluate = self.devices.jit(functions.evaluate)
 
@@ -125,13 +128,13 @@ class LaneGroup:
         self.compile_seconds = time.monotonic() - self.began
         self.clock.start(self.step)
 
-    def _arguments(self, step: int, count: int) -> tuple[Any, Any]:
+    def _arguments(self, step: int, count: int, *, full: bool) -> tuple[Any, Any]:
         """The arguments of a dispatch besides the state: of each lane, and shared ones."""
         size = (len(self.lanes), self.schedule.per_dispatch, self.config.train.batch_size)
         order = np.zeros(size, np.int32)
         for rows, lane in zip(order, self.lanes, strict=True):
             rows[:count] = lane.e.order.batches(step, count)
-        shared = (np.int32(count), np.bool_(step % self.schedule.log == 0))
+        shared = (None if full else np.int32(count), np.bool_(step % self.schedule.log == 0))
         of_lanes = (self.numbers, self.devices.spread(order))
         return of_lanes, (*self.data, *self.devices.everywhere(shared))
 
@@ -152,8 +155,9 @@ class LaneGroup:
     def dispatch(self, stop: int, running: Any) -> Metrics:
         """Starts the steps up to `stop`; returns all lanes' sums."""
         del running  # The data are resident: nothing is waited for.
-        arguments = self._arguments(self.step, stop - self.step)
-        self.state, sums = self.train_steps(self.state, *arguments)
+        full = self.steps.is_full(stop - self.step)
+        arguments = self._arguments(self.step, stop - self.step, full=full)
+        self.state, sums = self.steps.program(full)(self.state, *arguments)
         return sums
 
     def read(self, step: int, sums: Metrics) -> None:

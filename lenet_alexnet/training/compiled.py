@@ -19,8 +19,9 @@ from lenet_alexnet.training.batches import FromDisk, Resident, create_feed
 from lenet_alexnet.training.evaluation import Evaluator
 from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.layout import Layout
-from lenet_alexnet.training.state import TrainState, init_state
+from lenet_alexnet.training.state import Metrics, TrainState, init_state
 from lenet_alexnet.training.step import TrainStep, Update, refresh_curvature
+from lenet_alexnet.training.step_programs import StepPrograms
 from lenet_alexnet.training.turn_update import TurnUpdate
 from lenet_alexnet.training.update import BatchUpdate
 
@@ -98,7 +99,7 @@ class CompiledRun:
     Attributes:
       feed: the data of a dispatch.
       key: of all steps.
-      steps: (state, *`arguments`, key) -> state and sums.
+      steps: the programs of a dispatch.
       refresh: (state, images, index, key) -> state with a new curvature; None without one.
       observe: (optimizer state, validation error) -> optimizer state; None without a plateau.
       evaluators: one for each split that is evaluated.
@@ -108,15 +109,19 @@ class CompiledRun:
     experiment: Experiment
     feed: Resident | FromDisk
     key: jax.Array
-    steps: Callable[..., Any]
+    steps: StepPrograms
     refresh: Callable[..., Any] | None
     observe: Callable[..., Any] | None
     evaluators: dict[str, Evaluator]
     seconds: float
 
-    def arguments(self, step: int, count: int, running: Any = None) -> tuple[jax.Array, ...]:
-        """The arguments of one dispatch: data, order, count, whether the sums start at zero."""
-        return _arguments(self.experiment, self.feed, step, count, running)
+    def dispatch(
+        self, state: TrainState, step: int, count: int, running: Any = None
+    ) -> tuple[TrainState, Metrics]:
+        """Starts `count` steps from `step` on; `running` is a result that may not be ready yet."""
+        full = self.steps.is_full(count)
+        arguments = _arguments(self.experiment, self.feed, step, count, running, full=full)
+        return self.steps.program(full)(state, *arguments, self.key)
 
     @property
     def images(self) -> jax.Array:
@@ -125,10 +130,18 @@ class CompiledRun:
 
 
 def _arguments(
-    e: Experiment, feed: Resident | FromDisk, step: int, count: int, running: Any = None
-) -> tuple[jax.Array, ...]:
+    e: Experiment,
+    feed: Resident | FromDisk,
+    step: int,
+    count: int,
+    running: Any = None,
+    *,
+    full: bool = False,
+) -> tuple[Any, ...]:
+    """The arguments of one dispatch: data, order, count, whether the sums start at zero."""
+    number = None if full else np.int32(count)
     fresh = np.bool_(step % e.schedule.log == 0)
-    return (*feed(step, count, running), *e.layout.put((np.int32(count), fresh)))
+    return (*feed(step, count, running), *e.layout.put((number, fresh)))
 
 
 def compile_run(config: Any, e: Experiment) -> tuple[CompiledRun, TrainState]:
@@ -146,11 +159,15 @@ def compile_run(config: Any, e: Experiment) -> tuple[CompiledRun, TrainState]:
         run_steps=feed.run_steps,
     )
     state, key = jitted.initialise(config.seed)
+
+    def lower_steps(full: bool) -> Any:
+        return jitted.steps.lower(jitted.state, *_arguments(e, feed, 0, 0, full=full), key)
+
     compiled = CompiledRun(
         experiment=e,
         feed=feed,
         key=key,
-        steps=jitted.steps.lower(state, *_arguments(e, feed, 0, 0), key).compile(),
+        steps=StepPrograms(lower_steps, e.schedule),
         refresh=_compile_refresh(config, e, feed, state, key),
         evaluators={
             name: Evaluator(

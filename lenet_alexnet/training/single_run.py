@@ -105,8 +105,8 @@ class SingleRun:
 
     def dispatch(self, stop: int, running: Any) -> Metrics:
         """Starts the steps up to `stop`; returns their sums."""
-        arguments = self.compiled.arguments(self.step, stop - self.step, running)
-        self.state, sums = self.compiled.steps(self.state, *arguments, self.compiled.key)
+        count = stop - self.step
+        self.state, sums = self.compiled.dispatch(self.state, self.step, count, running)
         return sums
 
     def read(self, step: int, sums: Metrics) -> None:

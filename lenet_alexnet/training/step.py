@@ -122,20 +122,22 @@ def resident_steps(
     images: UInt8[Array, "n h w c"],
     labels: Int[Array, " n"],
     order: Int[Array, "k b"],
-    count: Int[Array, ""],
+    count: Int[Array, ""] | None,
     fresh: Bool[Array, ""],
     key: Key[Array, ""],
 ) -> tuple[TrainState, Metrics]:
     """Many steps over resident data in one program: one for each of `count` rows of `order`.
 
     Returns the state and a copy of its metrics; if `fresh`, these start at zero. One compilation
-    serves every count, so a run gives the same bits with any cut into dispatches.
+    serves every count, so a run gives the same bits with any cut into dispatches. Without a count,
+    there is one step for every row: XLA then knows the number, and a GPU needs not ask the host
+    after each step whether another follows.
     """
 
     def one(i: Array, state: TrainState) -> TrainState:
         return train_step(state, images, labels, order[i], key)
 
-    return _repeat(one, state, count, fresh)
+    return _repeat(one, state, len(order) if count is None else count, fresh)
 
 
 def streamed_steps(
@@ -144,7 +146,7 @@ def streamed_steps(
     images: UInt8[Array, "k b h w c"],
     labels: Int[Array, "k b"],
     order: Int[Array, "k b"],
-    count: Int[Array, ""],
+    count: Int[Array, ""] | None,
     fresh: Bool[Array, ""],
     key: Key[Array, ""],
 ) -> tuple[TrainState, Metrics]:
@@ -153,11 +155,14 @@ def streamed_steps(
     def one(i: Array, state: TrainState) -> TrainState:
         return train_step(state, images[i], labels[i], order[i], key, resident=False)
 
-    return _repeat(one, state, count, fresh)
+    return _repeat(one, state, len(order) if count is None else count, fresh)
 
 
 def _repeat(
-    one: Callable[[Array, TrainState], TrainState], state: TrainState, count: Array, fresh: Array
+    one: Callable[[Array, TrainState], TrainState],
+    state: TrainState,
+    count: Array | int,
+    fresh: Array,
 ) -> tuple[TrainState, Metrics]:
     """`count` times `one` (i, state) -> state."""
     zero = Metrics.zero()

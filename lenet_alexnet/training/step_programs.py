@@ -1,0 +1,34 @@
+"""The programs of a run's dispatches: of full ones, and of those with any number of steps."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lenet_alexnet.runtime import target
+from lenet_alexnet.training.schedule import Schedule
+
+
+class StepPrograms:
+    """The compiled programs of a dispatch, by whether it is full.
+
+    A full dispatch has `train.steps_per_dispatch` steps. Where the number of steps is a constant, a
+    GPU starts all of them without asking the host after each. A CPU saves nothing by it, and each
+    program takes seconds to compile: there one program does any number.
+    """
+
+    def __init__(self, lower: Callable[[bool], Any], schedule: Schedule) -> None:
+        """Compiles the programs that the schedule needs; `lower` (full) gives one of them."""
+        self._lower, self._per_dispatch = lower, schedule.per_dispatch
+        self._constant = target.platform() != "cpu"
+        self._programs: dict[bool, Any] = {}
+        for needed in sorted({full and self._constant for full in schedule.kinds()}):
+            self.program(needed)
+
+    def is_full(self, count: int) -> bool:
+        """Whether the program whose number of steps is a constant does `count` of them."""
+        return self._constant and count == self._per_dispatch
+
+    def program(self, full: bool) -> Any:
+        """One of the programs. A run that resumes with other dispatches may need another one."""
+        if full not in self._programs:
+            self._programs[full] = self._lower(full).compile()
+        return self._programs[full]
