@@ -12,6 +12,7 @@ from lenet_alexnet.info.step_cost import PASSES
 from lenet_alexnet.runtime import target
 from lenet_alexnet.training.builders import build_model
 from lenet_alexnet.training.layout import Layout
+from lenet_alexnet.training.matmul_precision import matmul_precision
 
 SHOWN = 12  # of the layers, the largest
 
@@ -24,7 +25,7 @@ def analyse(config: Any, name: str, devices: int = 1) -> dict[str, Any]:
     Raises:
       UsageError: the mode, the batch or the devices do not fit each other.
     """
-    with target.tracing_for("gpu"):
+    with target.tracing_for("gpu"), matmul_precision(config):
         model = build_model(config)
         layout = Layout(**config.parallel, devices=absent.devices(name, devices), model=model)
         layout.check_batch("train.batch_size", config.train.batch_size, config.train.accumulate)

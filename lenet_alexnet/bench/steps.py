@@ -25,6 +25,7 @@ from lenet_alexnet.training.builders import load
 from lenet_alexnet.training.experiment import build
 from lenet_alexnet.training.state import NEVER, Metrics, TrainState, init_state
 from lenet_alexnet.training.step import TrainStep
+from lenet_alexnet.training.step_programs import is_full
 from lenet_alexnet.training.update import BatchUpdate
 
 CLASSES = 1000
@@ -166,7 +167,8 @@ class Trainer:
             while done < end:
                 n = min(end - done, self.e.schedule.per_dispatch)
                 batches = self.feed(done, n, sums and sums.loss)
-                scalars = self.e.layout.put((np.int32(n), fresh))
+                number = None if is_full(n, self.e.schedule.per_dispatch) else np.int32(n)
+                scalars = self.e.layout.put((number, fresh))
                 before = sums
                 state, sums = program(state, *batches, *scalars, key)
                 jax.block_until_ready(before)  # One dispatch late, as in `train`.

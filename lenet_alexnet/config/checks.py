@@ -22,6 +22,9 @@ LEAST = {
     "checkpoint.keep": 1,
     "checkpoint.minutes": 0,
 }
+# JAX's names. On GPUs with tensor cores, float32 factors are rounded to TF32's 10 bits of mantissa,
+# except with "highest"; on CPUs all of them are float32.
+MATMUL_PRECISIONS = ("default", "high", "highest")
 LONGEST = 2**31 - 1  # Steps and seeds are 32-bit numbers on the device.
 OPEN = ("model.", "optimizer.", "train.loss.", "data.photo.")  # Their factories check them.
 
@@ -110,6 +113,9 @@ def check_ranges(flat: dict[str, Any]) -> None:
     for key in ("train.back_off", "train.average"):
         if key in flat and flat[key] >= 1:
             raise UsageError(f"{key} {flat[key]} is not less than 1")
+    key = "train.matmul_precision"
+    if (value := flat.get(key, "default")) not in MATMUL_PRECISIONS:
+        raise UsageError(f"unknown {key} '{value}': {nearest(str(value), MATMUL_PRECISIONS)}")
     for key in ("data.std", "data.photo.std"):
         if key in flat and flat[key] <= 0:
             raise UsageError(f"{key} {flat[key]} is not more than 0")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lenet_alexnet.ops import cpu
@@ -29,7 +30,9 @@ def conv2d(
     CPU, where XLA's convolutions are slow inside a loop. There, kernels with few channels, stride 1
     and no padding get `native` (loops in C++, if there is a compiler and the batch fills their
     vectors) or `block` (matrix products); other kernels get `winograd`, up to side 5 (times the
-    stride). If a form does not support a convolution, `plain` computes it.
+    stride). `products` takes `block` or, for other strides, `winograd`: only matrix products, for
+    many kernels side by side (vmap), which a GPU would get as one convolution with as many groups.
+    If a form does not support a convolution, `plain` computes it.
 
     Raises:
       UsageError: `native` is not available here; see `fast.mark` for the fast forms.
@@ -39,6 +42,10 @@ def conv2d(
         form = cpu.fastest_form(x.shape, kernel, stride, padding) if on_cpu else "plain"
     elif form == "native":
         native.require()
+    elif form == "products":
+        form = "block" if stride == 1 else "winograd"
+        if form == "block" and padding != NO_PADDING:
+            x, padding = jnp.pad(nhwc(x), ((0, 0), *padding, (0, 0))), NO_PADDING
     if form == "plain" or not cpu.fits(form, kernel, stride, padding):
         out = _conv_plain(nhwc(x), kernel, stride, padding)
         return out if bias is None else out + bias

@@ -91,7 +91,7 @@ class LaneGroup:
 
     def start(self, weights: Callable[[], WarmStart | None]) -> None:
         """Restores the states, or makes fresh ones with `weights` if there are, and compiles."""
-        functions, e = LaneFunctions(self.config, self.e), self.e
+        functions, e = LaneFunctions(self.config, self.e, at_once=self.devices.at_once), self.e
         host = stack_lanes([lane.config for lane in self.lanes])
         self.numbers = self.devices.spread(host)
         blank = self.devices.everywhere(e.blank)

@@ -14,6 +14,7 @@ from lenet_alexnet.sweep.lane_functions import LaneDevices
 from lenet_alexnet.sweep.lane_group import Lane, LaneGroup
 from lenet_alexnet.training import fingerprint, warm_start
 from lenet_alexnet.training.experiment import build
+from lenet_alexnet.training.matmul_precision import matmul_precision
 from lenet_alexnet.training.schedule import follow
 from lenet_alexnet.training.warm_start import WarmStart
 
@@ -48,6 +49,7 @@ def train_lanes(
     start = cache(partial(warm_start.read, lane_configs[0], experiment))
     weights = {} if warm_start.resume(folders) else warm_start.fact(start())
     with contextlib.ExitStack() as stack:
+        stack.enter_context(matmul_precision(lane_configs[0]))
         lanes = [
             Lane(config, folder, experiment, data, stack, allow_other_bits, weights)
             for config, folder in zip(lane_configs, folders, strict=True)

@@ -19,6 +19,7 @@ from lenet_alexnet.runtime.processes import require_same
 from lenet_alexnet.training import fingerprint, longer, warm_start
 from lenet_alexnet.training.compiled import compile_run
 from lenet_alexnet.training.experiment import Experiment, build
+from lenet_alexnet.training.matmul_precision import matmul_precision
 from lenet_alexnet.training.passed import NONE, Passed
 from lenet_alexnet.training.progress import Progress
 from lenet_alexnet.training.run_log import costs
@@ -63,7 +64,7 @@ def train_and_evaluate(
             say(f"{workdir} is complete already: nothing to train")
             return done
         begun = run.begun()
-        with run.outcome(), fingerprint.as_begun(begun) as loops_used:
+        with matmul_precision(config), run.outcome(), fingerprint.as_begun(begun) as loops_used:
             experiment = build(config, devices=devices, read=objects.read, model=objects.model)
             start = cache(partial(warm_start.read, config, experiment))
             facts = fingerprint.facts(fingerprint.of_data(experiment), begun)

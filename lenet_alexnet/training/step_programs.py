@@ -7,6 +7,11 @@ from lenet_alexnet.runtime import target
 from lenet_alexnet.training.schedule import Schedule
 
 
+def is_full(count: int, per_dispatch: int) -> bool:
+    """Whether a dispatch of `count` steps has the program whose number of steps is a constant."""
+    return target.platform() != "cpu" and count == per_dispatch
+
+
 class StepPrograms:
     """The compiled programs of a dispatch, by whether it is full.
 
@@ -18,14 +23,14 @@ class StepPrograms:
     def __init__(self, lower: Callable[[bool], Any], schedule: Schedule) -> None:
         """Compiles the programs that the schedule needs; `lower` (full) gives one of them."""
         self._lower, self._per_dispatch = lower, schedule.per_dispatch
-        self._constant = target.platform() != "cpu"
         self._programs: dict[bool, Any] = {}
-        for needed in sorted({full and self._constant for full in schedule.kinds()}):
+        constant = target.platform() != "cpu"
+        for needed in sorted({full and constant for full in schedule.kinds()}):
             self.program(needed)
 
     def is_full(self, count: int) -> bool:
         """Whether the program whose number of steps is a constant does `count` of them."""
-        return self._constant and count == self._per_dispatch
+        return is_full(count, self._per_dispatch)
 
     def program(self, full: bool) -> Any:
         """One of the programs. A run that resumes with other dispatches may need another one."""
