@@ -8,6 +8,8 @@ import jax
 from lenet_alexnet.config.options import setting
 from lenet_alexnet.runtime import target
 
+SWITCH = "jax_default_matmul_precision"
+
 
 def matmul_precision(config: Any) -> contextlib.AbstractContextManager[Any]:
     """Inside, programs are traced with a config's `train.matmul_precision`.
@@ -20,5 +22,5 @@ def matmul_precision(config: Any) -> contextlib.AbstractContextManager[Any]:
 
 def float32_products() -> str:
     """What a product of float32 matrices is here and now: "float32" or, on most GPUs, "TF32"."""
-    exact = jax.config.jax_default_matmul_precision in ("highest", "float32")
+    exact = getattr(jax.config, SWITCH) in ("highest", "float32")
     return "TF32" if target.platform() == "gpu" and not exact else "float32"
