@@ -51,7 +51,8 @@ def test_block_form_in_bfloat16(rng, channels):
 @pytest.mark.usefixtures("platform")
 def test_response_norm_against_a_loop_and_finite_differences(rng, channels, size, beta, form):
     x = 3 * numbers(rng, 2, 2, 3, channels)
-    run = jax.jit(lambda x: ops.response_norm(x, size=size, k=2.0, alpha=0.1, beta=beta, form=form))
+    options = {"size": size, "k": 2.0, "alpha": 0.1, "beta": beta, "form": form}
+    run = jax.jit(lambda x: ops.nhwc(ops.response_norm(x, **options)))
     expected = np.zeros(x.shape)
     for i in range(channels):
         window = x[..., max(i - size // 2, 0) : i - size // 2 + size]
@@ -73,6 +74,39 @@ def test_spatial_response_norm_against_a_loop_and_finite_differences(rng, form):
         expected[:, i, j] = x[:, i, j] / (1 + 0.1 * (window**2).sum((1, 2))) ** 0.75
     np.testing.assert_allclose(run(x), expected, rtol=1e-5)
     check_gradient(rng, run, x)
+
+
+@pytest.mark.usefixtures("platform")
+@pytest.mark.parametrize(("dtype", "exact"), [(jnp.float32, 1e-5), (jnp.bfloat16, 2e-2)])
+@pytest.mark.parametrize(("height", "ceil"), [(9, False), (8, False), (8, True)])
+def test_pooling_after_response_norm_against_a_loop_in_float64(rng, height, ceil, dtype, exact):
+    k, alpha, beta = 2.0, 0.1, 0.75
+    x = (3 * numbers(rng, 2, height, height, 7)).astype(dtype)
+
+    def run(x):
+        maps = ops.response_norm(x, size=5, k=k, alpha=alpha, beta=beta, form="auto")
+        return ops.nhwc(ops.max_pool(maps, size=3, stride=2, ceil=ceil, form="auto"))
+
+    found, pull = jax.vjp(jax.jit(run), x)
+    g = numbers(rng, *found.shape).astype(dtype)
+    (gradient,) = jax.jit(pull)(g)
+    wide, g = np.asarray(x, np.float64), np.asarray(g, np.float64)
+    near = np.abs(np.subtract.outer(np.arange(7), np.arange(7))) <= 2  # five neighbours
+    divisor = k + alpha * (wide**2 @ near)
+    # Which is the largest is decided by the values as they are stored.
+    values, stored = wide / divisor**beta, np.asarray((wide / divisor**beta).astype(dtype))
+    expected, at_maxima = np.zeros(found.shape), np.zeros(x.shape)
+    for b, i, j, c in np.ndindex(*found.shape):
+        window = (b, slice(2 * i, 2 * i + 3), slice(2 * j, 2 * j + 3), c)
+        place = np.unravel_index(np.argmax(stored[window]), stored[window].shape)
+        expected[b, i, j, c] = values[window][place]
+        at_maxima[window][place] += g[b, i, j, c]
+    inner = (at_maxima * wide / divisor ** (beta + 1)) @ near
+    slope = at_maxima / divisor**beta - 2 * alpha * beta * wide * inner
+    np.testing.assert_allclose(np.asarray(found, np.float64), expected, rtol=exact)
+    np.testing.assert_allclose(
+        np.asarray(gradient, np.float64), slope, rtol=0, atol=exact * np.abs(slope).max()
+    )
 
 
 def check_gradient(rng, run, x):
@@ -128,7 +162,7 @@ def test_stride_and_padding_against_a_loop(rng, stride, padding):
         window = padded[0, i * stride : i * stride + 3, j * stride : j * stride + 3]
         expected[0, i, j, f] = np.sum(window * kernel[..., f])
     x, kernel = jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32)
-    for form in ("plain", "winograd", "products"):
+    for form in ("plain", "winograd", "products", "folded"):
         run = jax.jit(
             lambda x, k, f=form: ops.nhwc(ops.conv2d(x, k, f, stride=stride, padding=padding))
         )
