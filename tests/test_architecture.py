@@ -12,7 +12,7 @@ from tests.helpers import ROOT
 PACKAGE = "lenet_alexnet"
 # From the top: a room may import only itself and the rooms below it.
 ROOMS = (
-    "cli", "reproduce", "bench", "report", "demo", "sweep", "exchange", "library", "doctor",
+    "cli", "reproduce", "bench", "report", "demo", "plan", "sweep", "exchange", "library", "doctor",
     "inference", "info", "training", "runs", "weights", "plots", "config", "data", "optimizers",
     "models", "losses", "ops", "runtime", "errors",
 )  # fmt: skip

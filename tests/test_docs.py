@@ -325,6 +325,7 @@ LEFT = {
     "metrics.jsonl",
     "step_sizes.jsonl",
     "back_off.jsonl",
+    "wall_time.jsonl",
     "report.html",
     "summary.json",
     "statistics.npz",

@@ -63,7 +63,7 @@ def test_the_page_has_everything_inside_it(run, capsys):
     assert "not drawn" not in err
     assert str(run / "report.html") in out
     page = (run / "report.html").read_text()
-    assert re.findall(r'<section id="(\w+)">', page) == list(SECTIONS)
+    assert re.findall(r'<section id="(\w+)">', page) == [*SECTIONS, "wall_time"]
     images = re.findall(r'<img[^>]*src="([^"]*)"', page)
     assert len(images) == page.count("<img") == len(SECTIONS)
     assert all(image.startswith("data:image/png;base64,iVBOR") for image in images)

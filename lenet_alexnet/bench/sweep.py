@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lenet_alexnet import config as configs
 from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.bench.steps import Trainer, check_finite, lenet5_config
 from lenet_alexnet.sweep.lane_functions import LaneDevices, LaneFunctions, stack_lanes
@@ -18,11 +19,7 @@ def subjects(lanes: int, batch: int, precision: str) -> tuple[Trainer, list[Subj
 
 
 def _lanes(trainer: Trainer, lanes: int) -> Subject:
-    e, lane_configs = trainer.e, []
-    for seed in range(lanes):
-        lane_configs.append(trainer.config.copy_and_resolve_references())
-        with lane_configs[-1].unlocked():
-            lane_configs[-1].seed = seed
+    e, lane_configs = trainer.e, [configs.with_seed(trainer.config, seed) for seed in range(lanes)]
     devices = LaneDevices(lanes)
     functions = LaneFunctions(trainer.config, e, at_once=devices.at_once)
     numbers = devices.spread(stack_lanes(lane_configs))

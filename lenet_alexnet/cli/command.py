@@ -1,6 +1,7 @@
 """What a command is, and the flags and checks that several commands share."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,22 @@ def define_model(values: flags.FlagValues) -> None:
 def define_json(values: flags.FlagValues) -> None:
     """--json."""
     flags.DEFINE_bool("json", False, "print JSON instead of a table", flag_values=values)
+
+
+def define_plan(values: flags.FlagValues) -> None:
+    """--plan."""
+    help = (
+        "print time, memory and disk, from a few timed steps in a temporary folder; start nothing"
+    )
+    flags.DEFINE_bool("plan", False, help, flag_values=values)
+
+
+def print_plan(planned: Sequence[Any], *, as_json: bool) -> None:
+    """Prints what programs will take, as a table or as JSON."""
+    from lenet_alexnet.plan import outline
+
+    plan = outline.outline(planned)
+    print(json.dumps(plan) if as_json else outline.as_table(plan))
 
 
 def define_other_bits(values: flags.FlagValues) -> None:

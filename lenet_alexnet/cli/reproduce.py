@@ -8,7 +8,7 @@ from typing import Any
 from absl import flags
 
 from lenet_alexnet import __version__
-from lenet_alexnet.cli.command import Command, define_json
+from lenet_alexnet.cli.command import Command, define_json, define_plan, print_plan
 from lenet_alexnet.config import shipped
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.reproduce.catalogue import CLAIMS
@@ -25,6 +25,7 @@ PAGE = "reproduction.html"
 def define(values: flags.FlagValues) -> None:
     """The flags of `reproduce`."""
     define_json(values)
+    define_plan(values)
     flags.DEFINE_integer("seeds", 0, "runs per setting (0: the claim's)", 0, flag_values=values)
     which = "full: as published; small: a smaller experiment for a laptop, another claim"
     flags.DEFINE_enum("scale", "full", ["full", "small"], which, flag_values=values)
@@ -44,6 +45,8 @@ def define(values: flags.FlagValues) -> None:
 def run(values: Any, rest: list[str]) -> int:
     """Lists all claims, or runs one; returns the exit code."""
     if not rest:
+        if values.plan:
+            raise UsageError("--plan is for one claim: name it")
         return _list(values)
     if values.status or values.html:
         raise UsageError("--status and --html are for the list, not for one claim")
@@ -52,7 +55,7 @@ def run(values: Any, rest: list[str]) -> int:
         raise UsageError(f"'{more[0]}' is not expected here: one claim at a time")
     if name not in CLAIMS:
         raise UsageError(f"unknown claim '{name}': {nearest(name, CLAIMS)}")
-    return _run(CLAIMS[name], values)
+    return _plan(CLAIMS[name], values) if values.plan else _run(CLAIMS[name], values)
 
 
 def _list(values: Any) -> int:
@@ -80,6 +83,31 @@ def _list(values: Any) -> int:
     return 0
 
 
+def _workdir(claim: Claim, values: Any) -> Path:
+    return Path(values.workdir or f"runs/reproduce/{claim.name}")
+
+
+def _plan(claim: Claim, values: Any) -> int:
+    from lenet_alexnet.plan import runs
+    from lenet_alexnet.reproduce import run as runner
+    from lenet_alexnet.runtime import signals
+
+    scale = _scale(claim, values.scale)
+    if scale.compute:
+        raise UsageError(f"'{claim.name}' trains nothing that --plan could time")
+    sets = runner.prepare(scale, _workdir(claim, values), data_dir=values.data_dir)
+    planned = []
+    with signals.catch() as stop_requested:
+        for label, (config, folder) in sets.items():
+            left = runner.remaining(folder, values.seeds or scale.seeds)
+            if left:
+                folders = {seed: folder / f"seed_{seed}" for seed in left}
+                share = runner.side_by_side(config, left)
+                planned.append(runs.of_seeds(label, config, folders, stop_requested, share=share))
+    print_plan(planned, as_json=values.json)
+    return 0
+
+
 def _run(claim: Claim, values: Any) -> int:
     from lenet_alexnet.reproduce import listing, records
     from lenet_alexnet.reproduce import run as runner
@@ -88,7 +116,7 @@ def _run(claim: Claim, values: Any) -> int:
     from lenet_alexnet.runtime import backend, signals
 
     scale = _scale(claim, values.scale)
-    workdir = Path(values.workdir or f"runs/reproduce/{claim.name}")
+    workdir = _workdir(claim, values)
     folders = [workdir]
     if values.record:
         if shipped.IN_WHEEL:
@@ -157,7 +185,7 @@ def _draw(claim: Claim, scale: Scale, rows: list[Measured], folder: Path) -> lis
 
 COMMAND = Command(
     help="lists every number of both papers beside ours, or runs one",
-    usage="[--status=WORD] [--html] | NAME [--seeds=3] [--scale=full|small] [--data_dir=DIR]",
+    usage="[--status=WORD] [--html] | NAME [--seeds=3] [--scale=full|small] [--plan]",
     define=define,
     run=run,
 )

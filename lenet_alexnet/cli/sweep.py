@@ -6,13 +6,25 @@ from typing import Any
 
 from absl import flags
 
-from lenet_alexnet.cli.command import Command, define_other_bits, define_workdir, no_more, require
+from lenet_alexnet.cli.command import (
+    Command,
+    define_json,
+    define_other_bits,
+    define_plan,
+    define_workdir,
+    no_more,
+    print_plan,
+    require,
+)
+from lenet_alexnet.errors import UsageError
 
 
 def define(values: flags.FlagValues) -> None:
     """The flags of `sweep`."""
     define_workdir(values)
     define_other_bits(values)
+    define_plan(values)
+    define_json(values)
     executors = ["auto", "vmap", "local", "slurm"]
     choice = "vmap: one program for many trials; local: processes; auto: what fits"
     flags.DEFINE_enum("executor", "auto", executors, choice, flag_values=values)
@@ -37,6 +49,10 @@ def run(values: Any, rest: list[str]) -> int:
     """Runs the sweep that the flags describe; returns the exit code."""
     no_more(rest)
     require(values, "workdir")
+    if values.json and not values.plan:
+        raise UsageError("--json is for --plan; results.csv has the results of a sweep")
+    if values.plan and (values["dry-run"].value or values.report):
+        raise UsageError("--plan, --dry-run and --report: give one of them")
     from lenet_alexnet.runtime import signals
     from lenet_alexnet.sweep.run import SweepOptions, run_sweep
 
@@ -44,14 +60,21 @@ def run(values: Any, rest: list[str]) -> int:
     names = [field.name for field in fields(SweepOptions)]
     options = SweepOptions(**{name: values[name.replace("_", "-")].value for name in names})
     with signals.catch() as stop_requested:
-        return run_sweep(
-            values.config_file, values.config, Path(values.workdir), options, stop_requested
-        )
+        what = values.config_file, values.config, Path(values.workdir), options, stop_requested
+        if not values.plan:
+            return run_sweep(*what)
+        from lenet_alexnet.plan import runs
+
+        text, planned = runs.of_sweep(*what)
+    if not values.json:
+        print(text + "\n")
+    print_plan(planned, as_json=values.json)
+    return 0
 
 
 COMMAND = Command(
     help="runs the sweep() of a config file; run again, only what is missing",
-    usage="--config=FILE --workdir=DIR [--executor=auto|vmap|local|slurm] [--dry-run]",
+    usage="--config=FILE --workdir=DIR [--executor=auto|vmap|local|slurm] [--dry-run|--plan]",
     define=define,
     run=run,
     config=True,

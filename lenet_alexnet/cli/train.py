@@ -10,10 +10,13 @@ from lenet_alexnet.cli.command import (
     Command,
     define_json,
     define_other_bits,
+    define_plan,
     define_workdir,
     no_more,
+    print_plan,
     require,
 )
+from lenet_alexnet.errors import UsageError
 from lenet_alexnet.runtime import backend
 from lenet_alexnet.runtime.console import duration
 
@@ -29,13 +32,16 @@ def define(values: flags.FlagValues) -> None:
     help = "the same bits on every run on a GPU; some operations are slower"
     flags.DEFINE_bool("deterministic", False, help, flag_values=values)
     define_other_bits(values)
+    define_plan(values)
 
 
 def run(values: Any, rest: list[str]) -> int:
     """Runs the command; returns the exit code."""
     no_more(rest)
+    if values.plan:
+        return _plan(values)
     require(values, "workdir")
-    from lenet_alexnet.runtime import console, processes, signals
+    from lenet_alexnet.runtime import age, console, processes, signals
 
     with signals.catch() as stop_requested:
         backend.set_up(deterministic=values.deterministic)
@@ -48,6 +54,7 @@ def run(values: Any, rest: list[str]) -> int:
                 Path(values.workdir),
                 stop_requested=stop_requested,
                 allow_other_bits=values["allow-other-bits"].value,
+                began=age.process_began(),
             )
     if values.json:
         print(json.dumps(summary))
@@ -66,9 +73,24 @@ def run(values: Any, rest: list[str]) -> int:
     return 0
 
 
+def _plan(values: Any) -> int:
+    from lenet_alexnet.plan import runs
+    from lenet_alexnet.runtime import signals
+
+    if values.num_processes or values.coordinator:
+        raise UsageError("--plan times a run of one process")
+    if values.deterministic:
+        raise UsageError("--plan does not time --deterministic")
+    workdir = None if values.workdir is None else Path(values.workdir)
+    with signals.catch() as stop_requested:
+        planned = runs.of_run(values.config, workdir, stop_requested)
+    print_plan(planned, as_json=values.json)
+    return 0
+
+
 COMMAND = Command(
     help="trains a network; run again on the same folder, it resumes",
-    usage="--config=FILE --workdir=DIR [--config.section.key=value ...]",
+    usage="--config=FILE --workdir=DIR [--config.section.key=value ...] [--plan]",
     define=define,
     run=run,
     config=True,

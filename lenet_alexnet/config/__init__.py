@@ -5,7 +5,7 @@ A config file begins with `from lenet_alexnet import config as configs` and chan
 """
 
 from lenet_alexnet.config.comparing import differences
-from lenet_alexnet.config.entries import config_hash, counts, flat_hash, flatten, part
+from lenet_alexnet.config.entries import config_hash, counts, flat_hash, flatten, part, with_seed
 from lenet_alexnet.config.files import load
 from lenet_alexnet.config.sections import base, photos
 
@@ -19,4 +19,5 @@ __all__ = [
     "load",
     "part",
     "photos",
+    "with_seed",
 ]

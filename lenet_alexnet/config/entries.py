@@ -29,6 +29,14 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def with_seed(config: Any, seed: int) -> Any:
+    """A copy of a config with another seed."""
+    copy = config.copy_and_resolve_references()
+    with copy.unlocked():
+        copy.seed = seed
+    return copy
+
+
 def counts(key: str) -> bool:
     """Whether a leaf says what is trained, not where or how it is launched."""
     return key not in PLACES and not key.startswith(LAUNCH)

@@ -44,8 +44,6 @@ def analyse(config: Any, devices: int) -> dict[str, Any]:
     layout.check_batch("train.batch_size", batch, config.train.accumulate)
     run = step_program.jit(config, model, layout)
     compiled = step_program.lower(run, config, layout, rows=1).compile()
-    found = collectives(compiled.as_text() or "")
-    exchanged = {kind: sum(c.bytes for c in found if c.kind == kind) for kind in KINDS}
     description = network.describe(model, model.input_shape)
     size = sizes(model, description)
     mode = config.parallel.mode
@@ -54,14 +52,29 @@ def analyse(config: Any, devices: int) -> dict[str, Any]:
         "mode": mode,
         "devices": devices,
         "batch_size": batch,
-        "param_bytes": _bytes_here(run.state.params),
-        "optimizer_bytes": _bytes_here(run.state.opt_state),
         "activation_bytes": activation_bytes(description, size, devices, batch),
-        "peak_bytes": step_program.peak_bytes(compiled),
         "multiply_adds": PASSES * batch * description["total_multiply_adds"] // devices,
+        "formula": formula(mode, size, devices, batch) if whole else None,
+        **of_program(compiled, run.state, devices),
+    }
+
+
+def of_program(compiled: Any, state: Any, devices: int) -> dict[str, Any]:
+    """Bytes on each device, and bytes that it exchanges in a step, of a compiled training program.
+
+    Args:
+      compiled: the program.
+      state: its train state, or the shapes and shardings of one.
+      devices: how many it runs on.
+    """
+    found = collectives(compiled.as_text() or "")
+    exchanged = {kind: sum(c.bytes for c in found if c.kind == kind) for kind in KINDS}
+    return {
+        "param_bytes": _bytes_here(state.params),
+        "optimizer_bytes": _bytes_here(state.opt_state),
+        "peak_bytes": step_program.peak_bytes(compiled),
         "exchanges": len(found),
         "exchanged": {kind: n for kind, n in exchanged.items() if n},
-        "formula": formula(mode, size, devices, batch) if whole else None,
         "sent_bytes": sum(sent(c.kind, c.bytes, c.group or devices) for c in found),
     }
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from lenet_alexnet import plots
 from lenet_alexnet.errors import LenetAlexnetError, UsageError
-from lenet_alexnet.report import curves, errors, kernels, maps, neighbours
+from lenet_alexnet.report import curves, errors, kernels, maps, neighbours, times
 from lenet_alexnet.report.page import Section, as_html
 from lenet_alexnet.report.subject import Subject
+from lenet_alexnet.runs import wall_time
 from lenet_alexnet.runs.directory import read_json
 from lenet_alexnet.runtime import console, storage
 
@@ -55,12 +56,14 @@ def write(
         ("top5", "Top-5 answers", lambda: neighbours.draw_top(subject, folder)),
         ("neighbours", "Nearest neighbours", lambda: neighbours.draw_nearest(subject, folder)),
     ]
+    if (workdir / wall_time.NAME).exists():
+        parts.append((times.KEY, times.TITLE, lambda: times.tabulate(workdir)))
     sections = []
     for key, title, draw in parts:
         # An old figure must not be taken for a new one.
         (folder / f"{key}.png").unlink(missing_ok=True)
         try:
-            if missing and key not in WITHOUT_DATA:
+            if missing and key not in (*WITHOUT_DATA, times.KEY):
                 sections.append(Section(key, title, [f"Not drawn: {missing}."]))
             else:
                 sections.append(draw())

@@ -29,15 +29,35 @@ def run(
     Raises:
       Interrupted: a stop was requested; everything is saved.
     """
-    folders = {}
-    for label, runs in scale.sets.items():
-        folders[label] = workdir / label.replace(" ", "_").replace(",", "")
-        config = load(runs, data_dir)
-        left = [seed for seed in range(seeds) if not _completed(folders[label] / f"seed_{seed}")]
-        say(f"{label}: {runs.config}, {seeds} seeds, {len(left)} to run")
+    sets = prepare(scale, workdir, data_dir=data_dir)
+    for label, (config, folder) in sets.items():
+        left = remaining(folder, seeds)
+        say(f"{label}: {scale.sets[label].config}, {seeds} seeds, {len(left)} to run")
         if left:
-            _train(config, left, folders[label], stop_requested)
-    return folders
+            _train(config, left, folder, stop_requested)
+    return {label: folder for label, (_, folder) in sets.items()}
+
+
+def prepare(
+    scale: Scale, workdir: Path, *, data_dir: str = ""
+) -> dict[str, tuple[ConfigDict, Path]]:
+    """The config and the folder of each set."""
+    return {
+        label: (load(runs, data_dir), workdir / label.replace(" ", "_").replace(",", ""))
+        for label, runs in scale.sets.items()
+    }
+
+
+def remaining(folder: Path, seeds: int) -> list[int]:
+    """The seeds of a set whose runs are not complete."""
+    return [seed for seed in range(seeds) if not _completed(folder / f"seed_{seed}")]
+
+
+def side_by_side(config: ConfigDict, seeds: list[int]) -> bool:
+    """Whether these runs are one program."""
+    from lenet_alexnet.sweep.groups import may_share
+
+    return may_share(config) and len(seeds) > 1
 
 
 def load(runs: Set, data_dir: str = "") -> ConfigDict:
@@ -54,18 +74,15 @@ def _train(
     config: ConfigDict, seeds: list[int], folder: Path, stop_requested: Callable[[], bool]
 ) -> None:
     """One run per seed in folder/seed_N: small networks as one program, others in sequence."""
-    from lenet_alexnet.sweep.groups import may_share
     from lenet_alexnet.sweep.vmap import train_seeds
     from lenet_alexnet.training.layout import most_devices
     from lenet_alexnet.training.loop import train_and_evaluate
 
-    if may_share(config) and len(seeds) > 1:
+    if side_by_side(config, seeds):
         train_seeds(config, seeds, folder, stop_requested)
         return
     for seed in seeds:
-        own = config.copy_and_resolve_references()
-        with own.unlocked():
-            own.seed = seed
+        own = configs.with_seed(config, seed)
         # The cores are devices, for parallel runs; the batch may not divide by their number.
         train_and_evaluate(
             own,

@@ -67,7 +67,7 @@ class RunDirectory:
         for name in FOLDERS:
             if (folder / name).is_symlink():
                 raise UsageError(f"'{folder / name}' is a link: its target may not belong to a run")
-        self.former_duration = _compare(folder, config, may_grow)
+        self.former_duration = compare(folder, config, may_grow=may_grow)
 
     def check(self) -> None:
         """Raises DataError if the folder is no longer there, or no longer this run's."""
@@ -178,8 +178,12 @@ class RunDirectory:
         return read_summary(path) if path.exists() else None
 
 
-def _compare(folder: Path, config: Any, may_grow: bool) -> str:
-    """The former `train.duration` if it alone differs and may grow, else ""; or UsageError."""
+def compare(folder: Path, config: Any, *, may_grow: bool) -> str:
+    """The former `train.duration` of a folder's run if it alone differs and may grow, else "".
+
+    Raises:
+      UsageError: the folder holds a run of another config (the differences are shown).
+    """
     if not (folder / "config.json").exists():
         return ""
     before = read_json(folder / "config.json")

@@ -45,6 +45,11 @@ def signature(config: Any) -> str:
     flat = configs.flatten(config)
     if flat["train.back_off"] or "optimizer.plateau.drops" in flat:
         return configs.flat_hash(flat)  # Its rate depends on its own errors: it trains alone.
+    return program(flat)
+
+
+def program(flat: dict[str, Any]) -> str:
+    """Equal for flat configs whose runs differ only in numbers that a program can carry."""
     rest = {key: value for key, value in flat.items() if configs.counts(key)}
     for key, value in carried(flat).items():
         rest[key] = len(value) if isinstance(value, list) else "number"

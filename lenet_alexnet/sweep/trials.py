@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.errors import UsageError
+from lenet_alexnet.runs import wall_time
 from lenet_alexnet.runs.directory import read_json, read_summary, write_json
 from lenet_alexnet.runs.metrics import read_rows
 from lenet_alexnet.runtime import storage
@@ -113,7 +114,8 @@ class Sweep:
         """Makes a broken trial run again; a diverged one restarts from step 0."""
         folder = self.folder(trial_id)
         if self.status(trial_id)[0] == DIVERGED:
-            for name in ("checkpoints", "summary.json", "metrics.jsonl", "step_sizes.jsonl"):
+            logs = ("metrics.jsonl", "step_sizes.jsonl", wall_time.NAME)
+            for name in ("checkpoints", "summary.json", *logs):
                 path = folder / name
                 if path.is_dir():
                     shutil.rmtree(path)

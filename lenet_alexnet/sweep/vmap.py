@@ -2,21 +2,24 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from lenet_alexnet import config as configs
+from lenet_alexnet.runs.wall_time import STEPS, WallTime
 from lenet_alexnet.runtime.console import say
+from lenet_alexnet.sweep.lane import Lane
 from lenet_alexnet.sweep.lane_functions import LaneDevices
-from lenet_alexnet.sweep.lane_group import Lane, LaneGroup
+from lenet_alexnet.sweep.lane_group import LaneGroup
 from lenet_alexnet.training import fingerprint, warm_start
-from lenet_alexnet.training.experiment import build
+from lenet_alexnet.training.experiment import Experiment, build
 from lenet_alexnet.training.matmul_precision import matmul_precision
 from lenet_alexnet.training.schedule import follow
-from lenet_alexnet.training.warm_start import WarmStart
 
 
 def train_lanes(
@@ -27,6 +30,7 @@ def train_lanes(
     stop_requested: Callable[[], bool] = lambda: False,
     at_once: bool | None = None,
     allow_other_bits: bool = False,
+    began: float | None = None,
 ) -> list[dict[str, Any]]:
     """Trains one run for each config, side by side, each in its folder as if it were alone.
 
@@ -36,7 +40,7 @@ def train_lanes(
       until: stop after the first evaluation at or after this share of the run.
       stop_requested: called before every dispatch.
       at_once: whether a device runs its lanes by vmap or in turn; None: depends on the device.
-      allow_other_bits: see `loop.train_and_evaluate`.
+      allow_other_bits, began: see `loop.train_and_evaluate`.
 
     Returns the summaries, which are also written; a lane that diverged has one too, and does not
     affect the others.
@@ -44,7 +48,34 @@ def train_lanes(
     Raises:
       Interrupted: `stop_requested` became true; everything is saved.
     """
-    experiment = build(lane_configs[0], devices=1)  # A lane is on one device.
+    began = time.monotonic() if began is None else began
+    with opened(
+        build(lane_configs[0], devices=1),  # A lane is on one device.
+        lane_configs,
+        folders,
+        stop_requested=stop_requested,
+        at_once=at_once,
+        allow_other_bits=allow_other_bits,
+        began=began,
+    ) as group:
+        return _run(group, until)
+
+
+@contextlib.contextmanager
+def opened(
+    experiment: Experiment,
+    lane_configs: Sequence[Any],
+    folders: Sequence[Path],
+    *,
+    stop_requested: Callable[[], bool],
+    at_once: bool | None = None,
+    allow_other_bits: bool = False,
+    began: float,
+) -> Iterator[LaneGroup]:
+    """The lanes with their functions compiled, restored or fresh, and open in their folders.
+
+    For the arguments see `train_lanes`; `experiment` is of the first config, on one device.
+    """
     data = fingerprint.of_data(experiment)
     start = cache(partial(warm_start.read, lane_configs[0], experiment))
     weights = {} if warm_start.resume(folders) else warm_start.fact(start())
@@ -55,9 +86,18 @@ def train_lanes(
             for config, folder in zip(lane_configs, folders, strict=True)
         ]
         loops_used = stack.enter_context(fingerprint.as_begun(*(lane.begun for lane in lanes)))
+        times = stack.enter_context(WallTime(folders, began))
         devices = LaneDevices(len(lanes), at_once=at_once)
-        group = LaneGroup(experiment, lanes, devices, stop_requested)
-        return _run(group, until, loops_used, start)
+        group = LaneGroup(experiment, lanes, devices, times, stop_requested)
+        say(
+            f"{len(lanes)} runs of {group.config.model.name} as one program on "
+            f"{devices.mesh.size} {jax.devices()[0].device_kind} device(s), "
+            f"{group.schedule.total:,} steps each; compiling"
+        )
+        group.start(start)
+        for lane in lanes:
+            lane.out.note_loops(loops_used())
+        yield group
 
 
 def train_seeds(
@@ -67,37 +107,20 @@ def train_seeds(
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, Any]]:
     """Trains one run for each seed, in workdir/seed_N; returns their summaries."""
-    lane_configs = []
-    for seed in seeds:
-        lane_configs.append(config.copy_and_resolve_references())
-        with lane_configs[-1].unlocked():
-            lane_configs[-1].seed = seed
+    lane_configs = [configs.with_seed(config, seed) for seed in seeds]
     folders = [workdir / f"seed_{seed}" for seed in seeds]
     return train_lanes(lane_configs, folders, stop_requested=stop_requested)
 
 
-def _run(
-    group: LaneGroup,
-    until: float,
-    loops_used: Callable[[], bool | None],
-    start: Callable[[], WarmStart | None],
-) -> list[dict[str, Any]]:
-    """Compiles, restores or starts, trains, evaluates, writes the summaries."""
-    schedule = group.schedule
-    say(
-        f"{len(group.lanes)} runs of {group.config.model.name} as one program on "
-        f"{group.devices.mesh.size} {jax.devices()[0].device_kind} device(s), "
-        f"{schedule.total:,} steps each; compiling"
-    )
-    group.start(start)
-    for lane in group.lanes:
-        lane.out.note_loops(loops_used())
-    status = "interrupted"
+def _run(group: LaneGroup, until: float) -> list[dict[str, Any]]:
+    """Trains, evaluates, writes the summaries."""
+    total, status = group.schedule.total, "interrupted"
     try:
         group.start_clock()
-        if follow(schedule, group, math.ceil(min(until, 1.0) * schedule.total)):
-            group.finish()
-            status = "completed"
+        with group.times.spent_on(STEPS):
+            if follow(group.schedule, group, math.ceil(min(until, 1.0) * total)):
+                group.finish()
+                status = "completed"
     finally:
         summaries = group.summaries(status)
     return summaries

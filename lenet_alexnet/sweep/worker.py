@@ -18,6 +18,7 @@ from pathlib import Path
 import lenet_alexnet
 from lenet_alexnet.errors import Diverged, Interrupted, LenetAlexnetError
 from lenet_alexnet.runtime import backend, unexpected
+from lenet_alexnet.runtime.age import process_began
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.trials import Sweep
 
@@ -94,7 +95,7 @@ def _one(
 ) -> None:
     from lenet_alexnet.training.loop import train_and_evaluate
 
-    train = functools.partial(train_and_evaluate, allow_other_bits=allow)
+    train = functools.partial(train_and_evaluate, allow_other_bits=allow, began=process_began())
     _, config = sweep.read(name)
     folder, split = sweep.folder(name), states.selecting_split(config)
     if until >= 1:
@@ -124,7 +125,12 @@ def _several(
     lane_configs = [sweep.read(name)[1] for name in ids]
     folders = [sweep.folder(name) for name in ids]
     train_lanes(
-        lane_configs, folders, until=until, stop_requested=stop_requested, allow_other_bits=allow
+        lane_configs,
+        folders,
+        until=until,
+        stop_requested=stop_requested,
+        allow_other_bits=allow,
+        began=process_began(),
     )
 
 

@@ -1,7 +1,8 @@
 """`train_and_evaluate`: one run, with all its side effects in a fixed order."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from lenet_alexnet.runs import lock
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import Callback, MetricsLog
+from lenet_alexnet.runs.wall_time import COMPILE, STEPS, WallTime
 from lenet_alexnet.runtime.console import first_process, say
 from lenet_alexnet.runtime.processes import require_same
 from lenet_alexnet.training import fingerprint, longer, warm_start
@@ -36,6 +38,7 @@ def train_and_evaluate(
     devices: int = 0,
     allow_other_bits: bool = False,
     objects: Passed = NONE,
+    began: float | None = None,
 ) -> dict[str, Any]:
     """Trains the network of `config` in `workdir`, resuming from its newest checkpoint.
 
@@ -46,6 +49,7 @@ def train_and_evaluate(
       devices: how many share each batch, see `experiment.build`.
       allow_other_bits: a run may resume even if its numbers would not be the same bits.
       objects: what replaces parts of the config, and functions that get the lines of the log.
+      began: `time.monotonic()` from which on the wall time is the run's; None: now.
 
     Returns the summary, which is also written.
 
@@ -54,6 +58,7 @@ def train_and_evaluate(
       Interrupted: `stop_requested` became true; everything is saved.
       Diverged: the loss or a parameter became NaN or infinite.
     """
+    began = time.monotonic() if began is None else began
     require_same("config", fingerprint.of_program(config))
     # Only the first process writes; all of them read.
     with lock.hold(workdir) if first_process() else contextlib.nullcontext() as held:
@@ -75,60 +80,79 @@ def train_and_evaluate(
             if run.former_duration:
                 facts |= longer.grow(run, config, experiment, facts, completed=completed)
             run.begin(experiment.train_data.class_names, experiment.statistics, facts)
-            return _train_in(
-                run, config, experiment, stop_requested, loops_used, start, objects.callbacks
-            )
+            with opened(
+                run,
+                config,
+                experiment,
+                began=began,
+                stop_requested=stop_requested,
+                callbacks=objects.callbacks,
+            ) as ready:
+                require_same("program", {"loops in C++": loops_used()})
+                run.note_loops(loops_used())
+                return _train(ready, start)
 
 
-def _train_in(
+@contextlib.contextmanager
+def opened(
     out: RunDirectory,
     config: Any,
     e: Experiment,
+    *,
+    began: float,
     stop_requested: Callable[[], bool],
-    loops_used: Callable[[], bool | None],
-    start: Callable[[], WarmStart | None],
-    callbacks: Sequence[Callback],
-) -> dict[str, Any]:
-    """Compiles, restores or starts, trains, evaluates; the summary is written at any end."""
-    with contextlib.ExitStack() as stack:
-        metrics = stack.enter_context(
-            MetricsLog(out.folder / "metrics.jsonl", writes=first_process(), callbacks=callbacks)
-        )
-        checkpoints = stack.enter_context(
-            Checkpoints(
-                out.folder / "checkpoints",
-                config.checkpoint.keep,
-                minutes=config.checkpoint.minutes,
-                check=out.check,
-            )
-        )
+    callbacks: Sequence[Callback] = (),
+) -> Iterator[SingleRun]:
+    """A run with its functions compiled, and its log and checkpoints open in its folder.
+
+    Args:
+      out: the run's folder.
+      config, e: of the run.
+      began, stop_requested: see `train_and_evaluate`.
+      callbacks: get the lines of the log.
+    """
+    writes = first_process()
+    with (
+        WallTime([out.folder] if writes else [], began) as times,
+        MetricsLog(out.folder / "metrics.jsonl", writes=writes, callbacks=callbacks) as metrics,
+        Checkpoints(
+            out.folder / "checkpoints",
+            config.checkpoint.keep,
+            minutes=config.checkpoint.minutes,
+            check=out.check,
+        ) as checkpoints,
+    ):
         _announce(config, e)
-        compiled, state = compile_run(config, e)
-        require_same("program", {"loops in C++": loops_used()})
-        out.note_loops(loops_used())
-        run = SingleRun(
+        with times.spent_on(COMPILE):
+            compiled, state = compile_run(config, e)
+        yield SingleRun(
             config,
             e,
             out,
+            times=times,
             metrics=metrics,
             checkpoints=checkpoints,
             compiled=compiled,
             state=state,
             stop_requested=stop_requested,
         )
-        run.restore(start)
-        run.progress = stack.enter_context(Progress(e.schedule.total, run.step, e.steps_per_epoch))
-        status = "interrupted"
+
+
+def _train(run: SingleRun, start: Callable[[], WarmStart | None]) -> dict[str, Any]:
+    """Restores or starts, trains, evaluates; the summary is written at any end."""
+    run.restore(start)
+    e, status = run.experiment, "interrupted"
+    with Progress(e.schedule.total, run.step, e.steps_per_epoch) as run.progress:
         try:
-            with jax.transfer_guard("disallow"):
-                run.catch_up(out.begun().get("ended", ()))
+            with jax.transfer_guard("disallow"), run.times.spent_on(STEPS):
+                run.catch_up(run.out.begun().get("ended", ()))
                 _follow_to_the_end(run)
                 run.finish()
             status = "completed"
         finally:  # `RunDirectory.outcome` records any other end.
-            checkpoints.wait()
+            run.checkpoints.wait()
             summary = _summary(run, status)
-            out.write_summary(summary)
+            run.out.write_summary(summary)
     return summary
 
 
@@ -160,5 +184,6 @@ def _summary(run: SingleRun, status: str) -> dict[str, Any]:
     images = (run.step - run.first_step) * run.config.train.batch_size
     params = sum(leaf.size for leaf in jax.tree.leaves(run.state.params))
     found = costs(params, images, run.clock, run.compiled.seconds)
+    found |= run.times.so_far(run.out.folder)
     summary = run.log.summary(status, run.step, run.checkpoints.best(), found)
     return summary | ({"back_offs": run.back_off.count} if run.config.train.back_off else {})

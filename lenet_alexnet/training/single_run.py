@@ -12,6 +12,7 @@ from lenet_alexnet.optimizers.sdlm import get_curvature
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import MetricsLog
+from lenet_alexnet.runs.wall_time import EVALUATION, SAVING, WallTime
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.runtime.processes import any_process
 from lenet_alexnet.training import warm_start
@@ -31,7 +32,7 @@ class SingleRun:
     Args:
       config, experiment: of the run.
       out: its folder.
-      metrics, checkpoints: open in that folder.
+      times, metrics, checkpoints: open in that folder.
       compiled, state: from `compile_run`.
       stop_requested: called before every dispatch.
     """
@@ -42,6 +43,7 @@ class SingleRun:
         experiment: Experiment,
         out: RunDirectory,
         *,
+        times: WallTime,
         metrics: MetricsLog,
         checkpoints: Checkpoints,
         compiled: CompiledRun,
@@ -49,6 +51,7 @@ class SingleRun:
         stop_requested: Callable[[], bool],
     ) -> None:
         self.config, self.experiment, self.schedule = config, experiment, experiment.schedule
+        self.out, self.times = out, times
         self.metrics, self.checkpoints, self.compiled = metrics, checkpoints, compiled
         self.state, self._stop_requested = state, stop_requested
         self.step, self.first_step = 0, 0
@@ -77,6 +80,7 @@ class SingleRun:
         self.state = self.back_off.apply(state, self.experiment.layout)
         self.first_step += saved - self.step  # `step - first_step` counts the steps trained.
         self.step = saved
+        self.times.go_to(saved)
 
     def catch_up(self, ended: Sequence[int]) -> None:
         """What a run leaves out where it has `ended`, but a longer one does: to use the error."""
@@ -113,6 +117,7 @@ class SingleRun:
         """Copies a dispatch's sums to the host; writes a log line if one is due."""
         sums = jax.device_get(sums)
         self.progress.advance(step)
+        self.times.step, self.times.waited = step, self.compiled.feed.waited
         if sums.first_bad_step != NEVER:
             raise _diverged(sums.first_bad_step, self.config, self.checkpoints.latest())
         if step % self.schedule.log == 0 or step == self.schedule.total:
@@ -134,26 +139,22 @@ class SingleRun:
         self._evaluate(self.experiment.curve)
         error = self.log.error()
         if error is not None and self.compiled.observe:
-            self._observe(error)
+            _observe(self, error)
         return error
 
     def _evaluate(self, splits: list[str]) -> None:
-        for split in splits:
-            self._write(self.step, split, self.compiled.evaluators[split](self.state.variables))
-
-    def _observe(self, error: float) -> None:
-        """Tells the optimizer the validation error; it may lower the rate."""
-        e, before = self.experiment, self.share
-        assert self.compiled.observe is not None
-        error_there = e.layout.put(np.float32(error))
-        opt_state = self.compiled.observe(self.state.opt_state, error_there)
-        self.state = self.state.replace(opt_state=opt_state)
-        if self.share != before:
-            rate = self.share * e.rate(self.step)
-            say(f"the {SELECTS} error stalls: learning rate {rate:.3g} from here")
+        with self.times.spent_on(EVALUATION):
+            for split in splits:
+                self._write(self.step, split, self.compiled.evaluators[split](self.state.variables))
 
     def _save(self, error: float | None, *, wait: bool = False) -> None:
-        self.checkpoints.save(self.step, self.state, error, wait=wait, first=self.metrics.sync)
+        with self.times.spent_on(SAVING):
+            self.checkpoints.save(self.step, self.state, error, wait=wait, first=self._sync)
+
+    def _sync(self) -> None:
+        """What must be on disk before a checkpoint is."""
+        self.metrics.sync()
+        self.times.sync()
 
     @property
     def share(self) -> float:
@@ -175,6 +176,18 @@ class SingleRun:
             self.save_and_stop()
         self._evaluate(list(self.compiled.evaluators))
         self._save(self.log.error(), wait=True)
+
+
+def _observe(run: SingleRun, error: float) -> None:
+    """Tells the optimizer the validation error; it may lower the rate."""
+    e, before = run.experiment, run.share
+    assert run.compiled.observe is not None
+    error_there = e.layout.put(np.float32(error))
+    opt_state = run.compiled.observe(run.state.opt_state, error_there)
+    run.state = run.state.replace(opt_state=opt_state)
+    if run.share != before:
+        rate = run.share * e.rate(run.step)
+        say(f"the {SELECTS} error stalls: learning rate {rate:.3g} from here")
 
 
 def _diverged(step: Any, config: Any, saved: int | None) -> Diverged:

@@ -32,6 +32,11 @@ class StepPrograms:
         """Whether the program whose number of steps is a constant does `count` of them."""
         return is_full(count, self._per_dispatch)
 
+    @property
+    def main(self) -> Any:
+        """The program of most steps of the schedule."""
+        return self._programs[max(self._programs)]
+
     def program(self, full: bool) -> Any:
         """One of the programs. A run that resumes with other dispatches may need another one."""
         if full not in self._programs:

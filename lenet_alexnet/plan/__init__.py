@@ -1,0 +1,1 @@
+"""What runs will take, before they start: time, memory, exchanges and disk, from a few steps."""

@@ -1,0 +1,58 @@
+"""One of the runs that train side by side: its files, and what it has apart from the others."""
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from lenet_alexnet.runs import lock
+from lenet_alexnet.runs.checkpoints import Checkpoints
+from lenet_alexnet.runs.directory import RunDirectory
+from lenet_alexnet.runs.metrics import MetricsLog
+from lenet_alexnet.training import fingerprint
+from lenet_alexnet.training.builders import build_optimizer
+from lenet_alexnet.training.experiment import Experiment
+from lenet_alexnet.training.run_log import RunLog
+
+
+class Lane:
+    """One run's directory, log, checkpoints, order and schedule."""
+
+    def __init__(
+        self,
+        config: Any,
+        folder: Path,
+        experiment: Experiment,
+        data: Any,
+        stack: contextlib.ExitStack,
+        allow_other_bits: bool,
+        weights: dict[str, Any],
+    ) -> None:
+        self.config = config
+        held = stack.enter_context(lock.hold(folder))
+        self.out = RunDirectory(folder, config, held=held)
+        self.begun = self.out.begun()
+        facts = fingerprint.facts(data, self.begun) | weights
+        fingerprint.check(folder, self.begun, facts, allow=allow_other_bits)
+        self.out.begin(experiment.train_data.class_names, experiment.statistics, facts)
+        metrics = stack.enter_context(MetricsLog(folder / "metrics.jsonl"))
+        # A kill may come between the saves of two lanes: the previous step must still exist.
+        keep = max(config.checkpoint.keep, 2)
+        self.checkpoints = stack.enter_context(
+            Checkpoints(folder / "checkpoints", keep, check=self.out.check)
+        )
+        self.e = dataclasses.replace(
+            experiment,
+            optimizer=build_optimizer(config, len(experiment.train_data)),
+            order=experiment.order.with_seed(config.seed),
+        )
+        self.log = RunLog(config, self.e, self.out, metrics)
+        self.bad_step: int | None = None
+
+    def finish(self, status: str, step: int, costs: dict[str, Any]) -> dict[str, Any]:
+        """Writes and returns the summary."""
+        summary = self.log.summary(status, step, self.checkpoints.best(), costs)
+        if self.bad_step is not None:
+            summary |= {"status": "diverged", "step": self.bad_step, "eval": {}}
+        self.out.write_summary(summary)
+        return summary
