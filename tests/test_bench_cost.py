@@ -16,7 +16,7 @@ needs_plugin = pytest.mark.skipif(
     not absent.has_plugin(), reason=f"JAX's plugin for CUDA is not installed: {absent.INSTALL}"
 )
 # Billions of bytes that a step of 512 images in bfloat16 accesses, at most.
-MOST = {"paper": 11.0, "owt": 7.0, "bn": 10.0}
+MOST = {"paper": 10.5, "bn": 12.0}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def cost(*arguments):
 def test_the_bytes_of_a_step(variant):
     options = {"model.variant": variant, "train.precision": "bfloat16", "train.batch_size": 512}
     found = cost(PHOTOS, *[f"--config.{key}={value}" for key, value in options.items()])
-    assert 0.6 * MOST[variant] < found["bytes"] / 1e9 <= MOST[variant]
+    assert 0.8 * MOST[variant] < found["bytes"] / 1e9 <= MOST[variant]
     assert found["trip_count"] == 8
     assert found["host_transfers"] == []
     assert found["peak_bytes"] < 80e9
