@@ -39,7 +39,7 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_string("data_dir", "", "prepared photos, not random ones", flag_values=values)
     flags.DEFINE_string("name", "imagenette", "the data set in --data_dir", flag_values=values)
     absent = "cost: the GPU, which need not be there, that the step is compiled for: h100"
-    flags.DEFINE_string("for", "", absent, flag_values=values)
+    flags.DEFINE_string("for", None, absent, flag_values=values)
     many = "cost: how many of them share each batch"
     flags.DEFINE_integer("devices", 1, many, 1, flag_values=values)
 
