@@ -51,7 +51,7 @@ test-all: install  ## every test
 attack: install  ## the tests of faults and attacks, see docs/attacks.md
 	@$(BIN)/python -m pytest -n 2 -m attack
 
-test-slurm: install  ## a sweep on a one-node Slurm cluster (root on Debian)
+test-slurm: install  ## a job and a sweep on a one-node Slurm cluster (root on Debian)
 	@$(PIP) -c constraints$(PINS).txt -e '.[slurm]'
 	@$(BIN)/python tests/helpers/slurm_cluster.py
 
@@ -85,4 +85,4 @@ format: install  ## rewrite the code in the house format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 clean:       ## remove the virtual environment, runs and caches
-	rm -rf .venv .venv-* runs build site *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-* runs build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache

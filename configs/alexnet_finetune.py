@@ -13,14 +13,14 @@ With --config.train.freeze="()" the convolutions are trained too, at a tenth of 
 --config.train.duration on the same workdir continues the run. Nothing has been measured yet.
 """
 
-import alexnet_folder
+import alexnet_imagenette
 
 CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 
 
 def get_config():
-    config = alexnet_folder.get_config().unlock()
-    config.data.update(train="train[:80%]", validation="train[80%:]")
+    config = alexnet_imagenette.get_config().unlock()
+    config.data.update(name="mine", train="train[:80%]", validation="train[80%:]")
     config.data.photo.colour_noise = 0.0
     config.optimizer.update(learning_rate=0.002, layer_rate=dict.fromkeys(CONVOLUTIONS, 0.1))
     config.optimizer.schedule = {"name": "constant"}

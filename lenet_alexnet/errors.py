@@ -1,7 +1,8 @@
 """The errors shown to the user in one line, each with its exit code."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 
 class LenetAlexnetError(Exception):
@@ -14,6 +15,50 @@ class UsageError(LenetAlexnetError):
     """Wrong flags, config or arguments: nothing was started."""
 
     exit_code = 2
+
+
+class UsageErrors(UsageError):
+    """Several mistakes; the message has a line for each of the `lines`."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self.lines = tuple(lines)
+        super().__init__("\n  ".join([f"{len(self.lines)} problems", *self.lines]))
+
+
+class Problems:
+    """Collects mistakes, so that all of them are reported at once."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, error: UsageError) -> None:
+        """Adds a mistake, or several, unless it is there already."""
+        new = error.lines if isinstance(error, UsageErrors) else (str(error),)
+        self.lines += [line for line in new if line not in self.lines]
+
+    @contextlib.contextmanager
+    def noting(self) -> Iterator[None]:
+        """Inside, a UsageError is noted, and the program continues after the block.
+
+        After a mistake that was noted before, any other error may follow from it and is ignored.
+        """
+        try:
+            yield
+        except UsageError as error:
+            self.note(error)
+        except LenetAlexnetError:
+            self.report()
+            raise
+        except Exception:
+            if not self.lines:
+                raise
+
+    def report(self) -> None:
+        """Raises UsageError if there are mistakes: one has its own text, several have a block."""
+        if len(self.lines) == 1:
+            raise UsageError(self.lines[0])
+        if self.lines:
+            raise UsageErrors(self.lines)
 
 
 class DataError(LenetAlexnetError):

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lenet_alexnet.errors import UsageError, nearest
@@ -60,9 +61,21 @@ def create_loss(*, name: str, **options: Any) -> Loss:
     for option in options.keys() - known.keys():
         raise UsageError(f"loss '{name}' has no option '{option}': {nearest(option, known)}")
     weights = options.get("class_weights")
+    if isinstance(weights, str):
+        raise UsageError(f"train.loss.class_weights '{weights}' is neither 'auto' nor numbers")
     if weights and (min(weights) < 0 or max(weights) == 0):
         raise UsageError(f"train.loss.class_weights {weights}: none may be negative, and not all 0")
     return Loss(functools.partial(LOSSES[name], **options), tuple(weights) if weights else None)
+
+
+def balanced_weights(labels: Int[np.ndarray, " n"], classes: int) -> tuple[float, ...]:
+    """The weight n / (k n_c) of each of k classes, if n_c of the n labels are c.
+
+    Then every class has the same total weight, and the mean weight of the examples is 1 (King and
+    Zeng 2001, sec. 4.2, with shares of 1/k in the population). A class without labels has weight 0.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    return tuple(len(labels) / (classes * int(n)) if n else 0.0 for n in counts)
 
 
 def defaults(name: str) -> dict[str, Any]:
@@ -82,7 +95,8 @@ def softmax_cross_entropy(
 ) -> Float[Array, " b"]:
     """-log p(label) in nats; smoothing spreads this share of the target over all classes.
 
-    `class_weights` has a factor for each class; `Loss` divides by their mean over the batch, as
+    `class_weights` has a factor for each class (in a config also "auto", see `balanced_weights`);
+    `Loss` divides by their mean over the batch, as
     PyTorch's weighted mean does.
     """
     log_probs = jax.nn.log_softmax(logits)

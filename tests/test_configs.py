@@ -3,22 +3,27 @@ import numpy as np
 import pytest
 
 from lenet_alexnet import config as configs
+from lenet_alexnet.config import own_photos
 from lenet_alexnet.data.order import Order
 from lenet_alexnet.data.prepare.photo_sources import TRAIN_IMAGES
 from lenet_alexnet.data.preprocess.statistics import compute
 from lenet_alexnet.models import create_model
 from lenet_alexnet.training import builders
 from tests.helpers import ROOT
+from tests.helpers.photo_files import write_classes
 
 FILES = sorted(ROOT.glob("configs/**/*.py"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_config_file_loads_and_says_what_it_is(path, monkeypatch):
+def test_every_config_file_loads_and_says_what_it_is(path, tmp_path, monkeypatch):
     module = configs.load(str(path))
     config = module.get_config()
     assert config.is_locked
     assert "lenet-alexnet" in (module.__doc__ or "")
+    if config.data.source == "folder":  # The photos fill its open entries.
+        config.data.data_dir = str(write_classes(tmp_path / "in", {"blue": 3, "red": 3}))
+        own_photos.resolve(config)
     model = create_model(precision=config.train.precision, **config.model)
     if "photo" in config.data:  # The mean image comes with prepared photos.
         images = np.zeros((2, *[config.data.image_size] * 2, 3), np.uint8)

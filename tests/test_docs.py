@@ -28,6 +28,7 @@ from lenet_alexnet.inference import bundled
 from lenet_alexnet.models import create_model
 from lenet_alexnet.reproduce import records
 from lenet_alexnet.reproduce.catalogue import CLAIMS
+from tests.helpers.photo_files import write_classes
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -46,14 +47,16 @@ NOT_RUN = {
     "--coordinator": "is one of two processes; tests/test_parallel.py starts two",
     "--executor=slurm": "needs Slurm; make test-slurm starts one",
     "--search": "takes minutes; tests/test_sweep.py searches in small",
+    "--again": "takes minutes; tests/test_sweep_steering.py does it in small",
+    "--stop-trial": "needs a trial's name; tests/test_sweep_steering.py stops one",
     "train": "needs MNIST, CIFAR-10 or photos; tests/test_configs.py trains each config in small",
 }
 OTHER_PROGRAMS = {
     "make": "see test_make_targets_exist",
     "python": "see test_scripts_exist",
     "sbatch": "needs Slurm; see test_sbatch_file",
-    "docker": "needs a container engine; see test_container_recipe",
-    "apptainer": "needs Apptainer",
+    "docker": "needs a container engine; see tests/test_containers.py",
+    "apptainer": "needs Apptainer; see tests/test_containers.py",
     ".venv/bin/pip": "needs the internet; see test_extras_exist",
     ".venv/bin/jupyter": "needs the extra notebook; tests/test_notebooks.py runs the notebook",
     "pip": "needs the internet; tests/test_wheel.py builds a wheel and installs it without",
@@ -126,7 +129,8 @@ def by_place(found):
 def not_run(arguments: list[str]) -> str:
     """Why a command is only parsed, "" if it is run."""
     name = arguments[0]
-    for flag in ("--devices", "--coordinator", "--executor=slurm", "--search"):
+    alone = ("--again", "--stop-trial")
+    for flag in ("--devices", "--coordinator", "--executor=slurm", "--search", *alone):
         if any(argument.startswith(flag) for argument in arguments):
             return NOT_RUN[flag]
     if name == "data" and arguments[1] != "list":
@@ -171,12 +175,20 @@ def folder(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A user's class folders."""
+    return write_classes(tmp_path_factory.mktemp("docs") / "photos", {"blue": 3, "red": 3})
+
+
 @pytest.mark.parametrize("found", OURS, ids=by_place)
-def test_command_is_parsed(found, monkeypatch):
+def test_command_is_parsed(found, photos, monkeypatch):
     """The command has these flags, config entries and names."""
     arguments, parsed = found.arguments, []
     if "VARIANT" in " ".join(arguments):
         arguments = [argument.replace("VARIANT", "paper") for argument in arguments]
+    if arguments[0] == "train":  # It looks at the photos.
+        arguments = [argument.replace("=my_photos", f"={photos}") for argument in arguments]
     if any(argument.endswith("...") for argument in arguments):
         pytest.skip("not one command but a pattern")
 
@@ -286,7 +298,8 @@ def test_sbatch_file(tmp_path):
     command = ["bash", str(file), "--config.parallel.mode=tower"]
     assert subprocess.run(command, env=environment).returncode == 75
     assert (tmp_path / "scontrol.txt").read_text().split() == ["requeue", "7"]
-    program, *arguments = (tmp_path / "srun.txt").read_text().split()
+    option, program, *arguments = (tmp_path / "srun.txt").read_text().split()
+    assert option == "--kill-on-bad-exit=0"
     assert program == ".venv/bin/lenet-alexnet"
     assert arguments[0] == "train"
     assert (ROOT / arguments[1].removeprefix("--config=")).is_file()
@@ -297,27 +310,6 @@ def test_sbatch_file(tmp_path):
     assert used == {"docs/files/train.sbatch"}
 
 
-def test_container_recipe():
-    text = (ROOT / "docs" / "files" / "Dockerfile").read_text().replace("\\\n", " ")
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    assert {line.split()[0] for line in lines} <= {
-        "FROM",
-        "RUN",
-        "WORKDIR",
-        "COPY",
-        "ARG",
-        "ENV",
-        "ENTRYPOINT",
-    }
-    for line in lines:
-        if line.startswith("COPY"):
-            assert all((ROOT / name).exists() for name in line.split()[1:-1])
-        if line.startswith("RUN"):
-            subprocess.run(["bash", "-n", "-c", line.removeprefix("RUN")], check=True)
-    assert re.search(r"ARG EXTRA=(\w+)", text)[1] in extras()
-    assert 'ENTRYPOINT ["lenet-alexnet"]' in text
-
-
 # Files written by runs and sweeps, and files of other projects.
 LEFT = {
     "config.json",
@@ -326,8 +318,11 @@ LEFT = {
     "step_sizes.jsonl",
     "back_off.jsonl",
     "wall_time.jsonl",
+    "stuck_0.txt",
+    "stuck_1.txt",
     "report.html",
     "summary.json",
+    "end.json",
     "statistics.npz",
     "manifest.json",
     "results.csv",

@@ -175,12 +175,14 @@ class Killed:
         born = time.monotonic()
         process = start()
         self.lives += 1
-        wait_for(lambda: len(wall_time.read(self.record)) == self.lives)
-        time.sleep(seconds)
-        assert process.poll() is None
-        self.ended = time.monotonic()
-        process.kill()
-        process.wait()
+        try:
+            wait_for(lambda: len(wall_time.read(self.record)) == self.lives, 600)
+            time.sleep(seconds)
+            assert process.poll() is None
+        finally:
+            self.ended = time.monotonic()
+            process.kill()
+            process.wait()
         self.alive += self.ended - born
 
     def check(self, *, starts):
@@ -200,11 +202,11 @@ def test_goodput_over_two_kills(tmp_path):
         time.sleep(0.5)
     found = killed.check(starts=2)
     first, second = wall_time.read(record)
-    assert found["steps_again"] == first.step - 100 > 0
+    assert found["steps_again"] == min(first.step, second.step) - 100 > 0
     assert found["lost"] > 0
     assert found["down"] >= 0.5
     assert all(found[part] > 0 for part in ("data_wait", "evaluation", "saving"))
-    assert found["compile"] == pytest.approx(0.4, abs=0.2)
+    assert found["compile"] >= 0.4 - 2e-3  # each is rounded to 0.001 s
     assert second.first_step == 100
 
 

@@ -1,5 +1,4 @@
 import json
-import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -205,6 +204,15 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, first):
     assert_same_curve(tmp_path / "whole", tmp_path / "run")
 
 
+def test_a_run_resumes_on_fewer_and_on_more_devices(tmp_path):
+    """On two, on one and on four: the curve and the parameters are those of one device."""
+    report = json.loads(finish(start(["-m", "tests.helpers.elastic_program", tmp_path], 4)))
+    assert report["difference"] < 1e-5
+    assert report["first_steps"] == [0, *sorted(report["first_steps"][1:])]
+    assert 0 < report["first_steps"][1] < report["first_steps"][2] < 60
+    assert_same_curve(tmp_path / "whole", tmp_path / "elastic")
+
+
 @pytest.mark.slow
 def test_two_processes_share_the_records_of_a_streamed_run(tmp_path):
     """Each reads its half of every batch; a batch is made from both halves or not at all."""
@@ -222,6 +230,7 @@ def test_two_processes_share_the_records_of_a_streamed_run(tmp_path):
     )
     options = {
         "data.data_dir": tmp_path / "out",
+        "data.name": "mine",
         "data.stream": True,
         "data.image_size": 72,
         "data.train": "train[:36]",
@@ -241,7 +250,7 @@ def test_two_processes_share_the_records_of_a_streamed_run(tmp_path):
     flags = [f"--config.{key}={value}" for key, value in options.items()]
 
     def run(workdir, *more):
-        base = ["-m", "lenet_alexnet", "train", "--config=configs/alexnet_folder.py", *flags]
+        base = ["-m", "lenet_alexnet", "train", "--config=configs/alexnet_imagenette.py", *flags]
         return [*base, f"--workdir={tmp_path / workdir}", *more]
 
     many = [f"--coordinator=127.0.0.1:{portpicker.pick_unused_port()}", "--num_processes=2"]
@@ -263,8 +272,8 @@ def test_a_process_that_dies_ends_the_others_within_a_minute(tmp_path):
     begin = time.monotonic()
     _, err = processes[0].communicate(timeout=120)
     assert time.monotonic() - begin < 60
-    assert processes[0].returncode != 0
-    assert re.search(r"task:1|stopped sending heartbeats\):\n1\n", err), err  # JAX's own words
+    assert processes[0].returncode == 75
+    assert "lost: process 1 on " in err
 
 
 @pytest.mark.attack("hangs", "a process of several fails", "the others end within a minute")

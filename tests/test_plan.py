@@ -19,7 +19,7 @@ from lenet_alexnet.plan.program import Program
 from lenet_alexnet.reproduce import run as runner
 from lenet_alexnet.reproduce.catalogue import CLAIMS
 from lenet_alexnet.runs import wall_time
-from lenet_alexnet.sweep.run import SweepOptions
+from lenet_alexnet.sweep.runner import SweepOptions
 from lenet_alexnet.training.loop import train_and_evaluate
 from lenet_alexnet.training.schedule import Schedule
 from tests.helpers import ROOT, faults

@@ -7,11 +7,12 @@ import optax
 import pytest
 
 from lenet_alexnet.data.preprocess.digits import create_preprocess
+from lenet_alexnet.data.sources.embedded import DIGITS
 from lenet_alexnet.losses import create_loss, softmax_cross_entropy
 from lenet_alexnet.models import create_model
 from lenet_alexnet.training import scoring
 from lenet_alexnet.training import step as steps
-from lenet_alexnet.training.evaluation import summarize
+from lenet_alexnet.training.evaluation import results
 from lenet_alexnet.training.state import NEVER, Metrics, Seen, init_state
 from lenet_alexnet.training.update import BatchUpdate
 
@@ -126,13 +127,19 @@ def test_evaluation_counts_every_example_once_at_any_batch_size(data, batch_size
     params = state_of(optax.sgd(0.1)).params
     scores = scoring.make_scores(MODEL, PREPROCESS)
     evaluate = jax.jit(scoring.make_evaluate(scores, LOSS, batch_size))
-    first = evaluate(Metrics.zero(), {"params": params}, *data, 20)
+    first = evaluate(scoring.Tally.zero(10), {"params": params}, *data, 20)
     rest = [jnp.roll(x, 3, axis=0) for x in data]  # Its first three are the last of all.
-    found = summarize(evaluate(first, {"params": params}, *rest, 3))
+    found = results(evaluate(first, {"params": params}, *rest, 3), DIGITS)
     logits = jax.jit(MODEL.apply)({"params": params}, PREPROCESS(data[0], None))
     assert found["examples"] == 23
     assert found["top1_error"] == float(np.mean(np.asarray(logits.argmax(-1) != data[1])))
     np.testing.assert_allclose(found["loss"], LOSS(logits, data[1]).mean(), rtol=1e-5)
+    wrong, shares = np.asarray(logits.argmax(-1) != data[1]), []
+    for digit, one in enumerate(found["by_class"]):
+        own = np.asarray(data[1]) == digit
+        assert one == {"class": DIGITS[digit], "errors": wrong[own].sum(), "examples": own.sum()}
+        shares += [1 - wrong[own].mean()] if own.any() else []
+    assert found["balanced_accuracy"] == pytest.approx(np.mean(shares))
 
 
 WEIGHTS = (3.0, 0.1, 1.0, 5.0, 0.0, 1.0, 2.0, 1.0, 0.5, 1.0)
@@ -271,10 +278,11 @@ def test_evaluation_of_bfloat16_is_the_same_at_any_batch_size_without_ties(rng, 
     variables = model.init(KEY, PREPROCESS(images[:1], None))
     scores = scoring.make_scores(model, PREPROCESS)
     first, found = [
-        summarize(
+        results(
             jax.jit(scoring.make_evaluate(scores, LOSS, size))(
-                Metrics.zero(), variables, images, labels, 100
-            )
+                scoring.Tally.zero(10), variables, images, labels, 100
+            ),
+            DIGITS,
         )
         for size in (100, 7)
     ]

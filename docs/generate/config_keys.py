@@ -70,7 +70,7 @@ WORDS = {
     "examples": "number of examples of an estimate",
     "values": "of piecewise: factors of the peak rate, one more than boundaries",
     "label_smoothing": "share of the target that is spread over all classes",
-    "class_weights": "a factor for each class; None: all count the same",
+    "class_weights": "a factor for each class; auto: n / (k n_c); None: all count the same",
     "j": "penalty of the rubbish class",
 }
 Row = tuple[str, Any, str]

@@ -1,7 +1,7 @@
 """What a command is, and the flags and checks that several commands share."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,9 @@ from typing import Any
 from absl import flags
 
 from lenet_alexnet.errors import UsageError
+from lenet_alexnet.runtime.heartbeat import STUCK_AFTER
+
+LISTED = 20  # classes, those with the largest errors first
 
 OPTIONAL = "optional"
 
@@ -70,6 +73,13 @@ def define_other_bits(values: flags.FlagValues) -> None:
     flags.DEFINE_bool("allow-other-bits", False, help, flag_values=values)
 
 
+def define_stuck_after(values: flags.FlagValues) -> None:
+    """--stuck-after."""
+    help = "seconds without progress after which a run is ended with code 75 (0: never); for phases"
+    help += " that may be long, a multiple"
+    flags.DEFINE_integer("stuck-after", STUCK_AFTER, help, 0, flag_values=values)
+
+
 def define_checkpoint(values: flags.FlagValues) -> None:
     """--checkpoint."""
     choice = "best, last, or auto: best if chosen on a validation split, else last"
@@ -102,6 +112,23 @@ def places(values: Any, *, several: bool = False) -> list[Path]:
     from lenet_alexnet.inference import bundled
 
     return [bundled.find(word) for word in (values.model.split(",") if several else [values.model])]
+
+
+def of_classes(result: Mapping[str, Any]) -> list[str]:
+    """Lines on the classes of an evaluated split: the balanced accuracy, the errors of the worst.
+
+    `result`: as from `evaluation.results`.
+    """
+    found = [one for one in result["by_class"] if one["examples"]]
+    found.sort(key=lambda one: -one["errors"] / one["examples"])
+    lines = [f"balanced accuracy {100 * result['balanced_accuracy']:.2f} %, errors by class:"]
+    width = max(len(one["class"]) for one in found[:LISTED])
+    lines += [
+        f"  {one['class']:<{width}}  {100 * one['errors'] / one['examples']:6.2f} %, "
+        f"{one['errors']:,} of {one['examples']:,}"
+        for one in found[:LISTED]
+    ]
+    return lines + ([f"  and {len(found) - LISTED:,} more"] if len(found) > LISTED else [])
 
 
 def require(values: flags.FlagValues, *names: str) -> None:

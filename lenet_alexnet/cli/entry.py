@@ -105,6 +105,8 @@ def _dispatch(argv: list[str], values: flags.FlagValues) -> int:
         return 0
     given = any(a.partition("=")[0] in ("--config", "-config") for a in arguments)
     if command.config is True or (command.config == OPTIONAL and given):
+        if "photos" in values:
+            arguments = parsing.of_photos(arguments)
         arguments, config, path = parsing.load_config(arguments)
         flags.DEFINE_string("config_file", path, "", flag_values=values)
     rest = parsing.parse(values, [f"{argv[0]} {name}", *arguments], config)
@@ -115,7 +117,7 @@ def _help() -> str:
     lines = ["usage: lenet-alexnet COMMAND ...", ""]
     lines += [f"  {name:<13}{command.help}" for name, command in COMMANDS.items()]
     lines += ["", "lenet-alexnet COMMAND --help lists a command's flags."]
-    lines += ["Exit codes: 0 done; 1 failed; 2 wrong usage; 75 stopped with everything saved."]
+    lines += ["Exit codes: 0 done; 1 failed; 2 wrong usage; 75 stopped: run it again."]
     return "\n".join(lines)
 
 

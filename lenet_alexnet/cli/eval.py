@@ -13,6 +13,7 @@ from lenet_alexnet.cli.command import (
     define_split,
     define_workdir,
     no_more,
+    of_classes,
     places,
 )
 from lenet_alexnet.runtime import backend
@@ -51,6 +52,7 @@ def run(values: Any, rest: list[str]) -> int:
             f"{result['examples']:,} examples, {result['checkpoint']} checkpoint, "
             + (f"step {result['step']:,}" if "step" in result else f"{len(result['steps'])} runs")
         )
+        print("\n".join(of_classes(result)))
     return 0
 
 

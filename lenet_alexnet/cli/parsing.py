@@ -9,13 +9,16 @@ from typing import Any
 from absl import flags
 
 from lenet_alexnet import config as configs
+from lenet_alexnet.config import own_photos
 from lenet_alexnet.config.checks import check_entries, check_ranges, check_sections
-from lenet_alexnet.errors import SYNONYMS, UsageError, nearest
+from lenet_alexnet.config.options import DECIDING
+from lenet_alexnet.errors import SYNONYMS, Problems, UsageError, nearest
 from lenet_alexnet.runtime.storage import expand
 
 FOLDERS = (
     "workdir",
     "data_dir",
+    "photos",
     "from",
     "to",
     "model",
@@ -24,6 +27,18 @@ FOLDERS = (
     "classes",
 )  # flags in which ~ means the home directory
 OVERRIDE = re.compile(r"--?config\.([^=]+)(?:=(.*))?", re.DOTALL)
+
+
+def of_photos(arguments: list[str]) -> list[str]:
+    """The arguments, with the config that --photos=DIR stands for, if it is among them."""
+    text = "\n".join(arguments)
+    found = re.findall(r"^--?photos(?:=|\n)(.*)$", text, re.MULTILINE)
+    if not found:
+        return arguments
+    if re.search(r"^--?config(=|$)", text, re.MULTILINE):
+        raise UsageError("--photos chooses its config, alexnet_folder: leave out --config")
+    data_dir = f"--config.data.data_dir={expand(found[-1]) if found[-1] else ''}"
+    return [*arguments, "--config=alexnet_folder", data_dir]
 
 
 def load_config(arguments: list[str]) -> tuple[list[str], Any, str]:
@@ -51,10 +66,38 @@ def load_config(arguments: list[str]) -> tuple[list[str], Any, str]:
 
 
 def parse(values: flags.FlagValues, argv: list[str], config: Any) -> list[str]:
-    """The arguments that are not flags; UsageError for any mistake in the flags."""
+    """The arguments that are not flags; UsageError for all mistakes in flags and config."""
+    argv = [argv[0], *_spelled(values, argv[1:])]
+    problems = Problems()
+    rest: list[str] = []
+    notes: list[str] = []
+    given = None if config is None else config.copy_and_resolve_references()
+    try:
+        rest = _read_flags(values, argv, config)
+    except UsageError as error:
+        problems.note(error)
+        config = None if given is None else _with_what_fits(given, argv, problems)
+    for name in FOLDERS:
+        if name in values and (folder := values[name].value):
+            values[name].value = ",".join(str(expand(x)) for x in folder.split(","))
+    if config is not None:
+        with problems.noting():
+            notes = own_photos.resolve(config)
+        with problems.noting():
+            check_ranges(configs.flatten(config))
+        flags.DEFINE_multi_string("config_notes", notes, "what was inferred", flag_values=values)
+    if problems.lines and config is not None:
+        from lenet_alexnet.training.checking import check_alone
+
+        check_alone(config, problems=problems)
+    problems.report()
+    return rest
+
+
+def _read_flags(values: flags.FlagValues, argv: list[str], config: Any) -> list[str]:
+    """Sets the flags and the overridden entries; returns the other arguments."""
     from ml_collections import config_flags
 
-    argv = [argv[0], *_spelled(values, argv[1:])]
     if config is not None:
         argv = _prepare(config, argv)
     saved = sys.argv
@@ -62,7 +105,7 @@ def parse(values: flags.FlagValues, argv: list[str], config: Any) -> list[str]:
     try:
         if config is not None:
             config_flags.DEFINE_config_dict("config", config, lock_config=True, flag_values=values)
-        rest = values(argv)[1:]
+        return list(values(argv)[1:])
     except flags.UnrecognizedFlagError as error:
         hint = _flag_hint(error.flagname, values, config)
         raise UsageError(f"unknown flag --{error.flagname}: {hint}") from error
@@ -72,12 +115,18 @@ def parse(values: flags.FlagValues, argv: list[str], config: Any) -> list[str]:
         raise UsageError(_misfit(config, argv)) from error
     finally:
         sys.argv = saved
-    for name in FOLDERS:
-        if name in values and (given := values[name].value):
-            values[name].value = ",".join(str(expand(x)) for x in given.split(","))
-    if config is not None:
-        check_ranges(configs.flatten(config))
-    return rest
+
+
+def _with_what_fits(config: Any, argv: list[str], problems: Problems) -> Any:
+    """The config with those overrides that fit it; notes what is wrong with each of the others."""
+    given = [(key, text) for _, key, text in overrides(argv)]
+    # First those that decide which options exist.
+    for key, text in sorted(given, key=lambda one: one[0] not in DECIDING):
+        changed = config.copy_and_resolve_references()
+        with problems.noting():
+            _read_flags(flags.FlagValues(), [argv[0], f"--config.{key}={text}"], changed)
+            config = changed
+    return config
 
 
 def overrides(argv: list[str]) -> Iterator[tuple[int, str, str]]:
@@ -99,9 +148,10 @@ def _prepare(config: Any, argv: list[str]) -> list[str]:
     done: set[int] = set()
     flat = configs.flatten(config)
     for i, key, text in given:
-        if key in flat and flat[key] is None:  # config_flags parses by the type of the default.
+        if key in flat and options.untyped(config, key):  # config_flags parses by the type.
             section, _, last = key.rpartition(".")
             with config.unlocked():
+                del configs.part(config, section)[last]
                 configs.part(config, section)[last] = _literal(text)
             done |= {i} if "=" in argv[i] else {i, i + 1}
     return [argument for i, argument in enumerate(argv) if i not in done]

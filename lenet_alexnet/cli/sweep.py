@@ -1,5 +1,6 @@
 """The command `sweep`."""
 
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from lenet_alexnet.cli.command import (
     define_json,
     define_other_bits,
     define_plan,
+    define_stuck_after,
     define_workdir,
     no_more,
     print_plan,
@@ -23,6 +25,7 @@ def define(values: flags.FlagValues) -> None:
     """The flags of `sweep`."""
     define_workdir(values)
     define_other_bits(values)
+    define_stuck_after(values)
     define_plan(values)
     define_json(values)
     executors = ["auto", "vmap", "local", "slurm"]
@@ -43,6 +46,12 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("jobs", 0, jobs, 0, flag_values=values)
     search = "number of trials from Optuna, by the file's search()"
     flags.DEFINE_integer("search", 0, search, 0, flag_values=values)
+    top = "rerun this many of the best settings on all training data, then test them: see --again"
+    flags.DEFINE_integer("top", 0, top, 0, flag_values=values)
+    again = "with --top: the number of new seeds of each setting"
+    flags.DEFINE_integer("again", 0, again, 0, flag_values=values)
+    stop = "stop the trial with this ID, also while another command runs it; start nothing"
+    flags.DEFINE_string("stop-trial", "", stop, flag_values=values)
 
 
 def run(values: Any, rest: list[str]) -> int:
@@ -53,12 +62,17 @@ def run(values: Any, rest: list[str]) -> int:
         raise UsageError("--json is for --plan; results.csv has the results of a sweep")
     if values.plan and (values["dry-run"].value or values.report):
         raise UsageError("--plan, --dry-run and --report: give one of them")
+    if values.plan and (values.top or values["stop-trial"].value):
+        raise UsageError("--plan is for the whole sweep, not for --top or --stop-trial")
     from lenet_alexnet.runtime import signals
-    from lenet_alexnet.sweep.run import SweepOptions, run_sweep
+    from lenet_alexnet.sweep.run import run_sweep
+    from lenet_alexnet.sweep.runner import SweepOptions
 
     # Each flag is named like its option, with dashes.
     names = [field.name for field in fields(SweepOptions)]
     options = SweepOptions(**{name: values[name.replace("_", "-")].value for name in names})
+    for line in values.config_notes:
+        print(line, file=sys.stderr)
     with signals.catch() as stop_requested:
         what = values.config_file, values.config, Path(values.workdir), options, stop_requested
         if not values.plan:

@@ -1,6 +1,7 @@
 """The command `train`."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from lenet_alexnet.cli.command import (
     define_json,
     define_other_bits,
     define_plan,
+    define_stuck_after,
     define_workdir,
     no_more,
+    of_classes,
     print_plan,
     require,
 )
@@ -24,6 +27,8 @@ from lenet_alexnet.runtime.console import duration
 def define(values: flags.FlagValues) -> None:
     """The flags of `train`."""
     define_workdir(values)
+    help = "in place of --config: a folder of photos in class folders, from which all is inferred"
+    flags.DEFINE_string("photos", None, help, flag_values=values)
     define_json(values)
     many = "many processes without a launcher:"
     flags.DEFINE_string("coordinator", None, f"{many} host:port of the first", flag_values=values)
@@ -32,26 +37,38 @@ def define(values: flags.FlagValues) -> None:
     help = "the same bits on every run on a GPU; some operations are slower"
     flags.DEFINE_bool("deterministic", False, help, flag_values=values)
     define_other_bits(values)
+    define_stuck_after(values)
     define_plan(values)
 
 
 def run(values: Any, rest: list[str]) -> int:
     """Runs the command; returns the exit code."""
     no_more(rest)
+    if values.photos and values.workdir is None:
+        values.workdir = str(Path("runs") / Path(values.photos).resolve().name)
     if values.plan:
         return _plan(values)
     require(values, "workdir")
-    from lenet_alexnet.runtime import age, console, processes, signals
+    from lenet_alexnet.runtime import age, console, processes, signals, watch
 
-    with signals.catch() as stop_requested:
+    workdir = Path(values.workdir)
+    with (
+        signals.catch() as stop_requested,
+        watch.watching(values["stuck-after"].value, workdir) as watched,
+    ):
         backend.set_up(deterministic=values.deterministic)
         processes.join(values.coordinator, values.process_id, values.num_processes)
+        watched.connect()
         from lenet_alexnet.training.loop import train_and_evaluate
 
-        with processes.ending_together():
+        for line in values.config_notes:
+            console.say(line)
+        if values.photos:
+            console.say(f"workdir: {values.workdir}; the same command resumes it")
+        with watched.ending_together():
             summary = train_and_evaluate(
                 values.config,
-                Path(values.workdir),
+                workdir,
                 stop_requested=stop_requested,
                 allow_other_bits=values["allow-other-bits"].value,
                 began=age.process_began(),
@@ -70,6 +87,10 @@ def run(values: Any, rest: list[str]) -> int:
         f"{results} after {summary['epoch']:.4g} epochs, {duration(summary['train_seconds'])} of "
         f"training; in {values.workdir}"
     )
+    if values.photos:
+        for result in summary["eval"].values():
+            print("\n".join(of_classes(result)))
+        print(f"next: lenet-alexnet predict --workdir={shlex.quote(values.workdir)} PHOTO")
     return 0
 
 
@@ -90,7 +111,7 @@ def _plan(values: Any) -> int:
 
 COMMAND = Command(
     help="trains a network; run again on the same folder, it resumes",
-    usage="--config=FILE --workdir=DIR [--config.section.key=value ...] [--plan]",
+    usage="--config=FILE --workdir=DIR [--config.section.key=value ...] [--plan] | --photos=DIR",
     define=define,
     run=run,
     config=True,

@@ -6,7 +6,7 @@ from typing import Any
 
 from lenet_alexnet.config import sections
 from lenet_alexnet.config.entries import flatten
-from lenet_alexnet.errors import UsageError, nearest
+from lenet_alexnet.errors import Problems, UsageError, nearest
 
 SECTIONS = ("model", "data", "optimizer", "train", "eval", "checkpoint", "seed")
 LEAST = {
@@ -36,25 +36,32 @@ def check_sections(config: Any, path: str) -> None:
     if not isinstance(config, ConfigDict):
         kind = type(config).__name__
         raise UsageError(f"config file '{path}': get_config() returns {kind}, not a ConfigDict")
-    for name in SECTIONS:
-        if name not in config:
-            raise UsageError(f"config file '{path}': its config has no section '{name}'")
+    problems = Problems()
+    problems.lines += [
+        f"config file '{path}': its config has no section '{name}'"
+        for name in SECTIONS
+        if name not in config
+    ]
+    problems.report()
 
 
 def check_entries(config: Any, path: str) -> None:
-    """Raises UsageError if an entry is missing, unknown or of a wrong type."""
-    where = f"config file '{path}'"
-    needed = check_needed(config, where)
+    """Raises UsageError for all entries that are missing, unknown or of a wrong type."""
+    where, problems = f"config file '{path}'", Problems()
+    needed = _needed(config)
+    misfits = _misfits(config, needed, where)
+    problems.lines += misfits.values()
     known = needed | flatten(sections.base()) | flatten(sections.photos())
     known |= flatten(sections.optional())
     flat = flatten(config)
     for key, value in flat.items():
-        if not plain(value):
-            raise UsageError(f"{where}: {key} = {value!r} is no number, text or list of these")
-        if key not in known and not key.startswith(OPEN):
-            raise UsageError(
+        if not plain(value) and key not in misfits:
+            problems.lines += [f"{where}: {key} = {value!r} is no number, text or list of these"]
+        elif key not in known and not key.startswith(OPEN):
+            problems.lines += [
                 f"{where}: its config has the unknown entry '{key}': {nearest(key, known)}"
-            )
+            ]
+    problems.report()
 
 
 def check_needed(config: Mapping[str, Any], where: str, *parts: str) -> dict[str, Any]:
@@ -70,6 +77,13 @@ def check_needed(config: Mapping[str, Any], where: str, *parts: str) -> dict[str
 
     Returns the needed entries, each with a value of the right type.
     """
+    needed = _needed(config, *parts)
+    if misfits := _misfits(config, needed, where):
+        raise UsageError(next(iter(misfits.values())))
+    return needed
+
+
+def _needed(config: Mapping[str, Any], *parts: str) -> dict[str, Any]:
     photos = "photo" in config["data"] if hasattr(config["data"], "items") else False
     made = flatten(sections.photos() if photos else sections.base())
     needed = {key: value for key, value in made.items() if not key.startswith("train.loss.")}
@@ -77,14 +91,19 @@ def check_needed(config: Mapping[str, Any], where: str, *parts: str) -> dict[str
     needed |= {"optimizer.schedule.name": "", "train.loss.name": ""}
     if parts:
         needed = {key: value for key, value in needed.items() if key.split(".")[0] in parts}
-    flat = flatten(config)
-    for key, value in (flatten(sections.optional()) | needed).items():
-        if key in needed and key not in flat:
-            raise UsageError(f"{where} has no entry '{key}'")
-        if key in flat and not _fits(flat[key], value):
-            wanted, found = type(value).__name__, flat[key]
-            raise UsageError(f"{where}: {key} = {found!r:.40} is no {wanted}")
     return needed
+
+
+def _misfits(config: Mapping[str, Any], needed: Mapping[str, Any], where: str) -> dict[str, str]:
+    """By key what is wrong: needed entries that are missing, and entries of a wrong type."""
+    flat, found = flatten(config), {}
+    for key, value in {**flatten(sections.optional()), **needed}.items():
+        if key in needed and key not in flat:
+            found[key] = f"{where} has no entry '{key}'"
+        if key in flat and not _fits(flat[key], value):
+            wanted, given = type(value).__name__, flat[key]
+            found[key] = f"{where}: {key} = {given!r:.40} is no {wanted}"
+    return found
 
 
 def _fits(value: Any, default: Any) -> bool:
@@ -104,21 +123,25 @@ def plain(value: Any) -> bool:
 
 
 def check_ranges(flat: dict[str, Any]) -> None:
-    """Raises UsageError if an entry is out of its range; keys are dotted names."""
+    """Raises UsageError for all entries that are out of their ranges; keys are dotted names."""
+    problems = Problems()
     for key, value in flat.items():
-        check_value(key, value)
+        with problems.noting():
+            check_value(key, value)
     for key, least in LEAST.items():
         if key in flat and flat[key] < least:
-            raise UsageError(f"{key} {flat[key]} is not at least {least}")
+            problems.lines += [f"{key} {flat[key]} is not at least {least}"]
     for key in ("train.back_off", "train.average"):
         if key in flat and flat[key] >= 1:
-            raise UsageError(f"{key} {flat[key]} is not less than 1")
+            problems.lines += [f"{key} {flat[key]} is not less than 1"]
     key = "train.matmul_precision"
     if (value := flat.get(key, "default")) not in MATMUL_PRECISIONS:
-        raise UsageError(f"unknown {key} '{value}': {nearest(str(value), MATMUL_PRECISIONS)}")
+        hint = nearest(str(value), MATMUL_PRECISIONS)
+        problems.lines += [f"unknown {key} '{value}': {hint}"]
     for key in ("data.std", "data.photo.std"):
         if key in flat and flat[key] <= 0:
-            raise UsageError(f"{key} {flat[key]} is not more than 0")
+            problems.lines += [f"{key} {flat[key]} is not more than 0"]
+    problems.report()
 
 
 def check_value(key: str, value: Any) -> None:

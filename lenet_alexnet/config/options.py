@@ -129,6 +129,16 @@ def setting(config: Any, key: str) -> Any:
     return part[last] if last in part else defaults(section, part)[last]
 
 
+def untyped(config: Any, key: str) -> bool:
+    """Whether an entry takes values of several types: it is None, or a text in place of None."""
+    section, _, last = key.rpartition(".")
+    part = entries.part(config, section)
+    value = part[last]
+    return value is None or (
+        isinstance(value, str) and defaults(section, part).get(last, value) is None
+    )
+
+
 def unknown(config: Any, key: str) -> str:
     """The message for an unknown key: who else has it, or the nearest known key."""
     section, _, option = key.rpartition(".")

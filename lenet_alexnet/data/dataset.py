@@ -62,11 +62,13 @@ class InMemory:
       images: 0..255, NHWC, C = 1 or 3.
       labels: 0..K-1.
       class_names: the names of the K classes.
+      names: of the files, if each image has one.
     """
 
     images: UInt8[np.ndarray, "n h w c"]
     labels: Int32[np.ndarray, " n"]
     class_names: tuple[str, ...]
+    names: tuple[str, ...] = ()
     read_threads = 1
 
     def __len__(self) -> int:

@@ -1,20 +1,22 @@
 """Decodes image files from outside the program; no other module does.
 
 Pillow chooses a decoder by the content, not by the name, and one of its decoders starts
-Ghostscript. Here it may only choose among `FORMATS`.
+Ghostscript. Here it may only choose among `FORMATS`, or `HEIF` for a file that begins as one.
 """
 
+import importlib.util
 import io
 import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from lenet_alexnet.data.foreign_files import open_regular
-from lenet_alexnet.errors import DataError
+from lenet_alexnet.errors import DataError, UsageError
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SUFFIXES = {
@@ -29,10 +31,17 @@ SUFFIXES = {
     ".ppm": "PPM",
     ".pgm": "PPM",
     ".pbm": "PPM",
+    ".heic": "HEIF",
+    ".heif": "HEIF",
 }
+# ISO/IEC 23008-12, annex B: the brand after `ftyp` in the first box of a file.
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1")
+HEIF_LIBRARY = "pillow-heif: pip install 'lenet-alexnet[heif]'"
 ENLARGED = 8  # Images that are enlarged by this factor or more are listed in the manifest.
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 BITS, PHOTOMETRIC = 258, 262  # TIFF's tags: bits per sample; 0 if white is the lowest value
+
+T = TypeVar("T")
 
 
 class UnusableError(Exception):
@@ -43,7 +52,7 @@ class Decoded(NamedTuple):
     """An upright image of mode L or RGB, and the properties of its file."""
 
     image: Image.Image
-    format: str  # of `FORMATS`, or MPO: a JPEG with further pictures
+    format: str  # of `FORMATS`, HEIF, or MPO: a JPEG with further pictures
     size: tuple[int, int]  # width and height as stored
     notes: list[str]  # what was converted: "turned upright", "CMYK to RGB"
 
@@ -56,9 +65,14 @@ def read(path: str | Path, channels: int) -> Image.Image:
     Raises:
       DataError: no such file, not a regular file, not an image, or one that is damaged.
     """
+    return _of_file(path, lambda file: decode(file, channels).image)
+
+
+def _of_file(path: str | Path, use: Callable[[IO[bytes]], T]) -> T:
+    """The result of `use` for a file; DataError if it cannot be used."""
     try:
         with open_regular(path) as file:
-            return decode(file, channels).image
+            return use(file)
     except FileNotFoundError as error:
         raise DataError(f"no file '{path}'") from error
     except (OSError, UnusableError) as error:
@@ -76,16 +90,37 @@ def decode(file: bytes | IO[bytes], channels: int, least: int = 0) -> Decoded:
         shorter than this (Pillow's `draft`); 0 decodes them in full.
 
     Raises:
-      UnusableError: no image of `FORMATS`, truncated, damaged, more pixels than Pillow's safety
-        limit, or samples without a known range (floats, 32 bits).
+      UnusableError: no image of `FORMATS` or HEIF, truncated, damaged, more pixels than Pillow's
+        safety limit, samples without a known range (floats, 32 bits), or no library for HEIF.
     """
+    return _opened(file, lambda image: _upright(image, "L" if channels == 1 else "RGB", least))
+
+
+def short_side(path: str | Path) -> int:
+    """The shorter side of the image in a file, in pixels; these are not decoded.
+
+    Raises:
+      DataError: as `read`.
+    """
+    return _of_file(path, lambda file: _opened(file, lambda image: min(image.size)))
+
+
+def require_readers(files: Iterable[Path]) -> None:
+    """Raises UsageError if a library is missing for a file, by its suffix."""
+    heif = [path for path in files if SUFFIXES.get(path.suffix.lower()) == "HEIF"]
+    if heif and importlib.util.find_spec("pillow_heif") is None:
+        raise UsageError(f"HEIC photos, such as '{heif[0]}', need {HEIF_LIBRARY}")
+
+
+def _opened(file: bytes | IO[bytes], use: Callable[[Image.Image], T]) -> T:
+    """The result of `use` for the image in a file, see `decode`."""
     file = io.BytesIO(file) if isinstance(file, bytes) else file
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            with Image.open(file, formats=FORMATS) as image:
-                return _upright(image, "L" if channels == 1 else "RGB", least)
+            with Image.open(file, formats=_formats(file)) as image:
+                return use(image)
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             raise UnusableError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from error
         except Image.UnidentifiedImageError as error:
@@ -94,6 +129,20 @@ def decode(file: bytes | IO[bytes], channels: int, least: int = 0) -> Decoded:
             raise
         except Exception as error:  # On damaged files decoders raise many kinds.
             raise UnusableError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def _formats(file: IO[bytes]) -> tuple[str, ...]:
+    """The formats that a file may have: HEIF if it begins as one, else `FORMATS`."""
+    start = file.read(12)
+    file.seek(0)
+    if start[4:8] != b"ftyp" or start[8:] not in HEIF_BRANDS:
+        return FORMATS
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise UnusableError(f"HEIC photos need {HEIF_LIBRARY}") from error
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return ("HEIF",)
 
 
 def standardise(

@@ -42,6 +42,7 @@ def load_split(
         np.concatenate([part.images for part in parts]) if len(parts) > 1 else parts[0].images,
         np.concatenate([part.labels for part in parts]) if len(parts) > 1 else parts[0].labels,
         parts[0].class_names,
+        tuple(name for part in parts for name in part.names),
     )
     _check(whole, split, image_size, channels)
     return whole
@@ -56,7 +57,9 @@ def _read_part(reader: Callable[[str], InMemory], part: str) -> InMemory:
     base, start, stop = match.groups()
     whole = reader(base)
     window = slice(_bound(start, len(whole)), _bound(stop, len(whole)))
-    return InMemory(whole.images[window], whole.labels[window], whole.class_names)
+    return InMemory(
+        whole.images[window], whole.labels[window], whole.class_names, whole.names[window]
+    )
 
 
 def _bound(text: str | None, size: int) -> int | None:

@@ -35,7 +35,7 @@ def prepare(
     if reads_digits(run):
         found = glyph.prepare(np.asarray(image_files.read(file, 1)), dark)
         return found.pixels[..., None], found.doubts
-    if "photo" in data:  # As the training photos were prepared.
+    if "photo" in data and data.source != "folder":  # As the training photos were prepared.
         return _photo(file, data.image_size), []
     image = folder.read_image(file, data.image_size, data.channels)
     if dark is None and (data.channels, data.image_size) != (1, glyph.SIDE):

@@ -8,7 +8,9 @@ import flax.linen as nn
 from ml_collections import ConfigDict
 
 from lenet_alexnet import config as configs
+from lenet_alexnet.config import own_photos
 from lenet_alexnet.data import Dataset
+from lenet_alexnet.runtime.console import say
 from lenet_alexnet.training import passed
 from lenet_alexnet.training.loop import train_and_evaluate
 
@@ -46,4 +48,6 @@ def train(
     if not isinstance(config, ConfigDict):
         config = configs.load(str(config)).get_config()
     config, objects = passed.take(config, model, data, callbacks)
+    for line in own_photos.resolve(config):
+        say(line)
     return train_and_evaluate(config, Path(workdir), objects=objects)

@@ -72,7 +72,7 @@ def _program(program: dict[str, Any]) -> list[str]:
         ("memory on a device", f"{_bytes(program['peak_bytes'])}, as compiled: {of_it}"),
         ("sent by a device in a step", _bytes(program["sent_bytes"])),
         ("on the disk", f"{_bytes(program['disk_bytes'])}; a checkpoint has {checkpoint}"),
-        ("a step", f"{1000 * program['step_seconds']:,.3g} ms"),
+        ("a step", f"{1000 * program['step_seconds']:,.1f} ms"),
         *((wall_time.LABELS[part], f"{s:,.1f} s") for part, s in program["parts"].items()),
         ("time", _range(program)),
     ]

@@ -81,11 +81,7 @@ def time_program(
     began = time.monotonic() if began is None else began
     first = lane_configs[0]
 
-    def stop() -> bool:
-        if stop_requested():
-            raise Interrupted("stopped: a plan leaves nothing behind")
-        return False
-
+    stop = partial(_stop, stop_requested)
     devices = 1 if side_by_side else most_devices(first) if most else 0
     e = build(first, devices=devices)
     folders = [folder / str(i) for i in range(len(lane_configs))]
@@ -119,6 +115,12 @@ def time_program(
         kept=first.checkpoint.keep + bool(first.data.validation),
         **_sizes(folders[0]),
     )
+
+
+def _stop(stop_requested: Callable[[], bool]) -> bool:
+    if stop_requested():
+        raise Interrupted("stopped: a plan leaves nothing behind")
+    return False
 
 
 @contextlib.contextmanager

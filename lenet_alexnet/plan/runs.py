@@ -18,7 +18,7 @@ from lenet_alexnet.sweep import plan
 from lenet_alexnet.sweep.expand import Trial, expand
 from lenet_alexnet.sweep.groups import program
 from lenet_alexnet.sweep.local import Job, places
-from lenet_alexnet.sweep.run import SweepOptions, make_jobs
+from lenet_alexnet.sweep.runner import SweepOptions, make_jobs
 from lenet_alexnet.sweep.trials import Sweep
 
 Stop = Callable[[], bool]
@@ -71,7 +71,8 @@ def of_sweep(
     planned = []
     for alike in _alike(jobs, by_id):
         first, side_by_side = [by_id[name] for name in alike[0]], len(alike[0]) > 1
-        tell(f"timing a program of {len(first)} trials, for {len(alike)} processes")
+        count = len(alike) * len(first)
+        tell(f"timing a program for {count} trial{'s' if count > 1 else ''}")
         task = Program(
             [trial.config for trial in first],
             side_by_side=side_by_side,

@@ -6,18 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-STYLE = """
-* { box-sizing: border-box }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
-  color: #1a1a1a; background: #fff; overflow-wrap: anywhere }
-h1 { line-height: 1.2; margin-bottom: 0.2rem } h2 { margin-top: 2.5rem }
-img { max-width: 100%; height: auto } figure { margin: 0 } nav a { margin-right: 1rem }
-.table { overflow-x: auto; overflow-wrap: normal } .facts td { overflow-wrap: anywhere }
-table { border-collapse: collapse } td, th { padding: 0.15rem 0.9rem 0.15rem 0; text-align: left;
-  font-variant-numeric: tabular-nums; vertical-align: top }
-.missing { color: #555; font-style: italic } pre { overflow-x: auto; background: #f4f4f4;
-  padding: 0.8rem; overflow-wrap: normal }
-"""
+from lenet_alexnet.pages import boxed, document, table
 
 
 class Section(NamedTuple):
@@ -40,17 +29,15 @@ def as_html(
     """The whole page; text is escaped, and nothing is loaded from elsewhere."""
     links = " ".join(f'<a href="#{s.key}">{html.escape(s.title)}</a>' for s in sections)
     rows = "".join(f"<tr><th>{html.escape(a)}</th><td>{html.escape(b)}</td></tr>" for a, b in facts)
-    numbers = _boxed(rows, "table facts")
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head>\n<body>\n"
-        f"<h1>{html.escape(title)}</h1>\n<p>{html.escape(lead)}</p>\n{numbers}\n"
+    numbers = boxed(rows, "table facts")
+    body = (
+        f"<p>{html.escape(lead)}</p>\n{numbers}\n"
         f"<nav><p>{links}</p></nav>\n"
         + "\n".join(_section(section) for section in sections)
         + f"\n<h2>Config</h2>\n<details><summary>all of it</summary><pre>{html.escape(config)}"
-        "</pre></details>\n</body></html>\n"
+        "</pre></details>"
     )
+    return document(title, body)
 
 
 def _section(section: Section) -> str:
@@ -66,18 +53,3 @@ def _section(section: Section) -> str:
     if section.table:
         parts.append(table(section.table))
     return "\n".join([*parts, "</section>"])
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of text as a table, the first as its head, in a box that scrolls."""
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in rows[0])
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in rows[1:]
-    )
-    return _boxed(f"<tr>{head}</tr>{body}", "table")
-
-
-def _boxed(rows: str, kind: str) -> str:
-    """A table in a box that scrolls if the table is wider than the page."""
-    return f'<div class="{kind}"><table>{rows}</table></div>'

@@ -9,7 +9,8 @@ from typing import Any
 from lenet_alexnet.reproduce.claims import Claim, Scale, Verdict
 from lenet_alexnet.reproduce.measured import Measured, recorded
 from lenet_alexnet.reproduce.status import STATUSES, counted, effort, statuses
-from lenet_alexnet.reproduce.verdict import ROWS, WORDS, interval, margins, median, stated
+from lenet_alexnet.reproduce.verdict import ROWS, WORDS, margins, median, stated
+from lenet_alexnet.sweep.results import interval
 
 WIDTH = 110
 

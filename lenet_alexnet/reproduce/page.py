@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lenet_alexnet import plots
-from lenet_alexnet.report.page import STYLE, table
+from lenet_alexnet.pages import document, table
 from lenet_alexnet.reproduce import figure, listing
 from lenet_alexnet.reproduce.claims import Claim, Scale
 from lenet_alexnet.reproduce.measured import recorded
@@ -36,17 +36,13 @@ def as_html(claims: Sequence[Claim], made: str) -> str:
     links = " ".join(f'<a href="#{c.name}">{html.escape(c.name)}</a>' for c in claims)
     words = table([["verdict", "meaning"], *([word, text] for word, text in WORDS.items())])
     title = "LeNet-5 (1998) and AlexNet (2012): every number beside ours"
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{STYLE}{MARKS}</style></head>\n<body>\n"
-        f"<h1>{title}</h1>\n<p>{html.escape(made)}</p>\n{table(rows)}\n"
+    body = (
+        f"<p>{html.escape(made)}</p>\n{table(rows)}\n"
         f"<p>Unless stated otherwise, {html.escape(ROWS)}.</p>\n"
         f"<details><summary>what the verdicts mean</summary>{words}</details>\n"
-        f"<nav><p>{links}</p></nav>\n"
-        + "\n".join(_claim(claim) for claim in claims)
-        + "\n</body></html>\n"
+        f"<nav><p>{links}</p></nav>\n" + "\n".join(_claim(claim) for claim in claims)
     )
+    return document(title, body, MARKS)
 
 
 def _claim(claim: Claim) -> str:

@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Sequence
 
 from lenet_alexnet.reproduce.claims import Comparison, Row, Scale, Values, Verdict
+from lenet_alexnet.sweep.results import interval
 
 LEVEL = 0.05
 REPRODUCED, BETTER, NOT = "reproduced", "better", "not reproduced"
@@ -77,18 +78,6 @@ def row_word(values: Sequence[float], row: Row, scale: Scale) -> str:
     if found[0] > above:
         return LESS if row.of_training else NOT
     return WIDE
-
-
-def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % t interval of the mean; None for fewer than two values or if one is infinite."""
-    if len(values) < 2 or not all(map(math.isfinite, values)):
-        return None
-    from scipy.special import stdtrit
-
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    half = float(stdtrit(len(values) - 1, 1 - LEVEL / 2)) * error
-    mean = statistics.fmean(values)
-    return mean - half, mean + half
 
 
 def compare(comparisons: Sequence[Comparison], values: Values, *, least: int = 5) -> list[Verdict]:

@@ -14,6 +14,7 @@ from lenet_alexnet.runs import integrity
 from lenet_alexnet.runs.orbax_manager import open_manager, reason
 from lenet_alexnet.runs.restore import restore_item
 from lenet_alexnet.runs.saver import Saver, State
+from lenet_alexnet.runtime import heartbeat
 from lenet_alexnet.runtime.console import say
 
 AnyState = TypeVar("AnyState", bound=State)
@@ -91,6 +92,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         """The step with the smallest top-1 error; of equals the latest."""
         return self._saver.started().best_step()
 
+    @heartbeat.during("restoring")
     def restore(self, step: int, template: AnyState) -> AnyState:
         """The state saved at `step`; `template` gives its structure, types and devices.
 

@@ -14,6 +14,7 @@ import numpy as np
 from lenet_alexnet.errors import DataError, LenetAlexnetError
 from lenet_alexnet.runs import integrity, lock
 from lenet_alexnet.runs.orbax_manager import open_manager, reason
+from lenet_alexnet.runtime import heartbeat
 from lenet_alexnet.runtime.console import say
 
 RETRY_SECONDS = (0.0, 1.0, 5.0)  # before each new attempt at a save that failed
@@ -59,6 +60,7 @@ class Saver:
             futures.wait([self._starting])
         return self.manager
 
+    @heartbeat.during("saving")
     def save(
         self,
         step: int,
@@ -147,6 +149,7 @@ class Saver:
         integrity.remove_unfinished(self._folder)
         self.manager = self._open()
 
+    @heartbeat.during("saving")
     def wait(self) -> None:
         """Returns when the save in progress is on disk or has failed; a failure is reported."""
         if failed := self._settle():

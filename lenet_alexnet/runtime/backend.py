@@ -14,6 +14,7 @@ from lenet_alexnet.runtime import programs
 
 MOST_SIMULATED = 1024  # Each has its own threads.
 SIMULATE = "--xla_force_host_platform_device_count"
+PATIENCE = "--xla_cpu_collective_call_terminate_timeout_seconds"
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
 
@@ -28,6 +29,17 @@ def simulate_devices(devices: int) -> None:
     os.environ["JAX_PLATFORMS"] = "cpu"
     flags = f"{os.environ.get('XLA_FLAGS', '')} {SIMULATE}={devices}"
     os.environ["XLA_FLAGS"] = flags.strip()
+
+
+def leave_exchanges_to_the_watch() -> None:
+    """Keeps XLA from aborting when a simulated device waits for another; must come before JAX.
+
+    After 40 seconds, XLA would end the process with SIGABRT. Slow devices may need longer, and
+    `watch` ends one that is stuck with the exit code for it.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if SIMULATE in flags and PATIENCE not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {PATIENCE}={10**6}"
 
 
 def own_cores() -> list[int]:

@@ -1,28 +1,22 @@
-"""Many processes that train one network: they join, compare their facts, and end together."""
+"""Many processes that train one network: they join, and compare their facts."""
 
-import contextlib
 import itertools
 import json
 import os
-import sys
-import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from lenet_alexnet.errors import DataError, Diverged, Interrupted, LenetAlexnetError, UsageError
-from lenet_alexnet.runtime import unexpected
+from lenet_alexnet.errors import DataError, UsageError
+from lenet_alexnet.runtime import heartbeat
 
 # A launcher's variables for the number of processes.
 LAUNCHERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
-HEARTBEAT_SECONDS = 30  # After this silence of one process, all the others end.
+NEVER = 10**8  # seconds
 COMPARE_SECONDS = 1800  # Compilation may take long. If a process ends meanwhile, all end.
-FAILED = "lenet_alexnet/failed"  # the key under which a process writes why it ends
 COMPARED = "lenet_alexnet/agreed"  # the prefix of the keys of its facts
 _COMPARISONS = itertools.count()  # equal in all processes: they compare in the same order
-_ENDING = threading.Lock()
 
 
 class Differ(UsageError):
@@ -65,7 +59,7 @@ def join(coordinator: str | None, process_id: int | None, num_processes: int | N
             coordinator_address=coordinator,
             process_id=process_id,
             num_processes=num_processes,
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            heartbeat_timeout_seconds=NEVER,  # `watch` ends them together, with a reason.
         )
     except (RuntimeError, ValueError) as error:
         line = " ".join(str(error).split())
@@ -78,6 +72,7 @@ def _check_address(coordinator: str) -> None:
         raise UsageError(f"--coordinator={coordinator} is not host:port, as in 10.0.0.1:1234")
 
 
+@heartbeat.during("exchange")
 def require_same(what: str, facts: Mapping[str, Any]) -> None:
     """Compares the facts that decide each process's program; if they differed, all would hang.
 
@@ -120,79 +115,52 @@ def any_process(flag: bool) -> bool:
         return flag
     from jax.experimental import multihost_utils
 
-    with jax.transfer_guard("allow"):
+    with jax.transfer_guard("allow"), heartbeat.during("exchange"):
         return bool(np.any(multihost_utils.process_allgather(np.bool_(flag))))
 
 
-@contextlib.contextmanager
-def ending_together() -> Iterator[None]:
-    """Inside, an error in one of many processes ends it at once, and then the others.
+def count() -> int:
+    """The number of processes, before or after JAX has started."""
+    return _state().num_processes
 
-    Otherwise it would wait at exit for the others, which wait for it in a step. Errors of all
-    processes together (a stop, divergence, `Differ`) are raised as usual.
+
+def index() -> int:
+    """The number of this process, from 0."""
+    return _state().process_id
+
+
+def host_of_first() -> str:
+    """The host of process 0, by the name with which the others reach it."""
+    return str(_state().coordinator_address).rpartition(":")[0].strip("[]")
+
+
+def tell_others(key: str, value: Any) -> None:
+    """Sets a value, in JSON, that all processes can read."""
+    _store().key_value_set(key, json.dumps(value))
+
+
+def told(key: str) -> Any:
+    """The value that a process has set; waits until it is.
+
+    Raises:
+      DataError: it is not set in time.
     """
-    done = threading.Event()
-    if _store() is not None:
-        threading.Thread(target=_watch, args=(done,), daemon=True).start()
+    import jax
+
     try:
-        yield
-    except (Interrupted, Diverged, Differ):
-        raise
-    except Exception as error:
-        import jax
-
-        if _store() is None or jax.process_count() == 1:  # Alone; JAX may not have started.
-            raise
-        line, this = " ".join(str(error).split())[:300], jax.process_index()
-        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in line:
-            line += f" ({_who_failed()})"
-        elif not isinstance(error, LenetAlexnetError):
-            line = unexpected.tell(error, None, debug="--debug" in sys.argv)[0]
-        with contextlib.suppress(Exception):
-            _store().key_value_set(f"{FAILED}/{this}", line)
-        code = error.exit_code if isinstance(error, LenetAlexnetError) else 1
-        _end(f"error: process {this}: {line}", code)
-    finally:
-        done.set()
+        return json.loads(_store().blocking_key_value_get(key, 1000 * COMPARE_SECONDS))
+    except jax.errors.JaxRuntimeError as error:
+        line = " ".join(str(error).split())[:200]
+        raise DataError(f"another process did not set {key}: {line}") from error
 
 
-def _watch(done: threading.Event) -> None:
-    """Ends this process as soon as another has reported its failure."""
-    while not done.wait(1.0):
-        try:
-            failed = _store().key_value_dir_get(FAILED)
-        except Exception:
-            return  # Process 0, which keeps the store, has ended: the runtime ends this one.
-        if failed:
-            _end("error: " + _told(failed), 1)
+def _state() -> Any:
+    """What this process knows of the others."""
+    from jax._src import distributed  # No public function returns it.
 
-
-def _end(line: str, code: int) -> None:
-    _ENDING.acquire()  # Only one thread may report the reason.
-    print(line, file=sys.stderr, flush=True)
-    os._exit(code)
-
-
-def _told(failed: list[tuple[str, str]]) -> str:
-    return "; ".join(f"process {key.rsplit('/')[-1]} failed: {why}" for key, why in failed)
-
-
-def _who_failed() -> str:
-    """After communication has failed: the process that ended, as soon as it is known."""
-    print("communication with the other processes failed: asking which one ended", file=sys.stderr)
-    for _ in range(HEARTBEAT_SECONDS + 10):
-        try:
-            failed = _store().key_value_dir_get(FAILED)
-        except Exception:
-            return "process 0 has ended"  # It keeps the store.
-        if failed:
-            return _told(failed)
-        time.sleep(1)  # The runtime ends this process when it misses another's heartbeat.
-    return "all processes still answer"
+    return distributed.global_state
 
 
 def _store() -> Any:
     """The key-value store that all processes share."""
-    from jax._src import distributed  # No public function returns it.
-
-    return distributed.global_state.client
+    return _state().client

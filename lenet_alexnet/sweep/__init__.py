@@ -1,4 +1,4 @@
-"""Sweeps: the helpers for a config file's `sweep()`; `run.py` is the command."""
+"""Sweeps: the helpers for a config file's `sweep()`, and `load`, its results for pandas."""
 
 from lenet_alexnet.sweep.expand import (
     choice,
@@ -11,11 +11,13 @@ from lenet_alexnet.sweep.expand import (
     uniform,
     zip_,
 )
+from lenet_alexnet.sweep.frame import load
 
 __all__ = [
     "choice",
     "grid",
     "integers",
+    "load",
     "log_uniform",
     "product",
     "random",

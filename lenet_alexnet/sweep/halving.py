@@ -52,7 +52,7 @@ def _setting(trial: Trial) -> str:
 
 
 def _lines(sweep: Sweep, trial: Trial) -> list[dict]:
-    split = selecting_split(trial.config)
+    split = selecting_split(trial.flat)
     return [row for row in sweep.rows(trial.id) if row["split"] == split]
 
 

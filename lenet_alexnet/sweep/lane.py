@@ -9,6 +9,7 @@ from lenet_alexnet.runs import lock
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import MetricsLog
+from lenet_alexnet.sweep.trials import END
 from lenet_alexnet.training import fingerprint
 from lenet_alexnet.training.builders import build_optimizer
 from lenet_alexnet.training.experiment import Experiment
@@ -47,10 +48,20 @@ class Lane:
             order=experiment.order.with_seed(config.seed),
         )
         self.log = RunLog(config, self.e, self.out, metrics)
+        self.class_names = experiment.train_data.class_names
         self.bad_step: int | None = None
+
+    def stopped(self) -> bool:
+        """Whether this run was stopped alone; the program continues for the others."""
+        return (self.out.folder / END).exists()
+
+    def is_kept(self) -> bool:
+        """Whether what the program computes for this run is still logged and saved."""
+        return self.bad_step is None and not self.stopped()
 
     def finish(self, status: str, step: int, costs: dict[str, Any]) -> dict[str, Any]:
         """Writes and returns the summary."""
+        status = "interrupted" if self.stopped() else status
         summary = self.log.summary(status, step, self.checkpoints.best(), costs)
         if self.bad_step is not None:
             summary |= {"status": "diverged", "step": self.bad_step, "eval": {}}

@@ -27,7 +27,7 @@ from lenet_alexnet.training.builders import (
     build_views,
 )
 from lenet_alexnet.training.experiment import Experiment
-from lenet_alexnet.training.scoring import make_evaluate, make_scores
+from lenet_alexnet.training.scoring import Tally, make_evaluate, make_scores
 from lenet_alexnet.training.state import Metrics, TrainState, init_state
 from lenet_alexnet.training.step import TrainStep, refresh_curvature, resident_steps
 from lenet_alexnet.training.update import BatchUpdate
@@ -86,7 +86,7 @@ class LaneFunctions:
             build_model(config, self.form),
             build_optimizer(config, len(self.e.train_data)).tx,
             build_preprocess(config, self.e.in_steps, self.e.statistics),
-            *build_losses(config),
+            *build_losses(config, self.e.train_loss.class_weights or ()),
         )
 
     def init(self, lane: LaneNumbers, blank: Any) -> TrainState:
@@ -116,14 +116,15 @@ class LaneFunctions:
         options = {"variants": self.variants}
         return refresh_curvature(model, preprocess, state, images, index, lane.key, **options)
 
-    def evaluate(self, of_lane: tuple, shared: tuple) -> Metrics:
+    def evaluate(self, of_lane: tuple, shared: tuple) -> Tally:
         """The sums over one split."""
         variables, lane = of_lane
         model, _, preprocess, _, loss = self._build(lane)
         batch_size = min(self.config.eval.batch_size, len(shared[1]))
         views = build_views(self.config, statistics=self.e.statistics)
         scores = make_scores(model, preprocess, views)
-        return make_evaluate(scores, loss, batch_size)(Metrics.zero(), variables, *shared)
+        zero = Tally.zero(len(self.e.train_data.class_names))
+        return make_evaluate(scores, loss, batch_size)(zero, variables, *shared)
 
 
 class LaneDevices:

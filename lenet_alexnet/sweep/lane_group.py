@@ -10,12 +10,13 @@ import numpy as np
 from lenet_alexnet.errors import Interrupted
 from lenet_alexnet.optimizers.sdlm import get_curvature
 from lenet_alexnet.runs.wall_time import COMPILE, EVALUATION, SAVING, WallTime
+from lenet_alexnet.runtime import heartbeat
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.sweep.compiled_lanes import compile_lanes
 from lenet_alexnet.sweep.lane import Lane
 from lenet_alexnet.sweep.lane_functions import LaneDevices
 from lenet_alexnet.training import warm_start
-from lenet_alexnet.training.evaluation import summarize
+from lenet_alexnet.training.evaluation import results, summarize
 from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.progress import Stopwatch
 from lenet_alexnet.training.run_log import costs
@@ -35,11 +36,13 @@ class LaneGroup:
         stop_requested: Callable[[], bool],
     ) -> None:
         self.e, self.lanes, self.devices = experiment, lanes, devices
-        self.times, self.stop_requested = times, stop_requested
+        self.times = times
+        self.stop_requested = lambda: stop_requested() or all(lane.stopped() for lane in lanes)
         self.config, self.schedule = lanes[0].config, experiment.schedule
         self.step = self.first_step = 0
         self.clock, self.began = Stopwatch(), time.monotonic()
 
+    @heartbeat.during("compilation")
     def start(self, weights: Callable[[], WarmStart | None]) -> None:
         """Compiles; restores the states, or makes fresh ones with `weights` if there are."""
         orders = [lane.e.order for lane in self.lanes]
@@ -119,14 +122,15 @@ class LaneGroup:
         self._save(evaluated=True)
 
     def _live(self) -> list[tuple[int, Lane]]:
-        return [(i, lane) for i, lane in enumerate(self.lanes) if lane.bad_step is None]
+        return [(i, lane) for i, lane in enumerate(self.lanes) if lane.is_kept()]
 
+    @heartbeat.during("evaluation")
     def _evaluate(self, splits: Sequence[str]) -> None:
         with self.times.spent_on(EVALUATION):
             for split in splits:
                 sums = jax.device_get(self.compiled.evaluate(self.state.variables, split))
                 for i, lane in self._live():
-                    lane.log.write(self.step, split, summarize(_lane_of(sums, i)))
+                    lane.log.write(self.step, split, results(_lane_of(sums, i), lane.class_names))
         shown = "".join(self.e.curve)
         errors = [lane.log.error(shown) for _, lane in self._live()]
         known = [100 * error for error in errors if error is not None]

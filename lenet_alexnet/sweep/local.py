@@ -6,10 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lenet_alexnet.errors import Interrupted
-from lenet_alexnet.runtime import storage
+from lenet_alexnet.runtime import storage, watch
 from lenet_alexnet.runtime.backend import own_cores
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep import worker
@@ -55,8 +55,20 @@ def visible_gpus() -> list[str]:
 class LocalExecutor:
     """A queue of workers, as many at once as there are places."""
 
-    def __init__(self, sweep: Sweep, *, jobs: int, fail_fast: bool, allow_other_bits: bool) -> None:
-        self.sweep, self.fail_fast, self.allow = sweep, fail_fast, allow_other_bits
+    def __init__(
+        self,
+        sweep: Sweep,
+        *,
+        jobs: int,
+        fail_fast: bool,
+        allow_other_bits: bool,
+        stuck_after: float,
+    ) -> None:
+        self.sweep, self.fail_fast = sweep, fail_fast
+        self.how: dict[str, Any] = {
+            "allow_other_bits": allow_other_bits,
+            "stuck_after": stuck_after,
+        }
         self.places, self.jobs = places(jobs), jobs
         self.running: dict[int, tuple[Job, subprocess.Popen]] = {}
 
@@ -94,8 +106,10 @@ class LocalExecutor:
             while queue or self.running:
                 free = [i for i in range(len(places)) if i not in self.running]
                 while queue and free and not stop_requested():
+                    job = self._left(queue.pop(0))
+                    if not job:
+                        continue
                     place = free.pop(0)
-                    job = queue.pop(0)
                     self.running[place] = (job, self._start(job, until, places[place]))
                 for place, (job, process) in list(self.running.items()):
                     if process.poll() is not None:
@@ -115,12 +129,10 @@ class LocalExecutor:
         return again
 
     def _start(self, job: Job, until: float, place: Place) -> subprocess.Popen:
-        for name in job:
-            (self.sweep.folder(name) / "end.json").unlink(missing_ok=True)
         mine = place.environment | {"LENET_ALEXNET_LAUNCHER": str(os.getpid())}
         with storage.open_here(self.sweep.log_file(job[0]), "a") as log:
             process = subprocess.Popen(
-                worker.command(self.sweep.root, until, job, allow_other_bits=self.allow),
+                worker.command(self.sweep.root, until, job, **self.how),
                 stdin=subprocess.PIPE,  # closed when the launcher ends, see `worker`
                 stdout=log,
                 stderr=log,
@@ -133,8 +145,9 @@ class LocalExecutor:
 
     def _ended(self, job: Job, code: int) -> list[Job]:
         """Records what a dead worker could not; returns the trials to run one by one."""
-        open_ones = [name for name in job if self.sweep.status(name)[0] not in states.ENDED]
-        if code in (0, Interrupted.exit_code) or not open_ones:
+        open_ones = self._left(job)
+        stuck = last_line(self.sweep, job).startswith(watch.STUCK)
+        if code == 0 or (code == Interrupted.exit_code and not stuck) or not open_ones:
             return []
         if len(job) > 1:
             print(
@@ -148,6 +161,10 @@ class LocalExecutor:
         status = states.KILLED if code < 0 else states.FAILED
         self.sweep.end(job[0], status, f"{by}; {last_line(self.sweep, job)}")
         return []
+
+    def _left(self, job: Job) -> Job:
+        """The trials of a job that have not ended: one may have been stopped in the queue."""
+        return [name for name in job if self.sweep.status(name)[0] not in states.ENDED]
 
     def _broken(self, job: Job) -> bool:
         return any(self.sweep.status(name)[0] in states.BROKEN for name in job)

@@ -1,6 +1,7 @@
 """The results of a sweep: results.csv, and a table grouped over seeds and ranked."""
 
 import csv
+import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 from lenet_alexnet.runs.directory import read_summary
 from lenet_alexnet.runtime import storage
 from lenet_alexnet.sweep import trials as states
-from lenet_alexnet.sweep.expand import Trial
+from lenet_alexnet.sweep.expand import Override, Trial
 from lenet_alexnet.sweep.trials import Sweep, selecting_split
 
 
@@ -24,11 +25,16 @@ class Row(NamedTuple):
     @property
     def setting(self) -> tuple[tuple[str, Any], ...]:
         """The overrides without the seed: what is compared."""
-        return tuple(
-            (key, tuple(value) if isinstance(value, list) else value)
-            for key, value in self.trial.overrides.items()
-            if key != "seed"
-        )
+        return setting(self.trial.overrides)
+
+
+def setting(overrides: Override) -> tuple[tuple[str, Any], ...]:
+    """Overrides without the seed, which can be compared and counted."""
+    return tuple(
+        (key, tuple(value) if isinstance(value, list) else value)
+        for key, value in overrides.items()
+        if key != "seed"
+    )
 
 
 def collect(sweep: Sweep, trials: Sequence[Trial]) -> list[Row]:
@@ -38,7 +44,7 @@ def collect(sweep: Sweep, trials: Sequence[Trial]) -> list[Row]:
 
 def _row(sweep: Sweep, trial: Trial) -> Row:
     status, error = sweep.status(trial.id)
-    split, path = selecting_split(trial.config), sweep.folder(trial.id) / "summary.json"
+    split, path = selecting_split(trial.flat), sweep.folder(trial.id) / "summary.json"
     summary = read_summary(path) if path.exists() else {}
     last = summary.get("eval", {}).get(split, {})
     best, test = summary.get("best") or {}, summary.get("eval", {}).get("test", {})
@@ -114,8 +120,8 @@ def ranked(rows: Sequence[Row], metric: str) -> list[Setting]:
     return sorted(settings.values(), key=lambda setting: (setting.broken > 0, setting.mean))
 
 
-def table(rows: Sequence[Row], metric: str) -> str:
-    """The ranked settings as text, and the split that ranks them."""
+def cells(rows: Sequence[Row], metric: str) -> list[list[str]]:
+    """The ranked settings, below a line of headings."""
     keys = [key for key in swept(rows) if key != "seed"]
     split = rows[0].values["selected_on"]
     scale, unit = (100, ", %") if metric == "top1_error" else (1, "")
@@ -135,10 +141,36 @@ def table(rows: Sequence[Row], metric: str) -> str:
                 ", ".join(f"{n} {end}" for end, n in others.items()),
             ]
         )
+    return lines
+
+
+def ranked_on(rows: Sequence[Row]) -> str:
+    """A sentence on the split that ranks the settings."""
+    if rows[0].values["selected_on"] == "validation":
+        return "Ranked on the validation split; the test split was not used."
+    return "Ranked on the test split, as data.validation is empty: the best is flattered."
+
+
+def table(rows: Sequence[Row], metric: str) -> str:
+    """The ranked settings as text, and the split that ranks them."""
+    return f"{aligned(cells(rows, metric))}\n{ranked_on(rows)}"
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as text in columns."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    text = ["  ".join(c.rjust(w) for c, w in zip(x, widths, strict=True)).rstrip() for x in lines]
-    if split == "validation":
-        text.append("Ranked on the validation split; the test split was not used.")
-    else:
-        text.append("Ranked on the test split, as data.validation is empty: the best is flattered.")
-    return "\n".join(text)
+    return "\n".join(
+        "  ".join(c.rjust(w) for c, w in zip(x, widths, strict=True)).rstrip() for x in lines
+    )
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % t interval of the mean; None for fewer than two values or if one is infinite."""
+    if len(values) < 2 or not all(map(math.isfinite, values)):
+        return None
+    from scipy.special import stdtrit
+
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    half = float(stdtrit(len(values) - 1, 0.975)) * error
+    mean = statistics.fmean(values)
+    return mean - half, mean + half

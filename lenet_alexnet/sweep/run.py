@@ -2,10 +2,9 @@
 
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from ml_collections import ConfigDict
 
@@ -13,44 +12,11 @@ from lenet_alexnet import config as configs
 from lenet_alexnet import plots
 from lenet_alexnet.config.checks import check_validation
 from lenet_alexnet.errors import LenetAlexnetError, UsageError
-from lenet_alexnet.sweep import halving, plan, results
+from lenet_alexnet.sweep import again, halving, page, plan, results
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.expand import Trial, expand
-from lenet_alexnet.sweep.groups import group, may_share, signature
-from lenet_alexnet.sweep.live import Live
-from lenet_alexnet.sweep.local import Job, LocalExecutor
-from lenet_alexnet.sweep.slurm import SlurmExecutor
+from lenet_alexnet.sweep.runner import SweepOptions, make_jobs, make_runner
 from lenet_alexnet.sweep.trials import Sweep
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepOptions:
-    """The command's flags."""
-
-    executor: str = "auto"
-    dry_run: bool = False
-    report: bool = False
-    retry_failed: bool = False
-    fail_fast: bool = False
-    halving: int = 0
-    metric: str = "top1_error"
-    jobs: int = 0
-    search: int = 0
-    allow_other_bits: bool = False
-
-
-class Executor(Protocol):
-    """Runs jobs: each is a process that trains the named trials up to a share of the run."""
-
-    def run(
-        self,
-        jobs: Sequence[Job],
-        until: float,
-        *,
-        stop_requested: Callable[[], bool],
-        watch: Callable[[list[str]], None],
-    ) -> None:
-        """Returns when all jobs have ended."""
 
 
 def run_sweep(
@@ -68,6 +34,13 @@ def run_sweep(
     """
     _check(options)
     with contextlib.closing(Sweep(workdir)) as sweep:
+        if options.stop_trial:
+            before = states.stop(sweep, options.stop_trial)
+            print(f"trial {options.stop_trial} is stopped; it was {before}")
+            return 0
+        if options.top and options.search:
+            trials = [sweep.trial(name) for name in sweep.stored()]
+            return again.run(path, base, sweep, trials, options, stop_requested)
         if options.search:
             from lenet_alexnet.sweep.search import run_search
 
@@ -77,6 +50,8 @@ def run_sweep(
         trials, repeated = expand(configs.load(path), base, path)
         if repeated:
             print(f"{repeated} of the sweep's trials are repetitions and run once", file=sys.stderr)
+        if options.top:
+            return again.run(path, base, sweep, trials, options, stop_requested)
         for trial in trials if options.halving else ():
             check_validation(trial.config, "--halving")
         if options.dry_run:
@@ -115,79 +90,42 @@ def _run(
 def _check(options: SweepOptions) -> None:
     if options.search and options.dry_run:
         raise UsageError("--search has no --dry-run: trials depend on the results before them")
+    if bool(options.top) != bool(options.again):
+        raise UsageError("--top and --again need each other: --top=3 --again=5, for example")
+    if options.top and (options.dry_run or options.report):
+        raise UsageError("--top starts runs at once: it has no --dry-run and no --report")
     if options.halving < 0 or options.halving == 1:
         raise UsageError(f"--halving={options.halving} is not 0 (off) or at least 2")
 
 
 def _prepare(sweep: Sweep, trials: Sequence[Trial], options: SweepOptions) -> None:
+    """Writes the list into the folder; a line reports how the list and the folder differ."""
+    stored = set(sweep.stored())
     for trial in trials:
         sweep.add(trial)
         if options.retry_failed and sweep.status(trial.id)[0] in states.BROKEN:
             sweep.forget(trial.id)
-    left = states.remaining(sweep, trials)
-    done = len(trials) - len(left)
-    if done:
-        print(f"{done} of {len(trials)} trials have already ended", file=sys.stderr)
+    sweep.list_trials(trials)
+    if stored:
+        print(_changes(sweep, trials, stored), file=sys.stderr)
 
 
-def make_jobs(
-    sweep: Sweep, trials: Sequence[Trial], base: ConfigDict, options: SweepOptions
-) -> list[Job]:
-    """The trials still to run, grouped by process.
-
-    Raises:
-      UsageError: --executor=vmap, but trials differ in more than numbers, or stream their data.
-    """
-    left = states.remaining(sweep, trials)
-    if options.executor in ("local", "slurm"):
-        return [[trial.id] for trial in left]
-    if options.executor == "vmap":
-        if any(trial.flat.get("data.stream") for trial in trials):
-            raise UsageError(
-                "--executor=vmap: many lanes cannot read streamed photos (data.stream=True); "
-                "use --executor=auto or local"
-            )
-        kinds = len({signature(trial.flat) for trial in trials})
-        if kinds == len(trials) > 1:
-            raise UsageError(
-                "--executor=vmap: no two trials differ only in numbers that one program carries; "
-                "use --executor=auto or local"
-            )
-    elif not may_share(base):
-        return [[trial.id] for trial in left]
-    groups = group(left, most=base.launch.lanes, steps=lambda trial: sweep.saved_steps(trial.id))
-    return [[trial.id for trial in members] for members in groups]
-
-
-Runner = Callable[[Sequence[Trial], float, Callable[[], bool]], None]
-
-
-def make_runner(sweep: Sweep, base: ConfigDict, options: SweepOptions) -> Runner:
-    """The function that runs trials up to a share of their length with the chosen executor."""
-    executor: Executor
-    how = {"fail_fast": options.fail_fast, "allow_other_bits": options.allow_other_bits}
-    if options.executor == "slurm":
-        executor = SlurmExecutor(sweep, base.launch, **how)
-    else:
-        executor = LocalExecutor(sweep, jobs=options.jobs, **how)
-
-    def run(trials: Sequence[Trial], until: float, stop_requested: Callable[[], bool]) -> None:
-        jobs = make_jobs(sweep, trials, base, options)
-        live = Live(sweep, trials)
-        try:
-            executor.run(jobs, until, stop_requested=stop_requested, watch=live.watch)
-        finally:
-            live.finish()
-        broken = [t.id for t in trials if sweep.status(t.id)[0] in states.BROKEN]
-        if options.fail_fast and broken:
-            error = sweep.status(broken[0])[1]
-            raise LenetAlexnetError(f"--fail-fast: trial {broken[0]} broke: {error}")
-
-    return run
+def _changes(sweep: Sweep, trials: Sequence[Trial], stored: set[str]) -> str:
+    """What a folder with trials and the list have in common, and what only one of them has."""
+    counts = Counter(sweep.status(trial.id)[0] for trial in trials)
+    ended = sum(counts[state] for state in states.ENDED)
+    line = f"{ended} of {len(trials)} trials have already ended"
+    if begun := counts[states.PARTIAL]:
+        line += f"; resumed: {begun}"
+    if new := sum(trial.id not in stored for trial in trials):
+        line += f"; new: {new}"
+    if gone := len(stored - {trial.id for trial in trials}):
+        line += f"; no longer in the list, kept on disk: {gone}"
+    return line
 
 
 def _report(sweep: Sweep, trials: Sequence[Trial], options: SweepOptions) -> int:
-    """Writes results.csv and the figures, prints the table.
+    """Writes results.csv, the page and the figures, prints the table.
 
     Raises:
       LenetAlexnetError: a trial broke or is still to run.
@@ -200,7 +138,7 @@ def _report(sweep: Sweep, trials: Sequence[Trial], options: SweepOptions) -> int
     for row in rows:
         if row.status in states.BROKEN:
             print(f"{row.trial.id} {row.status}: {row.values['error']}", file=sys.stderr)
-    files = [sweep.root / "results.csv"]
+    files = [sweep.root / "results.csv", page.write(sweep, rows, options.metric)]
     try:
         from lenet_alexnet.sweep import figures
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from lenet_alexnet.errors import Interrupted, LenetAlexnetError, UsageError
 from lenet_alexnet.runs.directory import read_json, write_json
-from lenet_alexnet.runtime import storage
+from lenet_alexnet.runtime import storage, watch
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep import worker
-from lenet_alexnet.sweep.local import Job
+from lenet_alexnet.sweep.local import Job, last_line
 from lenet_alexnet.sweep.trials import Sweep
 
 POLL_SECONDS = 5.0
@@ -49,7 +49,13 @@ class SlurmExecutor:
     """Submits jobs that are not in the queue yet, and waits until all have left it."""
 
     def __init__(
-        self, sweep: Sweep, launch: Any, *, fail_fast: bool, allow_other_bits: bool
+        self,
+        sweep: Sweep,
+        launch: Any,
+        *,
+        fail_fast: bool,
+        allow_other_bits: bool,
+        stuck_after: float,
     ) -> None:
         """Raises UsageError if submitit or Slurm's commands are missing."""
         if importlib.util.find_spec("submitit") is None:
@@ -58,7 +64,11 @@ class SlurmExecutor:
             raise UsageError("--executor=slurm needs Slurm's sbatch and squeue: none on the PATH")
         import submitit
 
-        self.sweep, self.fail_fast, self.allow = sweep, fail_fast, allow_other_bits
+        self.sweep, self.fail_fast = sweep, fail_fast
+        self.how: dict[str, Any] = {
+            "allow_other_bits": allow_other_bits,
+            "stuck_after": stuck_after,
+        }
         self.submitit = submitit.AutoExecutor(
             folder=sweep.root / "slurm", cluster="slurm", slurm_max_num_timeout=launch.requeue
         )
@@ -111,9 +121,8 @@ class SlurmExecutor:
             return {}
         tasks = []
         for job in jobs:
-            self.sweep.folder(job[0]).joinpath("end.json").unlink(missing_ok=True)
             root = self.sweep.root.resolve()
-            command = worker.command(root, until, job, allow_other_bits=self.allow)
+            command = worker.command(root, until, job, **self.how)
             tasks.append(Task(command, str(self.sweep.log_file(job[0]).resolve())))
         try:
             with self.submitit.batch():  # one array
@@ -133,7 +142,11 @@ class SlurmExecutor:
     def _ended(self, job: Job) -> None:
         """Records a task that left the queue without a result: it died or was cancelled."""
         for name in job:
-            if self.sweep.status(name)[0] == states.PENDING:
+            status = self.sweep.status(name)[0]
+            if status == states.PARTIAL:
+                if (last := last_line(self.sweep, job)).startswith(watch.STUCK):
+                    self.sweep.end(name, states.FAILED, last)
+            elif status == states.PENDING:
                 self.sweep.end(name, states.KILLED, f"left the queue; see {self.sweep.root}/slurm")
 
     def _cancel(self, waiting: dict[str, str]) -> None:

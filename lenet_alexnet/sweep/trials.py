@@ -2,14 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from ml_collections import ConfigDict
 
 from lenet_alexnet import config as configs
-from lenet_alexnet.errors import UsageError
+from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.runs import wall_time
 from lenet_alexnet.runs.directory import read_json, read_summary, write_json
 from lenet_alexnet.runs.metrics import read_rows
@@ -20,6 +20,7 @@ COMPLETED, DIVERGED, FAILED, KILLED = "completed", "diverged", "failed", "killed
 STOPPED, PARTIAL, PENDING = "stopped", "partial", "pending"
 BROKEN = (DIVERGED, FAILED, KILLED)
 ENDED = (COMPLETED, STOPPED, *BROKEN)
+END = "end.json"  # in the folder of a trial that failed, was killed or was stopped
 
 
 class Sweep:
@@ -84,17 +85,36 @@ class Sweep:
         content = {"overrides": trial.overrides, "config": trial.config.to_dict()}
         write_json(folder / "trial.json", content)
 
+    def list_trials(self, trials: Sequence[Trial]) -> None:
+        """Writes the ids of the trials that belong to the sweep now, in their order."""
+        write_json(self.root / "list.json", {"trials": [trial.id for trial in trials]})
+
+    def listed(self) -> list[str]:
+        """What `list_trials` wrote; without it (of a search, for example) all trials stored."""
+        path = self.root / "list.json"
+        if not path.exists():
+            return self.stored()
+        return read_json(path, "trials", trials=list)["trials"]
+
     def read(self, trial_id: str) -> tuple[Override, ConfigDict]:
         """The overrides and the config that `add` wrote."""
         path = self.folder(trial_id) / "trial.json"
         content = read_json(path, "overrides", "config", overrides=dict, config=dict)
         return content["overrides"], ConfigDict(content["config"])
 
+    def trial(self, trial_id: str) -> Trial:
+        """A stored trial; UsageError if its trial.json is damaged or of another trial."""
+        overrides, config = self.read(trial_id)
+        trial = Trial(overrides, configs.flatten(config), config)
+        if trial.id != trial_id:
+            raise UsageError(f"'{self.folder(trial_id)}' holds the trial.json of {trial.id}")
+        return trial
+
     def status(self, trial_id: str) -> tuple[str, str]:
         """One of the states above, and the error of a broken trial."""
         folder = self.folder(trial_id)
-        if (folder / "end.json").exists():
-            end = read_json(folder / "end.json", "status", "error", status=str, error=str)
+        if (folder / END).exists():
+            end = read_json(folder / END, "status", "error", status=str, error=str)
             if end["status"] not in ENDED:
                 raise UsageError(f"cannot read '{folder / 'end.json'}': status {end['status']!r}")
             return end["status"], end["error"]
@@ -108,7 +128,7 @@ class Sweep:
 
     def end(self, trial_id: str, status: str, error: str = "") -> None:
         """Records that a trial failed, was killed or was stopped."""
-        write_json(self.folder(trial_id) / "end.json", {"status": status, "error": error})
+        write_json(self.folder(trial_id) / END, {"status": status, "error": error})
 
     def forget(self, trial_id: str) -> None:
         """Makes a broken trial run again; a diverged one restarts from step 0."""
@@ -121,7 +141,11 @@ class Sweep:
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
-        (folder / "end.json").unlink(missing_ok=True)
+        (folder / END).unlink(missing_ok=True)
+
+    def stored(self) -> list[str]:
+        """The ids of all trials in the folder, also of those that are no longer in the list."""
+        return sorted(path.parent.name for path in self.root.glob("trials/*/trial.json"))
 
     def saved_steps(self, trial_id: str) -> set[int]:
         """The steps of a trial's checkpoints."""
@@ -130,9 +154,13 @@ class Sweep:
             return set()
         return {int(path.name) for path in folder.iterdir() if path.name.isdigit()}
 
+    def metrics_file(self, trial_id: str) -> Path:
+        """The log of a trial."""
+        return self.folder(trial_id) / "metrics.jsonl"
+
     def rows(self, trial_id: str) -> list[dict[str, Any]]:
         """The lines of a trial's metrics.jsonl so far."""
-        return read_rows(self.folder(trial_id) / "metrics.jsonl")
+        return read_rows(self.metrics_file(trial_id))
 
 
 def lock(path: Path, *, wait: bool) -> IO[str] | None:
@@ -149,9 +177,27 @@ def lock(path: Path, *, wait: bool) -> IO[str] | None:
     return file
 
 
-def selecting_split(config: Any) -> str:
-    """The split that selects: validation, or test if there is none."""
-    return "validation" if config["data"]["validation"] else "test"
+def selecting_split(flat: Mapping[str, Any]) -> str:
+    """The split that selects, by a config's leaves: validation, or test if there is none."""
+    return "validation" if flat["data.validation"] else "test"
+
+
+def stop(sweep: Sweep, trial_id: str) -> str:
+    """Stops one trial, also while it trains: it saves, and is not run again.
+
+    Returns the status that it had.
+
+    Raises:
+      UsageError: there is no such trial, or it has ended.
+    """
+    known = sweep.stored()
+    if trial_id not in known:
+        raise UsageError(f"no trial '{trial_id}' in '{sweep.root}': {nearest(trial_id, known)}")
+    status, _ = sweep.status(trial_id)
+    if status in ENDED:
+        raise UsageError(f"trial {trial_id} has already ended: {status}")
+    sweep.end(trial_id, STOPPED, "as requested")
+    return status
 
 
 def remaining(sweep: Sweep, trials: Sequence[Trial]) -> list[Trial]:

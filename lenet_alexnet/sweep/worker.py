@@ -1,6 +1,6 @@
 """The process that trains one trial, or several as one program:
 
-python -m lenet_alexnet.sweep.worker ROOT UNTIL [--allow-other-bits] ID...
+python -m lenet_alexnet.sweep.worker ROOT UNTIL STUCK_AFTER [--allow-other-bits] ID...
 
 It has the exit codes of `train`; 0 also if it stopped at UNTIL, a share of the run.
 """
@@ -16,9 +16,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import lenet_alexnet
+from lenet_alexnet import config as configs
 from lenet_alexnet.errors import Diverged, Interrupted, LenetAlexnetError
 from lenet_alexnet.runtime import backend, unexpected
 from lenet_alexnet.runtime.age import process_began
+from lenet_alexnet.runtime.heartbeat import STUCK_AFTER
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.trials import Sweep
 
@@ -26,11 +28,16 @@ ALLOW_OTHER_BITS = "--allow-other-bits"
 
 
 def command(
-    root: Path, until: float, ids: Sequence[str], *, allow_other_bits: bool = False
+    root: Path,
+    until: float,
+    ids: Sequence[str],
+    *,
+    allow_other_bits: bool = False,
+    stuck_after: float = STUCK_AFTER,
 ) -> list[str]:
     """The command of a worker. It imports nothing from the current folder (-P)."""
     flags = [ALLOW_OTHER_BITS] if allow_other_bits else []
-    arguments = [str(root), str(until), *flags, *ids]
+    arguments = [str(root), str(until), str(stuck_after), *flags, *ids]
     return [sys.executable, "-P", "-m", "lenet_alexnet.sweep.worker", *arguments]
 
 
@@ -45,16 +52,19 @@ def environment() -> dict[str, str]:
 
 def main(arguments: list[str]) -> int:
     """Trains; an error of a single trial is recorded in its folder."""
-    from lenet_alexnet.runtime import signals
+    from lenet_alexnet.runtime import signals, watch
 
-    root, until = Path(arguments[0]), float(arguments[1])
-    ids = [argument for argument in arguments[2:] if argument != ALLOW_OTHER_BITS]
+    root, until, stuck_after = Path(arguments[0]), float(arguments[1]), float(arguments[2])
+    ids = [argument for argument in arguments[3:] if argument != ALLOW_OTHER_BITS]
     allow = ALLOW_OTHER_BITS in arguments
     sweep = Sweep(root)
     # A worker of a launcher that was killed may still be saving: wait for it.
     locks = [states.lock(sweep.folder(name) / ".worker", wait=True) for name in ids]
     backend.set_up()
-    with signals.catch() as stop_requested:
+    with (
+        signals.catch() as stop_requested,
+        watch.watching(stuck_after, sweep.folder(ids[0])),
+    ):
         if os.environ.get("LENET_ALEXNET_LAUNCHER"):
             threading.Thread(target=_end_with_launcher, daemon=True).start()
         try:
@@ -97,9 +107,13 @@ def _one(
 
     train = functools.partial(train_and_evaluate, allow_other_bits=allow, began=process_began())
     _, config = sweep.read(name)
-    folder, split = sweep.folder(name), states.selecting_split(config)
+    folder, split = sweep.folder(name), states.selecting_split(configs.flatten(config))
+
+    def stopped() -> bool:
+        return stop_requested() or (folder / states.END).exists()
+
     if until >= 1:
-        train(config, folder, stop_requested=stop_requested)
+        train(config, folder, stop_requested=stopped)
         return
     from lenet_alexnet.training.experiment import build
 
@@ -110,9 +124,9 @@ def _one(
         return any(row["split"] == split and row["step"] >= rung for row in rows)
 
     try:
-        train(config, folder, stop_requested=lambda: stop_requested() or reached())
+        train(config, folder, stop_requested=lambda: stopped() or reached())
     except Interrupted:
-        if stop_requested():
+        if stopped():
             raise
 
 

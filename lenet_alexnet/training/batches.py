@@ -10,6 +10,7 @@ import numpy as np
 from lenet_alexnet.data import Dataset
 from lenet_alexnet.data.order import Order
 from lenet_alexnet.data.read_ahead import read_ahead
+from lenet_alexnet.runtime import heartbeat
 from lenet_alexnet.training.layout import Layout
 from lenet_alexnet.training.step import resident_steps, streamed_steps
 
@@ -63,11 +64,13 @@ class FromDisk:
         shape = (self._per_dispatch, self._order.batch_size // jax.process_count())
         images = np.empty((*shape, *self._data.image_shape), np.uint8)
         labels = np.zeros(shape, np.int32)
-        for i in range(count):
-            start = time.monotonic()
-            images[i], labels[i] = next(self._batches)
-            if running is None or running.is_ready():
-                self.waited += time.monotonic() - start
+        with heartbeat.during("waiting for data"):
+            for i in range(count):
+                start = time.monotonic()
+                images[i], labels[i] = next(self._batches)
+                heartbeat.beat()
+                if running is None or running.is_ready():
+                    self.waited += time.monotonic() - start
         self._next = step + count if count else self._next
         layout = self._layout
         return (*layout.put_share((images, labels)), layout.put(order, layout.batches))

@@ -1,6 +1,6 @@
 """Builds the sections of a config: the network, the data, the optimizer, the losses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,16 +16,18 @@ from lenet_alexnet.data.preprocess.photos import (
     create_photo_preprocess,
     create_views,
 )
-from lenet_alexnet.data.preprocess.statistics import Statistics, load_statistics
+from lenet_alexnet.data.preprocess.statistics import Statistics, compute, load_statistics
 from lenet_alexnet.data.streamed import Streamed
 from lenet_alexnet.errors import DataError, UsageError
-from lenet_alexnet.losses import Loss, create_loss
+from lenet_alexnet.losses import Loss, balanced_weights, create_loss
 from lenet_alexnet.models import create_model, defaults
 from lenet_alexnet.models.alexnet.network import AlexNet
 from lenet_alexnet.ops import ConvForm
 from lenet_alexnet.optimizers import Optimizer, create_optimizer
 from lenet_alexnet.runtime.storage import expand
 from lenet_alexnet.training import passed
+
+AUTO = "auto"  # class weights
 
 
 def build_model(config: Any, form: ConvForm = "auto") -> nn.Module:
@@ -47,11 +49,20 @@ def build_model(config: Any, form: ConvForm = "auto") -> nn.Module:
     return model.clone(frozen=frozen) if frozen and isinstance(model, AlexNet) else model
 
 
-def build_optimizer(config: Any, examples: int, *, dense_updates: int = 1) -> Optimizer:
-    """The optimizer of a config for `examples` training examples; `dense_updates`: see `Layout`."""
+def build_optimizer(
+    config: Any, examples: int, *, dense_updates: int = 1, total_steps: int = 0
+) -> Optimizer:
+    """The optimizer of a config.
+
+    Args:
+      config: of a run.
+      examples: the number of training examples.
+      dense_updates: see `Layout`.
+      total_steps: the length of the run; 0: train.duration.
+    """
     in_steps = partial(to_steps, batch_size=config.train.batch_size, examples=examples)
     return create_optimizer(
-        total_steps=in_steps(config.train.duration),
+        total_steps=total_steps or in_steps(config.train.duration),
         to_steps=in_steps,
         batch_size=config.train.batch_size,
         dense_updates=dense_updates,
@@ -60,12 +71,33 @@ def build_optimizer(config: Any, examples: int, *, dense_updates: int = 1) -> Op
     )
 
 
-def build_losses(config: Any) -> tuple[Loss, Loss]:
-    """The training loss, and the evaluation loss: the same without smoothing or class weights."""
+def build_losses(config: Any, auto: Sequence[float] = ()) -> tuple[Loss, Loss]:
+    """The training loss, and the evaluation loss: the same without smoothing or class weights.
+
+    `auto` are the class weights if the config says "auto"; without them all are equal.
+    """
     options = config.train.loss.to_dict()
     training = ("label_smoothing", "class_weights")
     plain = {name: value for name, value in options.items() if name not in training}
+    if options.get("class_weights") == AUTO:
+        options["class_weights"] = tuple(auto) or None
     return create_loss(**options), create_loss(**plain)
+
+
+def auto_weights(config: Any, train_data: Dataset) -> tuple[float, ...]:
+    """The class weights of `train.loss.class_weights=auto`; () for other ones.
+
+    Raises:
+      UsageError: the labels are not in memory.
+    """
+    if config.train.loss.get("class_weights") != AUTO:
+        return ()
+    if train_data.arrays is None:
+        raise UsageError(
+            "train.loss.class_weights=auto counts the labels in memory: set data.stream=False, or "
+            "a weight for each class"
+        )
+    return balanced_weights(train_data.arrays[1], len(train_data.class_names))
 
 
 def build_preprocess(
@@ -115,8 +147,11 @@ def build_views(
     )
 
 
-def load_photo_statistics(config: Any) -> Statistics | None:
-    """Mean image and colours of the prepared training images, or None if the config uses none.
+def load_photo_statistics(config: Any, train_data: Dataset | None = None) -> Statistics | None:
+    """Mean image and colours of the training images, or None if the config uses none.
+
+    Those of prepared images were prepared, too. Those of image folders are computed, from
+    `train_data` if these are read already.
 
     Raises:
       UsageError: the data are not prepared ones: the run was given them as objects.
@@ -131,6 +166,10 @@ def load_photo_statistics(config: Any) -> Statistics | None:
             "data.photo needs statistics of prepared photos, which passed data do not have: set "
             "data.photo.mean=given (with colour_mean) or none, and data.photo.colour_noise=0.0"
         )
+    if config.data.source == "folder":
+        arrays = (train_data or load(config, config.data.train)).arrays
+        assert arrays is not None
+        return compute(arrays[0])
     return load_statistics(config.data.name, config.data.data_dir)
 
 
@@ -144,6 +183,8 @@ def load(config: Any, split: str) -> Dataset:
     passed.refuse(data.source, "data")
     data_dir = str(expand(data.data_dir)) if data.data_dir else ""
     if "stream" in data and data.stream:
+        if data.source == "folder":
+            raise UsageError("data.stream=True reads prepared photos: data.source=tfds")
         stored = Streamed(data.name, data_dir, split)
         expected = (data.image_size, data.image_size, data.channels)
         if stored.image_shape != expected:

@@ -15,6 +15,7 @@ from lenet_alexnet.config.options import setting
 from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.losses import Loss
 from lenet_alexnet.optimizers import Optimizer
+from lenet_alexnet.runtime import heartbeat
 from lenet_alexnet.training.batches import FromDisk, Resident, create_feed
 from lenet_alexnet.training.evaluation import Evaluator
 from lenet_alexnet.training.experiment import Experiment
@@ -144,6 +145,7 @@ def _arguments(
     return (*feed(step, count, running), *e.layout.put((number, fresh)))
 
 
+@heartbeat.during("compilation")
 def compile_run(config: Any, e: Experiment) -> tuple[CompiledRun, TrainState]:
     """Compiles all functions of a run; returns them and a fresh state."""
     start = time.monotonic()
@@ -181,6 +183,7 @@ def compile_run(config: Any, e: Experiment) -> tuple[CompiledRun, TrainState]:
     return compiled, state
 
 
+@heartbeat.during("compilation")
 def _compile_refresh(
     config: Any, e: Experiment, feed: Resident | FromDisk, state: TrainState, key: jax.Array
 ) -> Callable[..., Any] | None:
@@ -191,6 +194,7 @@ def _compile_refresh(
     return jax.jit(refresh, donate_argnums=0).lower(state, feed(0, 0)[0], index, key).compile()
 
 
+@heartbeat.during("compilation")
 def _compile_observe(e: Experiment, state: TrainState) -> Callable[..., Any] | None:
     if not e.optimizer.observe:
         return None

@@ -9,21 +9,19 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from lenet_alexnet.config import flatten
-from lenet_alexnet.config.checks import LONGEST, check_inputs, check_ranges, check_validation
+from lenet_alexnet.config.checks import check_inputs, check_validation
 from lenet_alexnet.config.durations import to_steps
-from lenet_alexnet.config.options import setting
 from lenet_alexnet.data import Dataset
 from lenet_alexnet.data.class_names import check_same
 from lenet_alexnet.data.order import Order, epoch_order
 from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.data.preprocess.statistics import Statistics
-from lenet_alexnet.errors import UsageError, nearest
+from lenet_alexnet.errors import Problems, UsageError
 from lenet_alexnet.losses import Loss
-from lenet_alexnet.models import Network1998, layer_names
 from lenet_alexnet.optimizers import Optimizer
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.training.builders import (
+    auto_weights,
     blank_image,
     build_losses,
     build_model,
@@ -32,6 +30,12 @@ from lenet_alexnet.training.builders import (
     build_views,
     load,
     load_photo_statistics,
+)
+from lenet_alexnet.training.checking import (
+    check_alone,
+    check_curvature,
+    check_layers,
+    check_size,
 )
 from lenet_alexnet.training.layout import Layout, most_devices
 from lenet_alexnet.training.schedule import Schedule
@@ -111,28 +115,32 @@ def build(
       UsageError: entries are out of range, or do not fit each other or the data.
     """
     read = read or load
-    check_ranges(flatten(config))
-    model = model or build_model(config)
-    train_loss, eval_loss = build_losses(config)
-    train_data, eval_data = _read_data(config, read)
-    size, batch_size = len(train_data), config.train.batch_size
-    layout = _build_layout(config, model, devices)
-    _check_size(config, model, train_loss, size, len(train_data.class_names))
-
-    in_steps = partial(to_steps, batch_size=batch_size, examples=size)
-    statistics = load_photo_statistics(config)
-    preprocess = build_preprocess(config, in_steps, statistics)
-    inputs = jax.eval_shape(preprocess, blank_image(train_data), None)
-    check_inputs(model.input_shape, inputs.shape[1:])
-    _check_layers(config, model)
-    optimizer = build_optimizer(config, size, dense_updates=layout.dense_updates)
-    if optimizer.curvature and not isinstance(model, Network1998):
-        raise UsageError(f"optimizer 'sdlm' trains the networks of 1998, not '{config.model.name}'")
-    schedule = _build_schedule(config, optimizer, in_steps)
-    order = Order(
-        config.seed, size * config.data.variants, batch_size, reshuffle=config.data.reshuffle
-    )
-    views = build_views(config, statistics=statistics)
+    problems = check_alone(config, model)
+    if "photo" in config.data:
+        problems.report()  # Reading photos takes long.
+    train_data, eval_data = _read_data(config, read, problems)
+    size = len(train_data)
+    in_steps = partial(to_steps, batch_size=config.train.batch_size, examples=size)
+    with problems.noting():
+        train_loss, eval_loss = build_losses(config, auto_weights(config, train_data))
+    with problems.noting():
+        model = model or build_model(config)
+    with problems.noting():
+        check_size(config, model, train_loss, size, len(train_data.class_names))
+    with problems.noting():
+        layout = _build_layout(config, model, devices)
+    with problems.noting():
+        statistics = load_photo_statistics(config, train_data)
+        preprocess = build_preprocess(config, in_steps, statistics)
+        inputs = jax.eval_shape(preprocess, blank_image(train_data), None)
+        check_inputs(model.input_shape, inputs.shape[1:])
+        views = build_views(config, statistics=statistics)
+    with problems.noting():
+        check_layers(config, model)
+        optimizer = build_optimizer(config, size, dense_updates=layout.dense_updates)
+        check_curvature(config, optimizer, model)
+        schedule = _build_schedule(config, optimizer, in_steps)
+    problems.report()
     return Experiment(
         model=model,
         preprocess=preprocess,
@@ -140,7 +148,7 @@ def build(
         eval_loss=eval_loss,
         optimizer=optimizer,
         schedule=schedule,
-        order=order,
+        order=_build_order(config, size),
         scores=make_scores(model, preprocess, views, partial(sharded_forward, layout)),
         layout=layout,
         train_data=train_data,
@@ -151,24 +159,32 @@ def build(
 
 
 def _read_data(
-    config: Any, read: Callable[[Any, str], Dataset]
+    config: Any, read: Callable[[Any, str], Dataset], problems: Problems
 ) -> tuple[Dataset, dict[str, Dataset]]:
     """The training data, and the data of each evaluated split.
 
-    Raises UsageError if a batch is larger than the training set.
+    Raises UsageError, with the `problems` known so far, for a split that is not there.
     """
-    train_data = read(config, config.data.train)
-    eval_data = {
-        name: read(config, config.data[name])
-        for name in ("validation", "test")
-        if config.data[name]
-    }
+    splits: dict[str, Dataset] = {}
+    with problems.noting():
+        splits = {
+            name: read(config, config.data[name])
+            for name in ("train", "validation", "test")
+            if config.data[name] or name == "train"
+        }
+    if not splits:
+        problems.report()
+    train_data = splits["train"]
+    eval_data = {name: data for name, data in splits.items() if name != "train"}
     for name, data in eval_data.items():
         check_same(data.class_names, train_data.class_names, f"data.{name}", "data.train")
-    size, batch_size = len(train_data), config.train.batch_size
-    if not 1 <= batch_size <= size:
-        raise UsageError(f"train.batch_size {batch_size} is not within 1..{size}, the training set")
     return train_data, eval_data
+
+
+def _build_order(config: Any, size: int) -> Order:
+    """The order of a training set of `size` images and their variants."""
+    examples, reshuffle = size * config.data.variants, config.data.reshuffle
+    return Order(config.seed, examples, config.train.batch_size, reshuffle=reshuffle)
 
 
 def _build_layout(config: Any, model: nn.Module, devices: int) -> Layout:
@@ -181,39 +197,6 @@ def _build_layout(config: Any, model: nn.Module, devices: int) -> Layout:
     layout = Layout(**config.parallel, devices=devices, model=model)
     layout.check_batch("train.batch_size", batch_size, config.train.accumulate)
     return layout
-
-
-def _check_size(config: Any, model: Any, loss: Loss, size: int, classes: int) -> None:
-    """Raises UsageError if the network, the loss or the variants do not fit the data."""
-    if model.num_classes != classes:
-        raise UsageError(f"model.num_classes {model.num_classes} is not the data's {classes}")
-    weights = loss.class_weights
-    if weights and len(weights) != classes:
-        raise UsageError(
-            f"train.loss.class_weights has {len(weights)} numbers for {classes} classes"
-        )
-    if size * config.data.variants > LONGEST:
-        raise UsageError(f"data.variants {config.data.variants} of {size:,} images are too many")
-
-
-def _check_layers(config: Any, model: nn.Module) -> None:
-    """Raises UsageError if an entry names an unknown layer, or `train.freeze` all layers."""
-    options = ("layers", "layer_decay", "layer_rate")
-    named = {f"optimizer.{option}": config.optimizer.get(option) or {} for option in options}
-    frozen = setting(config, "train.freeze")
-    if not frozen and not any(named.values()):
-        return
-    layers = layer_names(model)
-    for key, names in named.items():
-        if not hasattr(names, "items"):
-            raise UsageError(f"{key} {names!r} is no dict by layer")
-    for key, names in (*named.items(), ("train.freeze", frozen)):
-        for name in names:
-            if name not in layers:
-                hint = nearest(str(name), layers)
-                raise UsageError(f"{key} names '{name}', no layer of the network: {hint}")
-    if set(layers) <= set(frozen):
-        raise UsageError("train.freeze names every layer: nothing is left to train")
 
 
 def _build_schedule(config: Any, optimizer: Optimizer, in_steps: Callable[[str], int]) -> Schedule:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from lenet_alexnet.config.options import setting
+from lenet_alexnet.data import duplicates
 from lenet_alexnet.errors import Diverged
 from lenet_alexnet.runs import lock
 from lenet_alexnet.runs.checkpoints import Checkpoints
@@ -88,9 +89,7 @@ def train_and_evaluate(
                 stop_requested=stop_requested,
                 callbacks=objects.callbacks,
             ) as ready:
-                require_same("program", {"loops in C++": loops_used()})
-                run.note_loops(loops_used())
-                return _train(ready, start)
+                return _train(ready, start, loops_used)
 
 
 @contextlib.contextmanager
@@ -138,8 +137,14 @@ def opened(
         )
 
 
-def _train(run: SingleRun, start: Callable[[], WarmStart | None]) -> dict[str, Any]:
+def _train(
+    run: SingleRun,
+    start: Callable[[], WarmStart | None],
+    loops_used: Callable[[], bool | None],
+) -> dict[str, Any]:
     """Restores or starts, trains, evaluates; the summary is written at any end."""
+    require_same("program", {"loops in C++": loops_used()})
+    run.out.note_loops(loops_used())
     run.restore(start)
     e, status = run.experiment, "interrupted"
     with Progress(e.schedule.total, run.step, e.steps_per_epoch) as run.progress:
@@ -159,6 +164,8 @@ def _train(run: SingleRun, start: Callable[[], WarmStart | None]) -> dict[str, A
 def _announce(config: Any, e: Experiment) -> None:
     if e.optimizer.note:
         say(e.optimizer.note)
+    for line in duplicates.report(e.train_data, e.eval_data):
+        say(line)
     if setting(config, "train.freeze") and not setting(config, "train.init_from"):
         say("warning: train.freeze without train.init_from keeps random weights")
     say(

@@ -8,6 +8,7 @@ from lenet_alexnet.optimizers.sdlm import step_report, step_sizes
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.runtime.console import first_process
+from lenet_alexnet.training.evaluation import OF_CLASSES
 from lenet_alexnet.training.experiment import SELECTS, Experiment
 from lenet_alexnet.training.progress import Stopwatch
 
@@ -44,7 +45,7 @@ class RunLog:
             "step": step,
             "epoch": round(step / e.steps_per_epoch, 4),
             "split": split,
-            **result,
+            **{key: value for key, value in result.items() if key not in OF_CLASSES},
             "images_per_second": images_per_second,
             "learning_rate": share * e.rate(step),
             "time": time.time(),

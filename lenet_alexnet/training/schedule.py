@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
+from lenet_alexnet.runtime import heartbeat
 from lenet_alexnet.training.state import Metrics
 
 
@@ -67,12 +68,14 @@ class Trainee(Protocol):
         """Saves, after an evaluation if `evaluate`; neither counts as training time."""
 
 
+@heartbeat.during("training")
 def follow(schedule: Schedule, trainee: Trainee, stop_at: int) -> bool:
     """Trains to the end of the schedule, or to the first evaluation at or after step `stop_at`.
 
     Returns whether the end was reached.
     """
     pending: tuple[int, Metrics] | None = None
+    heartbeat.beat(trainee.step)
     while trainee.step < schedule.total:
         if trainee.stop_requested():
             if pending:
@@ -82,14 +85,17 @@ def follow(schedule: Schedule, trainee: Trainee, stop_at: int) -> bool:
             trainee.refresh_curvature()
         stop = schedule.next_stop(trainee.step)
         sums = trainee.dispatch(stop, pending and pending[1].loss)
+        heartbeat.beat()
         # Read one dispatch late, so that the devices already have their next work.
         if pending:
             trainee.read(*pending)
+            heartbeat.beat(pending[0])
         trainee.step, pending = stop, (stop, sums)
         evaluate, save = schedule.due(stop)
         save = save or (stop < schedule.total and trainee.save_overdue())
         if evaluate or save or stop == schedule.total:
             trainee.read(*pending)
+            heartbeat.beat(stop)
             pending = None
         if evaluate or save:
             trainee.evaluate_and_save(evaluate=evaluate)

@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.losses import Loss
 from lenet_alexnet.training.forward import forward
-from lenet_alexnet.training.state import Metrics, Seen
+from lenet_alexnet.training.state import Metrics, Seen, rank
 
 Scores = Callable[[Any, UInt8[Array, "b h w c"]], Float[Array, "b k"]]
 
@@ -55,26 +55,57 @@ def log_mean(logits: Float[Array, "v b k"]) -> Float[Array, "b k"]:
     return jax.nn.logsumexp(jax.nn.log_softmax(logits), axis=0) - jnp.log(len(logits))
 
 
-def make_evaluate(scores: Scores, loss: Loss, batch_size: int) -> Callable[..., Metrics]:
+class Tally(NamedTuple):
+    """The sums of an evaluation: over all examples, and over those of each class."""
+
+    metrics: Metrics
+    class_errors: Int[Array, " k"]
+    class_examples: Int[Array, " k"]
+
+    @classmethod
+    def zero(cls, classes: int) -> "Tally":
+        """Sums over no examples."""
+        none = jnp.zeros(classes, jnp.int32)
+        return cls(Metrics.zero(), none, none)
+
+    def add(
+        self,
+        losses: Float[Array, " b"],
+        logits: Float[Array, "b k2"],
+        labels: Int[Array, " b"],
+        mask: Bool[Array, " b"],
+    ) -> "Tally":
+        """The sums with a batch added; `mask` is true for the rows that count."""
+        # A comparison with all classes: on many devices it needs no exchange but that of the sums.
+        of_class = (labels[:, None] == jnp.arange(len(self.class_errors))) & mask[:, None]
+        wrong = of_class & (rank(logits, labels) >= 1)[:, None]
+        return Tally(
+            self.metrics.add(Seen.of(losses, logits, labels, mask)),
+            self.class_errors + wrong.sum(0, dtype=jnp.int32),
+            self.class_examples + of_class.sum(0, dtype=jnp.int32),
+        )
+
+
+def make_evaluate(scores: Scores, loss: Loss, batch_size: int) -> Callable[..., Tally]:
     """Exact evaluation: every example once, at any batch size.
 
-    The result takes (metrics so far, variables, images, labels, count) and adds the first `count`
+    The result takes (sums so far, variables, images, labels, count) and adds the first `count`
     images; copies of an example that fill the last batch are masked out.
     """
 
     def evaluate(
-        metrics: Metrics,
+        sums: Tally,
         variables: Any,
         images: UInt8[Array, "n h w c"],
         labels: Int[Array, " n"],
         count: Int[Array, ""],
-    ) -> Metrics:
-        def body(i: Array, metrics: Metrics) -> Metrics:
+    ) -> Tally:
+        def body(i: Array, sums: Tally) -> Tally:
             index = i * batch_size + jnp.arange(batch_size)
             batch = jnp.minimum(index, count - 1)
             outputs, classes = scores(variables, images[batch]), labels[batch]
-            return metrics.add(Seen.of(loss(outputs, classes), outputs, classes, index < count))
+            return sums.add(loss(outputs, classes), outputs, classes, index < count)
 
-        return jax.lax.fori_loop(0, -(-count // batch_size), body, metrics)
+        return jax.lax.fori_loop(0, -(-count // batch_size), body, sums)
 
     return evaluate

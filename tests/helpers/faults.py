@@ -1,5 +1,6 @@
 """The kinds of runs that are killed, stopped and damaged, each with its command."""
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -32,7 +33,8 @@ LENET = [
 # The smallest AlexNet, with dropout, random crops, reflections and colours of photos on disk.
 PHOTOS = [
     "train",
-    f"--config={ROOT}/configs/alexnet_folder.py",
+    f"--config={ROOT}/configs/alexnet_imagenette.py",
+    "--config.data.name=mine",
     "--config.data.stream=true",
     "--config.data.image_size=72",
     "--config.data.photo.crop=64",
@@ -93,13 +95,14 @@ def start(kind: str, workdir: Path) -> subprocess.Popen:
 
 
 def kill(run: subprocess.Popen) -> bool:
-    """Kills a run, with the workers of a sweep; returns False if it had already ended."""
+    """Kills a run with the processes that it has started; returns False if it had ended already."""
     if run.poll() is not None:
         return False
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
     run.kill()
     for child in children:
-        os.kill(int(child), signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # A watcher ends with its process.
+            os.kill(int(child), signal.SIGKILL)
     return run.wait() == -signal.SIGKILL
 
 

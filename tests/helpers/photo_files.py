@@ -99,3 +99,14 @@ def prepare_colours(root):
         "folder", source=str(root / "in"), data_dir=str(root / "out"), name="mine", size=72, jobs=1
     )
     return root / "out"
+
+
+def write_classes(root, counts, size=(96, 80)):
+    """Class folders of noisy coloured JPEGs, all different: `counts` by name of a colour."""
+    rng = np.random.default_rng(0)
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = np.clip(np.array(COLOURS[name]) + rng.normal(0, 40, (*size, 3)), 0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{i}.jpg")
+    return root

@@ -1,4 +1,4 @@
-"""Runs a small sweep on a real one-node Slurm cluster, set up for it: make test-slurm.
+"""Runs docs/files/train.sbatch and a small sweep on a real one-node Slurm cluster: make test-slurm.
 
 As root on Debian it installs slurmctld, slurmd and munge, starts them with a configuration in a
 temporary folder, and stops them again. Elsewhere it prints that and does nothing.
@@ -9,6 +9,7 @@ import csv
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+STUCK_AFTER = 20  # seconds
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
 CONF = """
 ClusterName=test
@@ -62,7 +64,7 @@ def sweep():
 
 
 def main() -> int:
-    """Returns 0 if the sweep works, or if there is no Slurm to test it with."""
+    """Returns 0 if the job and the sweep work, or if there is no Slurm to test it with."""
     if os.geteuid() != 0 or not Path("/etc/debian_version").exists():
         print("skipped: a cluster can be set up as root on Debian only")
         return 0
@@ -77,6 +79,7 @@ def main() -> int:
     folder.chmod(0o755)
     try:
         with cluster(folder):
+            check_train(folder)
             check_sweep(folder)
     except BaseException:
         for log in folder.glob("*.log"):
@@ -148,6 +151,42 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 120) -> 
         if time.monotonic() > deadline:
             sys.exit(f"waited {seconds:.0f} s for {what}")
         time.sleep(0.2)
+
+
+def check_train(folder: Path) -> None:
+    """The sbatch file with two processes, one of which is stopped: the job is queued again."""
+    work, log = folder / "train", folder / "train.log"
+    environment = os.environ | {
+        "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}",
+        "RUN": f"{sys.executable} -m lenet_alexnet",
+        "CONFIG": f"{ROOT}/tests/helpers/linear.py",
+        "WORKDIR": str(work),
+    }
+    here = ["--nodes=1", "--ntasks-per-node=2", "--cpus-per-task=1", "--gpus-per-node=0"]
+    options = [*here, "--overcommit", "--time=30", f"--output={log}"]
+    flags = ["--config.train.duration=20000 steps", f"--stuck-after={STUCK_AFTER}"]
+    file = str(ROOT / "docs/files/train.sbatch")
+    subprocess.run(["sbatch", *options, file, *flags], check=True, env=environment, cwd=folder)
+    wait_for(lambda: any(work.glob("checkpoints/[0-9]*")), "a checkpoint", 600)
+    print("stopping one of two processes")
+    os.kill(task(work, 1), signal.SIGSTOP)
+    wait_for(lambda: "stuck: process 1 on " in log.read_text(), "its end", 8 * STUCK_AFTER)
+    print("waiting until the job is queued again, and ends")
+    wait_for(lambda: (work / "summary.json").exists(), "the end of the job", 900)
+    text = log.read_text()
+    assert '"status": "completed"' in (work / "summary.json").read_text(), text
+    assert "resuming at step" in text, text
+
+
+def task(work: Path, number: int) -> int:
+    """The process of a task of the job that trains in `work`."""
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (place / "cmdline").read_text().split("\0")
+            mine = f"--workdir={work}" in words and words[1:3] == ["-m", "lenet_alexnet"]
+            if mine and f"SLURM_PROCID={number}" in (place / "environ").read_text().split("\0"):
+                return int(place.name)
+    sys.exit(f"no process of task {number}")
 
 
 def check_sweep(folder: Path) -> None:

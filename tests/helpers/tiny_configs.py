@@ -28,9 +28,9 @@ def make_tiny_1998_config():
 
 def make_photo_config(data_dir, **overrides):
     """A small AlexNet on the photos of three colours for 24 steps."""
-    config = configs.load(str(ROOT / "configs" / "alexnet_folder.py")).get_config()
+    config = configs.load(str(ROOT / "configs" / "alexnet_imagenette.py")).get_config()
     with config.unlocked():
-        config.data.update(data_dir=str(data_dir), image_size=72)
+        config.data.update(name="mine", data_dir=str(data_dir), image_size=72)
         config.data.update(train="train[:36]", validation="train[36:]")
         config.data.photo.crop = 64
         config.model.update(num_classes=3, image_size=64, dense_width=64)

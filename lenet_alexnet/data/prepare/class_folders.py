@@ -7,7 +7,7 @@ from typing import Any
 
 from lenet_alexnet.data.class_names import check_known, check_names
 from lenet_alexnet.data.foreign_files import is_hidden, open_regular
-from lenet_alexnet.data.image_files import SUFFIXES
+from lenet_alexnet.data.image_files import SUFFIXES, require_readers
 from lenet_alexnet.data.prepare import tar
 from lenet_alexnet.data.prepare.photo_sources import Photo, Source
 from lenet_alexnet.errors import DataError
@@ -49,6 +49,7 @@ def read(source: str | Path) -> Source:
     A tar of these is read too. The classes are those of the training split, sorted by name.
 
     Raises:
+      UsageError: a library for a file is missing.
       DataError: no such folder, no class folders, fewer than two classes, a class without images,
         a class that training does not have, or a bad class name (`check_names`).
     """
@@ -84,6 +85,7 @@ def read(source: str | Path) -> Source:
         for split in ("train", "validation", "test")
         if split in classes
     }
+    require_readers(Path(photo.name) for photos in splits.values() for photo in photos)
     return Source(names, splits, ignored)
 
 
