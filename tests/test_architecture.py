@@ -13,7 +13,7 @@ PACKAGE = "lenet_alexnet"
 # From the top: a room may import only itself and the rooms below it.
 ROOMS = (
     "cli", "reproduce", "bench", "report", "demo", "plan", "sweep", "exchange", "library", "doctor",
-    "inference", "info", "training", "runs", "weights", "plots", "pages", "config", "data",
+    "inference", "info", "training", "sinks", "runs", "weights", "plots", "pages", "config", "data",
     "optimizers", "models", "losses", "ops", "runtime", "errors",
 )  # fmt: skip
 AT_THE_ROOT = {"__init__", "__main__", "errors", "losses", "pages", "plots"}

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import sys
 from statistics import median
@@ -6,12 +7,14 @@ import jax
 import numpy as np
 import pytest
 
-from lenet_alexnet.bench import machine, steps, sweep
+from lenet_alexnet.bench import log, machine, steps, sweep
 from lenet_alexnet.bench.measure import Measured, Subject, interleave, ratio
 from lenet_alexnet.cli import main
 from lenet_alexnet.errors import Diverged
 from lenet_alexnet.models import create_model
 from lenet_alexnet.models.alexnet.variants import VARIANTS
+from tests.helpers import event_files
+from tests.helpers.runs import rows
 
 # C1, C3, C5, F6, output; one for every unit of S2 and S4.
 LENET_MULTIPLY_ADDS = 784 * 150 + 100 * 2400 + 48_000 + 10_080 + 840 + 14 * 14 * 6 + 5 * 5 * 16
@@ -130,6 +133,30 @@ def test_sweep(capsys):
     one, three = found["rates"]
     assert (one["name"], three["name"]) == ("1 run", "3 runs")
     assert three["amount"] % 12 == 0
+
+
+def test_log(capsys):
+    (found,) = results(capsys, "log", "--batch=4")
+    assert [one["name"] for one in found["rates"]] == ["metrics.jsonl", "and TensorBoard"]
+
+
+def test_both_subjects_of_log_write_a_line_every_100_steps(tmp_path, monkeypatch):
+    folders = [tmp_path / "plain", tmp_path / "copied"]
+    places = iter(folders)
+
+    def make():
+        folder = next(places)
+        folder.mkdir()
+        return contextlib.nullcontext(str(folder))
+
+    monkeypatch.setattr(log.tempfile, "TemporaryDirectory", make)
+    with log.subjects(4, "float32") as (_, subjects):
+        for subject in subjects:
+            subject.run(130)
+            subject.run(90)
+    assert [[row["step"] for row in rows(folder)] for folder in folders] == [[100, 200]] * 2
+    scalars = event_files.scalars(folders[1] / "tensorboard")
+    assert [step for step, _ in scalars["train/loss"]] == [100, 200]
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,14 @@ from typing import Any
 from lenet_alexnet.bench.measure import Measured, ratio
 
 # Which of our subjects is compared with the limits and the peer, and with which other one.
-COMPARED = {"lenet5": (1, 0), "alexnet": (1, 0), "cifar": (1, 0), "input": (3, 2), "sweep": (1, 0)}
+COMPARED = {
+    "lenet5": (1, 0),
+    "alexnet": (1, 0),
+    "cifar": (1, 0),
+    "input": (3, 2),
+    "sweep": (1, 0),
+    "log": (1, 0),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

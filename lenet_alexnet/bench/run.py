@@ -6,14 +6,15 @@ from typing import Any
 
 import jax
 
-from lenet_alexnet.bench import input, machine, measure, steps, sweep
+from lenet_alexnet.bench import input, log, machine, measure, steps, sweep
 from lenet_alexnet.bench.options import CLOCKS, SECONDS, VARIANTS, Options
 from lenet_alexnet.bench.report import Measurement
 
 
 def measure_one(name: str, batch: int, precision: str, options: Options) -> dict[str, Any]:
     """Measures one subject with one batch size and precision; returns the result for JSON."""
-    with _photos(name, batch, options) as (data_dir, photos):
+    with contextlib.ExitStack() as stack:
+        data_dir, photos = stack.enter_context(_photos(name, batch, options))
         of_photos: dict[str, Any] = {
             "variant": options.variant or VARIANTS.get(name, ""),
             "data_dir": data_dir,
@@ -26,6 +27,8 @@ def measure_one(name: str, batch: int, precision: str, options: Options) -> dict
             trainer, subjects = input.subjects(batch, precision, **of_photos)
         elif name == "sweep":
             trainer, subjects = sweep.subjects(options.runs, batch, precision)
+        elif name == "log":
+            trainer, subjects = stack.enter_context(log.subjects(batch, precision))
         else:
             trainer = steps.Trainer(_config(name, batch, precision, of_photos))
             single, touched = trainer.single()

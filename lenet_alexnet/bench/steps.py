@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from lenet_alexnet.models import defaults
 from lenet_alexnet.training.batches import create_feed
 from lenet_alexnet.training.builders import load
 from lenet_alexnet.training.experiment import build
-from lenet_alexnet.training.state import NEVER, Metrics, TrainState, init_state
+from lenet_alexnet.training.state import NEVER, Metrics, Noted, TrainState, init_state
 from lenet_alexnet.training.step import TrainStep
 from lenet_alexnet.training.step_programs import is_full
 from lenet_alexnet.training.update import BatchUpdate
@@ -155,17 +155,26 @@ class Trainer:
         touched = float(cost.get("bytes accessed", 0.0)) / self.batch
         return Subject("one step a call", run, self.batch), touched
 
-    def many(self, name: str = "many steps a call") -> Subject:
-        """The loop of `train`: `steps_per_dispatch` steps per call."""
+    def many(
+        self,
+        name: str = "many steps a call",
+        write: Callable[[int, Noted], None] | None = None,
+    ) -> Subject:
+        """The loop of `train`: `steps_per_dispatch` steps per call.
+
+        `write` gets the steps of the log and their sums.
+        """
         state, key = self.start()
         program: Any = jax.jit(partial(self.feed.run_steps, self.step), donate_argnums=0)
-        done, fresh = 0, np.bool_(False)
+        done, fresh, log = 0, np.bool_(False), self.e.schedule.log
 
         def run(count: int) -> None:
             nonlocal state, done
             sums, end = None, done + count
             while done < end:
                 n = min(end - done, self.e.schedule.per_dispatch)
+                if write:
+                    n = min(n, log - done % log)
                 batches = self.feed(done, n, sums and sums.loss)
                 number = None if is_full(n, self.e.schedule.per_dispatch) else np.int32(n)
                 scalars = self.e.layout.put((number, fresh))
@@ -173,6 +182,8 @@ class Trainer:
                 state, sums = program(state, *batches, *scalars, key)
                 jax.block_until_ready(before)  # One dispatch late, as in `train`.
                 done += n
+                if write and done % log == 0:
+                    write(done, sums)
             jax.block_until_ready(state)
             check_finite(state.metrics)
 

@@ -12,10 +12,17 @@ from lenet_alexnet.cli.command import OPTIONAL, Command, define_json, require
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.runtime import backend
 
-SUBJECTS = ("lenet5", "alexnet", "cifar", "input", "sweep", "cost")
+SUBJECTS = ("lenet5", "alexnet", "cifar", "input", "sweep", "log", "cost")
 MEASURED = SUBJECTS[:-1]
 PEERS = ("lenet5", "alexnet", "cifar")
-BATCHES = {"lenet5": "32,128,512", "alexnet": "32", "cifar": "128", "input": "32", "sweep": "128"}
+BATCHES = {
+    "lenet5": "32,128,512",
+    "alexnet": "32",
+    "cifar": "128",
+    "input": "32",
+    "sweep": "128",
+    "log": "128",
+}
 NOTE = "FLOP/s: 3 passes x 2 x the multiply-adds of `info`, however they are computed"
 
 
@@ -27,7 +34,7 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_string("precision", "float32", kinds, flag_values=values)
     flags.DEFINE_enum("peer", None, ["torch"], "also time PyTorch, in turns", flag_values=values)
     flags.DEFINE_integer("repeats", 7, "turns of each subject", 1, flag_values=values)
-    length = "length of a turn, about (default: 0.5, cifar 2, alexnet 3.5, input 8)"
+    length = "length of a turn, about (default: 0.5, cifar 2, alexnet 3.5, input and log 8)"
     flags.DEFINE_float("seconds", None, length, 1e-3, flag_values=values)
     cpu = "wall, or cpu: processor seconds, for one core of a shared machine"
     flags.DEFINE_enum("clock", "wall", list(CLOCKS), cpu, flag_values=values)

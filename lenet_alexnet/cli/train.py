@@ -36,6 +36,8 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("num_processes", None, f"{many} how many", 1, flag_values=values)
     help = "the same bits on every run on a GPU; some operations are slower"
     flags.DEFINE_bool("deterministic", False, help, flag_values=values)
+    help = "START:STOP: writes a trace of the steps from START to STOP, for TensorBoard or Perfetto"
+    flags.DEFINE_string("profile", "", help, flag_values=values)
     define_other_bits(values)
     define_stuck_after(values)
     define_plan(values)
@@ -57,6 +59,9 @@ def run(values: Any, rest: list[str]) -> int:
         watch.watching(values["stuck-after"].value, workdir) as watched,
     ):
         backend.set_up(deterministic=values.deterministic)
+        from lenet_alexnet.training import profile
+
+        span = profile.parse(values.profile)
         processes.join(values.coordinator, values.process_id, values.num_processes)
         watched.connect()
         from lenet_alexnet.training.loop import train_and_evaluate
@@ -71,6 +76,7 @@ def run(values: Any, rest: list[str]) -> int:
                 workdir,
                 stop_requested=stop_requested,
                 allow_other_bits=values["allow-other-bits"].value,
+                span=span,
                 began=age.process_began(),
             )
     if values.json:

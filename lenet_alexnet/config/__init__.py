@@ -5,7 +5,15 @@ A config file begins with `from lenet_alexnet import config as configs` and chan
 """
 
 from lenet_alexnet.config.comparing import differences
-from lenet_alexnet.config.entries import config_hash, counts, flat_hash, flatten, part, with_seed
+from lenet_alexnet.config.entries import (
+    config_hash,
+    counts,
+    flat_hash,
+    flatten,
+    in_program,
+    part,
+    with_seed,
+)
 from lenet_alexnet.config.files import load
 from lenet_alexnet.config.sections import base, photos
 
@@ -16,6 +24,7 @@ __all__ = [
     "differences",
     "flat_hash",
     "flatten",
+    "in_program",
     "load",
     "part",
     "photos",

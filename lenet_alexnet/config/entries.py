@@ -6,7 +6,8 @@ from typing import Any
 
 # Where things are: may differ when a run is resumed or compared.
 PLACES = ("data.data_dir",)
-LAUNCH = "launch."  # and so may how a sweep's jobs are launched
+# And so may how a sweep's jobs are launched, and what is logged where.
+LAUNCH, LOG = "launch.", "log."
 
 
 def part(config: Any, section: str) -> Any:
@@ -38,8 +39,13 @@ def with_seed(config: Any, seed: int) -> Any:
 
 
 def counts(key: str) -> bool:
-    """Whether a leaf says what is trained, not where or how it is launched."""
-    return key not in PLACES and not key.startswith(LAUNCH)
+    """Whether a leaf says what is trained, not where, how it is launched or what is logged."""
+    return key not in PLACES and not key.startswith((LAUNCH, LOG))
+
+
+def in_program(key: str) -> bool:
+    """Whether a leaf may change the program that is compiled."""
+    return counts(key) or key.startswith(LOG)
 
 
 def config_hash(config: Any) -> str:

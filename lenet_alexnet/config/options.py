@@ -16,7 +16,8 @@ from lenet_alexnet.errors import nearest
 # These decide which options exist, so their overrides are applied first.
 DECIDING = ("model.name", "model.variant", "optimizer.name", "train.loss.name")
 OF_ALL = {"optimizer": ("learning_rate", "schedule", "plateau")}  # without a default
-OPTIONAL = ("optimizer.plateau",)  # a section that an override of one of its options adds
+# Sections that an override of one of their options adds.
+OPTIONAL = ("optimizer.plateau", "log")
 
 
 def defaults(section: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,12 +97,12 @@ def admit(config: Any, keys: Iterable[str]) -> None:
     for key in keys:
         section, _, option = key.rpartition(".")
         outer, _, inner = section.rpartition(".")
-        part = entries.part(config, section)
+        part, around = entries.part(config, section), entries.part(config, outer)
         if part is None and section in OPTIONAL:
             values = defaults(section, {})
-            if option in values and entries.part(config, outer) is not None:
+            if option in values and around is not None:
                 with config.unlocked():
-                    config[outer][inner] = values
+                    around[inner] = values
         elif part is not None and option not in part:
             values = defaults(section, part)
             if option in values:
@@ -112,8 +113,8 @@ def admit(config: Any, keys: Iterable[str]) -> None:
 def every(config: Any) -> dict[str, Any]:
     """All entries of a config by dotted name, with the options that it leaves out."""
     flat = entries.flatten(config)
-    sections = {key.rpartition(".")[0] for key in flat}
-    for section in sorted(sections):
+    named = {key.rpartition(".")[0] for key in flat}
+    for section in sorted(named | set(sections.optional())):
         given = entries.part(config, section) or {}
         for option, value in defaults(section, given).items():
             if not isinstance(value, dict):
@@ -125,7 +126,7 @@ def every(config: Any) -> dict[str, Any]:
 def setting(config: Any, key: str) -> Any:
     """The value of an entry; its default if the config leaves it out."""
     section, _, last = key.rpartition(".")
-    part = entries.part(config, section)
+    part = entries.part(config, section) or {}
     return part[last] if last in part else defaults(section, part)[last]
 
 

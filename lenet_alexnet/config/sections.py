@@ -75,7 +75,7 @@ def base() -> ConfigDict:
 
 
 def optional() -> ConfigDict:
-    """The entries of named sections that a config may leave out, with their defaults.
+    """The entries that a config may leave out, with their defaults.
 
     Runs and hashes from before these entries stay as they are.
     """
@@ -85,6 +85,11 @@ def optional() -> ConfigDict:
                 "init_from": "",  # the run or file whose weights the run starts from; "": its own
                 "freeze": (),  # names of the layers that keep their first weights
                 "matmul_precision": "default",  # default | high | highest (no TF32 on GPUs)
+            },
+            "log": {
+                "to": (),  # who gets the log, too: tensorboard | wandb | mlflow | csv
+                "norms": False,  # True: norms of each layer's gradients and updates
+                "histograms": False,  # True: histograms of its weights, gradients and updates
             },
         }
     )

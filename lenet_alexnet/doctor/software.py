@@ -15,6 +15,9 @@ EXTRAS = {  # module -> (extra, what needs it)
     "matplotlib": ("plots", "report and the figures of reproduce"),
     "optuna": ("search", "sweep --search"),
     "submitit": ("slurm", "sweep --executor=slurm"),
+    "tensorboardX": ("tensorboard", "log.to=tensorboard"),
+    "wandb": ("wandb", "log.to=wandb"),
+    "mlflow": ("mlflow", "log.to=mlflow"),
     "torch": ("torch", "bench --peer=torch"),
 }
 

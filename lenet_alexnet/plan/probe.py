@@ -161,12 +161,22 @@ def _side_by_side(
     from lenet_alexnet.sweep import vmap
     from lenet_alexnet.sweep.compiled_lanes import compile_lanes
 
-    with vmap.opened(e, lane_configs, folders, stop_requested=stop, began=began) as group:
+    quiet = [_without_sinks(config) for config in lane_configs]
+    with vmap.opened(e, quiet, folders, stop_requested=stop, began=began) as group:
         orders = [lane.e.order for lane in group.lanes]
         again = partial(compile_lanes, lane_configs, e, group.devices, orders)
         group.start_clock()
         used, copies = group.devices.mesh.size, len(group.devices.index)
         yield _Opened(group, group.compiled.steps.main, used, copies, again)
+
+
+def _without_sinks(config: Any) -> Any:
+    """A copy of a config: a probe is not logged elsewhere."""
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        if "log" in config:
+            config.log.to = ()
+    return config
 
 
 def _seconds_again(compile_again: Callable[[], Any]) -> float:

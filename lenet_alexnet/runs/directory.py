@@ -22,7 +22,8 @@ from lenet_alexnet.runs import lock
 from lenet_alexnet.runs.checkout import checkout
 from lenet_alexnet.runtime import storage
 
-FOLDERS = ("checkpoints",)  # in a run's folder; files in them are created and removed
+# In a run's folder; files in them are created and removed.
+FOLDERS = ("checkpoints", "tensorboard", "wandb", "mlflow", "profile")
 
 
 def write_json(path: Path, content: Any) -> None:

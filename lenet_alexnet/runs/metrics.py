@@ -5,20 +5,32 @@ import errno
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
 
-Callback = Callable[[dict[str, Any]], None]  # it gets a line of the log
+Row = dict[str, Any]
+Callback = Callable[[Row], None]  # it gets a line of the log
+
+
+class Follower(Protocol):
+    """What gets a copy of the log."""
+
+    def begin(self, rows: Iterable[Row]) -> None:
+        """The lines so far: at first, and again if the last ones were removed."""
+
+    def write(self, row: Row) -> None:
+        """One more line."""
+
 
 MEASURED = ("train", "validation", "test")
 REQUIRED = {"epoch": (int, float), "loss": (int, float, type(None)), "top1_error": (int, float)}
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[Row]:
     """The complete lines of a run's log; the last one may still be in writing.
 
     Raises:
@@ -27,7 +39,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return _read(path)[0]
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
+def _read(path: Path) -> tuple[list[Row], int]:
     """The complete lines, and their length in bytes."""
     if not path.exists() and not path.is_symlink():
         return [], 0
@@ -59,38 +71,47 @@ class MetricsLog(contextlib.AbstractContextManager):
       path: of the file.
       writes: whether this process writes; of several, one does.
       callbacks: called with each line that is written, after that.
+      followers: get the lines so far, and then each line after the callbacks.
 
     Raises:
       DataError: a line is broken, other than a truncated last line.
     """
 
     def __init__(
-        self, path: Path, *, writes: bool = True, callbacks: Sequence[Callback] = ()
+        self,
+        path: Path,
+        *,
+        writes: bool = True,
+        callbacks: Sequence[Callback] = (),
+        followers: Sequence[Follower] = (),
     ) -> None:
-        self.rows: dict[tuple[int, str], dict[str, Any]] = {}
-        self._path, self._callbacks = path, callbacks
+        self.rows: dict[tuple[int, str], Row] = {}
+        self._path, self._callbacks, self._followers = path, callbacks, followers
         rows, length = _read(path)
         for row in rows:
             self.rows[row["step"], row["split"]] = row
         self._file = storage.open_here(path, "ab", buffering=0) if writes else None
         if self._file:  # A line truncated by a crash.
             self._file.truncate(length)
+        self._begin()
 
-    def write(self, row: dict[str, Any]) -> None:
+    def _begin(self) -> None:
+        for follower in self._followers:
+            follower.begin([_finite(row) for row in self.rows.values()])
+
+    def write(self, row: Row) -> None:
         """Appends one line; NaN is written as null."""
         key = (row["step"], row["split"])
         if key in self.rows:
             return
         self.rows[key] = row
-        clean = {
-            k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()
-        }
+        clean = _finite(row)
         line = json.dumps(clean).encode() + b"\n"
         if not self._file:
             return
         if self._file.write(line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
-        for callback in self._callbacks:
+        for callback in (*self._callbacks, *(follower.write for follower in self._followers)):
             callback(dict(clean))
 
     def result(self, step: int | None, split: str) -> dict[str, Any] | None:
@@ -109,6 +130,7 @@ class MetricsLog(contextlib.AbstractContextManager):
             lines = self._path.read_bytes().splitlines(keepends=True)
             kept = [line for line in lines if json.loads(line)["step"] <= step]
             self._file.truncate(sum(len(line) for line in kept))
+        self._begin()
 
     def sync(self) -> None:
         """Forces the lines to disk: a checkpoint's lines must survive a power failure."""
@@ -118,3 +140,12 @@ class MetricsLog(contextlib.AbstractContextManager):
     def __exit__(self, *_: object) -> None:
         if self._file:
             self._file.close()
+
+
+def _finite(value: Any) -> Any:
+    """A value of JSON, with None for each number in it that is not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

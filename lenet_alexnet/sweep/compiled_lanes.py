@@ -10,7 +10,7 @@ from lenet_alexnet.data import Dataset
 from lenet_alexnet.data.order import Order
 from lenet_alexnet.sweep.lane_functions import LaneDevices, LaneFunctions, LaneNumbers, stack_lanes
 from lenet_alexnet.training.experiment import Experiment
-from lenet_alexnet.training.state import Metrics, TrainState
+from lenet_alexnet.training.state import Metrics, Noted, TrainState
 from lenet_alexnet.training.step_programs import StepPrograms
 
 
@@ -61,7 +61,7 @@ class CompiledLanes:
             for name, split in self._eval_data.items()
         }
 
-    def train(self, state: TrainState, step: int, count: int) -> tuple[TrainState, Metrics]:
+    def train(self, state: TrainState, step: int, count: int) -> tuple[TrainState, Noted]:
         """Starts `count` steps of every lane from `step` on; the state and all lanes' sums."""
         full = self.steps.is_full(count)
         return self.steps.program(full)(state, *self._arguments(step, count, full=full))

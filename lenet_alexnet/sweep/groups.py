@@ -50,7 +50,7 @@ def signature(config: Any) -> str:
 
 def program(flat: dict[str, Any]) -> str:
     """Equal for flat configs whose runs differ only in numbers that a program can carry."""
-    rest = {key: value for key, value in flat.items() if configs.counts(key)}
+    rest = {key: value for key, value in flat.items() if configs.in_program(key)}
     for key, value in carried(flat).items():
         rest[key] = len(value) if isinstance(value, list) else "number"
     rest |= {key: bool(flat[key]) for key in SWITCHES if key in flat}

@@ -9,11 +9,12 @@ from lenet_alexnet.runs import lock
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import MetricsLog
+from lenet_alexnet.sinks.sink import OfSweep
 from lenet_alexnet.sweep.trials import END
 from lenet_alexnet.training import fingerprint
 from lenet_alexnet.training.builders import build_optimizer
 from lenet_alexnet.training.experiment import Experiment
-from lenet_alexnet.training.run_log import RunLog
+from lenet_alexnet.training.run_log import RunLog, create_sinks
 
 
 class Lane:
@@ -28,6 +29,7 @@ class Lane:
         stack: contextlib.ExitStack,
         allow_other_bits: bool,
         weights: dict[str, Any],
+        sweep: OfSweep | None = None,
     ) -> None:
         self.config = config
         held = stack.enter_context(lock.hold(folder))
@@ -36,7 +38,8 @@ class Lane:
         facts = fingerprint.facts(data, self.begun) | weights
         fingerprint.check(folder, self.begun, facts, allow=allow_other_bits)
         self.out.begin(experiment.train_data.class_names, experiment.statistics, facts)
-        metrics = stack.enter_context(MetricsLog(folder / "metrics.jsonl"))
+        self.sinks = stack.enter_context(create_sinks(config, folder, sweep))
+        metrics = stack.enter_context(MetricsLog(folder / "metrics.jsonl", followers=[self.sinks]))
         # A kill may come between the saves of two lanes: the previous step must still exist.
         keep = max(config.checkpoint.keep, 2)
         self.checkpoints = stack.enter_context(
@@ -66,4 +69,5 @@ class Lane:
         if self.bad_step is not None:
             summary |= {"status": "diverged", "step": self.bad_step, "eval": {}}
         self.out.write_summary(summary)
+        self.sinks.end(summary["status"])
         return summary

@@ -28,7 +28,7 @@ from lenet_alexnet.training.builders import (
 )
 from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.scoring import Tally, make_evaluate, make_scores
-from lenet_alexnet.training.state import Metrics, TrainState, init_state
+from lenet_alexnet.training.state import Noted, TrainState, init_state
 from lenet_alexnet.training.step import TrainStep, refresh_curvature, resident_steps
 from lenet_alexnet.training.update import BatchUpdate
 
@@ -97,7 +97,7 @@ class LaneFunctions:
             model, tx, preprocess, lane.init_key, blank, average=average, frozen=frozen
         )
 
-    def train(self, of_lane: tuple, shared: tuple) -> tuple[TrainState, Metrics]:
+    def train(self, of_lane: tuple, shared: tuple) -> tuple[TrainState, Noted]:
         """Runs the steps of one dispatch; for the arguments see `step.resident_steps`."""
         state, lane, order = of_lane
         images, labels, count, fresh = shared
@@ -105,7 +105,11 @@ class LaneFunctions:
         accumulate, average = self.config.train.accumulate, self.config.train.average
         update = BatchUpdate(model=model, tx=tx, loss=loss, accumulate=accumulate)
         step = TrainStep(
-            update=update, preprocess=preprocess, variants=self.variants, average=average
+            update=update,
+            preprocess=preprocess,
+            variants=self.variants,
+            average=average,
+            observe=self.e.observe,
         )
         return resident_steps(step, state, images, labels, order, count, fresh, lane.key)
 

@@ -16,11 +16,11 @@ from lenet_alexnet.sweep.compiled_lanes import compile_lanes
 from lenet_alexnet.sweep.lane import Lane
 from lenet_alexnet.sweep.lane_functions import LaneDevices
 from lenet_alexnet.training import warm_start
-from lenet_alexnet.training.evaluation import results, summarize
+from lenet_alexnet.training.evaluation import results, summarize_steps
 from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.progress import Stopwatch
 from lenet_alexnet.training.run_log import costs
-from lenet_alexnet.training.state import NEVER, Metrics
+from lenet_alexnet.training.state import NEVER, Noted
 from lenet_alexnet.training.warm_start import WarmStart
 
 
@@ -85,13 +85,13 @@ class LaneGroup:
         for i, lane in self._live():
             lane.log.write_step_sizes(self.step, _lane_of(h, i))
 
-    def dispatch(self, stop: int, running: Any) -> Metrics:
+    def dispatch(self, stop: int, running: Any) -> Noted:
         """Starts the steps up to `stop`; returns all lanes' sums."""
         del running  # The data are resident: nothing is waited for.
         self.state, sums = self.compiled.train(self.state, self.step, stop - self.step)
         return sums
 
-    def read(self, step: int, sums: Metrics) -> None:
+    def read(self, step: int, sums: Noted) -> None:
         """Copies a dispatch's sums to the host; marks diverged lanes; writes log lines if due."""
         sums = jax.device_get(sums)
         self.times.step = step
@@ -103,7 +103,7 @@ class LaneGroup:
                 lane.bad_step = int(mine.first_bad_step)
                 say(f"{lane.out.folder.name} diverged at step {lane.bad_step:,}; others continue")
             elif due:
-                lane.log.write(step, "train", summarize(mine), images_per_second=speed)
+                lane.log.write(step, "train", summarize_steps(mine), images_per_second=speed)
 
     def save_overdue(self) -> bool:
         """Whether some lane's last save is too long ago."""

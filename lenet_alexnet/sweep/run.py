@@ -11,7 +11,9 @@ from ml_collections import ConfigDict
 from lenet_alexnet import config as configs
 from lenet_alexnet import plots
 from lenet_alexnet.config.checks import check_validation
+from lenet_alexnet.config.options import setting
 from lenet_alexnet.errors import LenetAlexnetError, UsageError
+from lenet_alexnet.sinks.libraries import require
 from lenet_alexnet.sweep import again, halving, page, plan, results
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.expand import Trial, expand
@@ -33,6 +35,7 @@ def run_sweep(
         without a validation split.
     """
     _check(options)
+    require(setting(base, "log.to"))
     with contextlib.closing(Sweep(workdir)) as sweep:
         if options.stop_trial:
             before = states.stop(sweep, options.stop_trial)

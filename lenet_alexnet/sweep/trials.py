@@ -21,6 +21,10 @@ STOPPED, PARTIAL, PENDING = "stopped", "partial", "pending"
 BROKEN = (DIVERGED, FAILED, KILLED)
 ENDED = (COMPLETED, STOPPED, *BROKEN)
 END = "end.json"  # in the folder of a trial that failed, was killed or was stopped
+# What a diverged trial leaves that must not be there when it starts again, and the ids of its runs
+# in W&B and MLflow.
+RESULTS = ("checkpoints", "summary.json", "metrics.jsonl", "step_sizes.jsonl", wall_time.NAME)
+IDS = ("wandb.json", "mlflow.json")
 
 
 class Sweep:
@@ -134,8 +138,7 @@ class Sweep:
         """Makes a broken trial run again; a diverged one restarts from step 0."""
         folder = self.folder(trial_id)
         if self.status(trial_id)[0] == DIVERGED:
-            logs = ("metrics.jsonl", "step_sizes.jsonl", wall_time.NAME)
-            for name in ("checkpoints", "summary.json", *logs):
+            for name in (*RESULTS, *IDS):
                 path = folder / name
                 if path.is_dir():
                     shutil.rmtree(path)

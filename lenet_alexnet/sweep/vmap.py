@@ -11,8 +11,11 @@ from typing import Any
 import jax
 
 from lenet_alexnet import config as configs
+from lenet_alexnet.config.options import setting
 from lenet_alexnet.runs.wall_time import STEPS, WallTime
 from lenet_alexnet.runtime.console import say
+from lenet_alexnet.sinks.libraries import require
+from lenet_alexnet.sinks.sink import OfSweep
 from lenet_alexnet.sweep.lane import Lane
 from lenet_alexnet.sweep.lane_functions import LaneDevices
 from lenet_alexnet.sweep.lane_group import LaneGroup
@@ -31,6 +34,7 @@ def train_lanes(
     at_once: bool | None = None,
     allow_other_bits: bool = False,
     began: float | None = None,
+    of_sweep: Sequence[OfSweep] | None = None,
 ) -> list[dict[str, Any]]:
     """Trains one run for each config, side by side, each in its folder as if it were alone.
 
@@ -41,6 +45,7 @@ def train_lanes(
       stop_requested: called before every dispatch.
       at_once: whether a device runs its lanes by vmap or in turn; None: depends on the device.
       allow_other_bits, began: see `loop.train_and_evaluate`.
+      of_sweep: of each run, if they are trials of a sweep.
 
     Returns the summaries, which are also written; a lane that diverged has one too, and does not
     affect the others.
@@ -49,6 +54,7 @@ def train_lanes(
       Interrupted: `stop_requested` became true; everything is saved.
     """
     began = time.monotonic() if began is None else began
+    require(setting(lane_configs[0], "log.to"))
     with opened(
         build(lane_configs[0], devices=1),  # A lane is on one device.
         lane_configs,
@@ -57,6 +63,7 @@ def train_lanes(
         at_once=at_once,
         allow_other_bits=allow_other_bits,
         began=began,
+        of_sweep=of_sweep,
     ) as group:
         return _run(group, until)
 
@@ -71,19 +78,21 @@ def opened(
     at_once: bool | None = None,
     allow_other_bits: bool = False,
     began: float,
+    of_sweep: Sequence[OfSweep] | None = None,
 ) -> Iterator[LaneGroup]:
     """The lanes with their functions compiled, restored or fresh, and open in their folders.
 
     For the arguments see `train_lanes`; `experiment` is of the first config, on one device.
     """
+    sweeps: Sequence[OfSweep | None] = of_sweep or (None,) * len(lane_configs)
     data = fingerprint.of_data(experiment)
     start = cache(partial(warm_start.read, lane_configs[0], experiment))
     weights = {} if warm_start.resume(folders) else warm_start.fact(start())
     with contextlib.ExitStack() as stack:
         stack.enter_context(matmul_precision(lane_configs[0]))
         lanes = [
-            Lane(config, folder, experiment, data, stack, allow_other_bits, weights)
-            for config, folder in zip(lane_configs, folders, strict=True)
+            Lane(config, folder, experiment, data, stack, allow_other_bits, weights, sweep)
+            for config, folder, sweep in zip(lane_configs, folders, sweeps, strict=True)
         ]
         loops_used = stack.enter_context(fingerprint.as_begun(*(lane.begun for lane in lanes)))
         times = stack.enter_context(WallTime(folders, began))

@@ -21,6 +21,7 @@ from lenet_alexnet.errors import Diverged, Interrupted, LenetAlexnetError
 from lenet_alexnet.runtime import backend, unexpected
 from lenet_alexnet.runtime.age import process_began
 from lenet_alexnet.runtime.heartbeat import STUCK_AFTER
+from lenet_alexnet.sinks.sink import OfSweep
 from lenet_alexnet.sweep import trials as states
 from lenet_alexnet.sweep.trials import Sweep
 
@@ -105,8 +106,13 @@ def _one(
 ) -> None:
     from lenet_alexnet.training.loop import train_and_evaluate
 
-    train = functools.partial(train_and_evaluate, allow_other_bits=allow, began=process_began())
-    _, config = sweep.read(name)
+    overrides, config = sweep.read(name)
+    train = functools.partial(
+        train_and_evaluate,
+        allow_other_bits=allow,
+        began=process_began(),
+        sweep=OfSweep(sweep.root, overrides),
+    )
     folder, split = sweep.folder(name), states.selecting_split(configs.flatten(config))
 
     def stopped() -> bool:
@@ -136,15 +142,15 @@ def _several(
     backend.each_core_a_device()
     from lenet_alexnet.sweep.vmap import train_lanes
 
-    lane_configs = [sweep.read(name)[1] for name in ids]
-    folders = [sweep.folder(name) for name in ids]
+    overrides, lane_configs = zip(*(sweep.read(name) for name in ids), strict=True)
     train_lanes(
         lane_configs,
-        folders,
+        [sweep.folder(name) for name in ids],
         until=until,
         stop_requested=stop_requested,
         allow_other_bits=allow,
         began=process_began(),
+        of_sweep=[OfSweep(sweep.root, settings) for settings in overrides],
     )
 
 

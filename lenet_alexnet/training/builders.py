@@ -26,6 +26,7 @@ from lenet_alexnet.ops import ConvForm
 from lenet_alexnet.optimizers import Optimizer, create_optimizer
 from lenet_alexnet.runtime.storage import expand
 from lenet_alexnet.training import passed
+from lenet_alexnet.training.observed import Observe
 
 AUTO = "auto"  # class weights
 
@@ -145,6 +146,23 @@ def build_views(
         **photo,
         statistics=statistics or load_photo_statistics(config),
     )
+
+
+def build_observe(config: Any, *, every: int, total: int) -> Observe | None:
+    """What a config logs of each layer, `every` so many of the `total` steps; None if nothing.
+
+    Raises:
+      UsageError: layers have several gradients in a step.
+    """
+    norms, histograms = setting(config, "log.norms"), setting(config, "log.histograms")
+    if not norms and not histograms:
+        return None
+    if config.parallel.update_each_turn:
+        raise UsageError(
+            "log.norms and log.histograms show the gradient of a step; with "
+            "parallel.update_each_turn the dense layers have several"
+        )
+    return Observe(every=every, total=total, norms=norms, histograms=histograms)
 
 
 def load_photo_statistics(config: Any, train_data: Dataset | None = None) -> Statistics | None:

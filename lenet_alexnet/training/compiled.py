@@ -20,7 +20,8 @@ from lenet_alexnet.training.batches import FromDisk, Resident, create_feed
 from lenet_alexnet.training.evaluation import Evaluator
 from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.layout import Layout
-from lenet_alexnet.training.state import Metrics, TrainState, init_state
+from lenet_alexnet.training.observed import Observe
+from lenet_alexnet.training.state import Noted, TrainState, init_state
 from lenet_alexnet.training.step import TrainStep, Update, refresh_curvature
 from lenet_alexnet.training.step_programs import StepPrograms
 from lenet_alexnet.training.turn_update import TurnUpdate
@@ -47,6 +48,7 @@ class JittedRun:
         layout: Layout,
         blank: np.ndarray,
         run_steps: Callable[..., Any],
+        observe: Observe | None = None,
     ) -> None:
         """`blank` is one image of the data's shape, to initialise with."""
         self._layout, average, tx = layout, config.train.average, optimizer.tx
@@ -67,6 +69,7 @@ class JittedRun:
             preprocess=preprocess,
             variants=config.data.variants,
             average=average,
+            observe=observe,
         )
         self.steps = jax.jit(
             partial(run_steps, train_step),
@@ -116,13 +119,16 @@ class CompiledRun:
     evaluators: dict[str, Evaluator]
     seconds: float
 
-    def dispatch(
+    def prepare(
         self, state: TrainState, step: int, count: int, running: Any = None
-    ) -> tuple[TrainState, Metrics]:
-        """Starts `count` steps from `step` on; `running` is a result that may not be ready yet."""
+    ) -> Callable[[], tuple[TrainState, Noted]]:
+        """Starts, when it is called, `count` steps from `step` on; their data are read now.
+
+        `running` is a result that may not be ready yet.
+        """
         full = self.steps.is_full(count)
         arguments = _arguments(self.experiment, self.feed, step, count, running, full=full)
-        return self.steps.program(full)(state, *arguments, self.key)
+        return partial(self.steps.program(full), state, *arguments, self.key)
 
     @property
     def images(self) -> jax.Array:
@@ -159,6 +165,7 @@ def compile_run(config: Any, e: Experiment) -> tuple[CompiledRun, TrainState]:
         layout=e.layout,
         blank=e.blank,
         run_steps=feed.run_steps,
+        observe=e.observe,
     )
     state, key = jitted.initialise(config.seed)
 

@@ -11,8 +11,9 @@ from lenet_alexnet.data import Dataset
 from lenet_alexnet.losses import Loss
 from lenet_alexnet.runtime import heartbeat
 from lenet_alexnet.training.layout import Layout
+from lenet_alexnet.training.observed import entries
 from lenet_alexnet.training.scoring import Scores, Tally, make_evaluate
-from lenet_alexnet.training.state import Metrics
+from lenet_alexnet.training.state import Metrics, Noted
 
 OF_CLASSES = ("balanced_accuracy", "by_class")  # entries of summaries, not of log lines
 CHUNK = 2000  # examples read from disk that are on the device at a time
@@ -99,3 +100,8 @@ def summarize(sums: Metrics) -> dict[str, Any]:
         "top5_error": int(sums.top5_errors) / count,
         "examples": count,
     }
+
+
+def summarize_steps(sums: Noted) -> dict[str, Any]:
+    """As `summarize`, with what was noted of each layer."""
+    return summarize(sums) | entries(sums.layers)

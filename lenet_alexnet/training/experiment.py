@@ -25,6 +25,7 @@ from lenet_alexnet.training.builders import (
     blank_image,
     build_losses,
     build_model,
+    build_observe,
     build_optimizer,
     build_preprocess,
     build_views,
@@ -38,6 +39,7 @@ from lenet_alexnet.training.checking import (
     check_size,
 )
 from lenet_alexnet.training.layout import Layout, most_devices
+from lenet_alexnet.training.observed import Observe
 from lenet_alexnet.training.schedule import Schedule
 from lenet_alexnet.training.scoring import Scores, make_scores
 from lenet_alexnet.training.sharded_forward import sharded_forward
@@ -63,6 +65,7 @@ class Experiment:
     eval_data: dict[str, Dataset]
     in_steps: Callable[[str], int]  # a duration -> steps
     statistics: Statistics | None  # of the training photos, if the config uses them
+    observe: Observe | None  # what is logged of each layer, if the config asks for it
 
     @property
     def blank(self) -> np.ndarray:
@@ -155,6 +158,7 @@ def build(
         eval_data=eval_data,
         in_steps=in_steps,
         statistics=statistics,
+        observe=build_observe(config, every=schedule.log, total=schedule.total),
     )
 
 

@@ -29,7 +29,7 @@ SWITCHES = (
 
 def of_program(config: Any) -> dict[str, Any]:
     """What must be equal in all processes of one run from the start."""
-    flat = {key: value for key, value in configs.flatten(config).items() if configs.counts(key)}
+    flat = {key: value for key, value in configs.flatten(config).items() if configs.in_program(key)}
     return {**flat, "version": __version__, "jax": jax.__version__, **switches()}
 
 

@@ -15,17 +15,20 @@ from lenet_alexnet.errors import Diverged
 from lenet_alexnet.runs import lock
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import RunDirectory
-from lenet_alexnet.runs.metrics import Callback, MetricsLog
+from lenet_alexnet.runs.metrics import Callback, Follower, MetricsLog
 from lenet_alexnet.runs.wall_time import COMPILE, STEPS, WallTime
 from lenet_alexnet.runtime.console import first_process, say
 from lenet_alexnet.runtime.processes import require_same
+from lenet_alexnet.sinks.libraries import require
+from lenet_alexnet.sinks.sink import OfSweep
 from lenet_alexnet.training import fingerprint, longer, warm_start
 from lenet_alexnet.training.compiled import compile_run
 from lenet_alexnet.training.experiment import Experiment, build
 from lenet_alexnet.training.matmul_precision import matmul_precision
 from lenet_alexnet.training.passed import NONE, Passed
+from lenet_alexnet.training.profile import Profile, Span, cut_at
 from lenet_alexnet.training.progress import Progress
-from lenet_alexnet.training.run_log import costs
+from lenet_alexnet.training.run_log import costs, create_sinks
 from lenet_alexnet.training.schedule import follow
 from lenet_alexnet.training.single_run import SingleRun
 from lenet_alexnet.training.warm_start import WarmStart
@@ -40,6 +43,8 @@ def train_and_evaluate(
     allow_other_bits: bool = False,
     objects: Passed = NONE,
     began: float | None = None,
+    sweep: OfSweep | None = None,
+    span: Span | None = None,
 ) -> dict[str, Any]:
     """Trains the network of `config` in `workdir`, resuming from its newest checkpoint.
 
@@ -51,6 +56,7 @@ def train_and_evaluate(
       allow_other_bits: a run may resume even if its numbers would not be the same bits.
       objects: what replaces parts of the config, and functions that get the lines of the log.
       began: `time.monotonic()` from which on the wall time is the run's; None: now.
+      sweep, span: the sweep that the run is a trial of; the steps that are traced in profile/.
 
     Returns the summary, which is also written.
 
@@ -60,7 +66,8 @@ def train_and_evaluate(
       Diverged: the loss or a parameter became NaN or infinite.
     """
     began = time.monotonic() if began is None else began
-    require_same("config", fingerprint.of_program(config))
+    require(setting(config, "log.to"))
+    require_same("config", fingerprint.of_program(config) | {"--profile": span})
     # Only the first process writes; all of them read.
     with lock.hold(workdir) if first_process() else contextlib.nullcontext() as held:
         run = RunDirectory(workdir, config, writes=first_process(), held=held, may_grow=True)
@@ -71,7 +78,8 @@ def train_and_evaluate(
             return done
         begun = run.begun()
         with matmul_precision(config), run.outcome(), fingerprint.as_begun(begun) as loops_used:
-            experiment = build(config, devices=devices, read=objects.read, model=objects.model)
+            built = build(config, devices=devices, read=objects.read, model=objects.model)
+            experiment = cut_at(span, built)
             start = cache(partial(warm_start.read, config, experiment))
             facts = fingerprint.facts(fingerprint.of_data(experiment), begun)
             if not warm_start.resume([workdir]):
@@ -81,15 +89,28 @@ def train_and_evaluate(
             if run.former_duration:
                 facts |= longer.grow(run, config, experiment, facts, completed=completed)
             run.begin(experiment.train_data.class_names, experiment.statistics, facts)
-            with opened(
-                run,
-                config,
-                experiment,
-                began=began,
-                stop_requested=stop_requested,
-                callbacks=objects.callbacks,
-            ) as ready:
+            how = {"began": began, "stop_requested": stop_requested, "callbacks": objects.callbacks}
+            with _followed(run, config, experiment, sweep, span, **how) as ready:
                 return _train(ready, start, loops_used)
+
+
+@contextlib.contextmanager
+def _followed(
+    out: RunDirectory,
+    config: Any,
+    e: Experiment,
+    sweep: OfSweep | None,
+    span: Span | None,
+    **how: Any,
+) -> Iterator[SingleRun]:
+    """As `opened`, with the copies of the log and the trace."""
+    trace = Profile(span, out.folder / "profile")
+    with (
+        create_sinks(config, out.folder, sweep) as sinks,
+        trace,
+        opened(out, config, e, followers=[sinks], trace=trace, **how) as run,
+    ):
+        yield run
 
 
 @contextlib.contextmanager
@@ -101,6 +122,8 @@ def opened(
     began: float,
     stop_requested: Callable[[], bool],
     callbacks: Sequence[Callback] = (),
+    followers: Sequence[Follower] = (),
+    trace: Profile | None = None,
 ) -> Iterator[SingleRun]:
     """A run with its functions compiled, and its log and checkpoints open in its folder.
 
@@ -108,12 +131,13 @@ def opened(
       out: the run's folder.
       config, e: of the run.
       began, stop_requested: see `train_and_evaluate`.
-      callbacks: get the lines of the log.
+      callbacks, followers: get the lines of the log.
+      trace: of some steps.
     """
-    writes = first_process()
+    writes, path = first_process(), out.folder / "metrics.jsonl"
     with (
         WallTime([out.folder] if writes else [], began) as times,
-        MetricsLog(out.folder / "metrics.jsonl", writes=writes, callbacks=callbacks) as metrics,
+        MetricsLog(path, writes=writes, callbacks=callbacks, followers=followers) as metrics,
         Checkpoints(
             out.folder / "checkpoints",
             config.checkpoint.keep,
@@ -134,6 +158,7 @@ def opened(
             compiled=compiled,
             state=state,
             stop_requested=stop_requested,
+            profile=trace or Profile(None, out.folder),
         )
 
 

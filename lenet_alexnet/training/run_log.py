@@ -1,13 +1,17 @@
 """What a run reports in its folder: metrics.jsonl, step_sizes.jsonl and the summary."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 from lenet_alexnet import config as configs
+from lenet_alexnet.config.options import setting
 from lenet_alexnet.optimizers.sdlm import step_report, step_sizes
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.runtime.console import first_process
+from lenet_alexnet.sinks.feed import Sinks
+from lenet_alexnet.sinks.sink import About, OfSweep
 from lenet_alexnet.training.evaluation import OF_CLASSES
 from lenet_alexnet.training.experiment import SELECTS, Experiment
 from lenet_alexnet.training.progress import Stopwatch
@@ -93,3 +97,9 @@ def costs(params: int, images: int, clock: Stopwatch, compile_seconds: float) ->
         "compile_seconds": round(compile_seconds, 3),
         "images_per_second": round(images / seconds, 1) if seconds else None,
     }
+
+
+def create_sinks(config: Any, folder: Path, sweep: OfSweep | None = None) -> Sinks:
+    """What `log.to` names, for the run in a folder: a follower of its metrics.jsonl."""
+    names = setting(config, "log.to") if first_process() else ()
+    return Sinks(names, About(folder=folder, config=configs.flatten(config), sweep=sweep))

@@ -4,12 +4,16 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from lenet_alexnet.runtime import heartbeat
-from lenet_alexnet.training.state import Metrics
+from lenet_alexnet.training.state import Noted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """A run's length and intervals in steps (interval 0: never)."""
+    """A run's length and intervals in steps (interval 0: never).
+
+    Attributes:
+      cuts: more steps at which a dispatch must end.
+    """
 
     total: int
     log: int
@@ -17,6 +21,7 @@ class Schedule:
     save: int
     refresh: int
     per_dispatch: int
+    cuts: tuple[int, ...] = ()
 
     def due(self, step: int) -> tuple[bool, bool]:
         """Whether to evaluate and whether to save after `step` steps; both False at the end."""
@@ -28,13 +33,15 @@ class Schedule:
         """The step at which the dispatch that starts at `step` must end."""
         stops = [self.total, step + self.per_dispatch]
         stops += [step - step % n + n for n in self._intervals]
+        stops += [cut for cut in self.cuts if cut > step]
         return min(stops)
 
     def kinds(self) -> set[bool]:
         """True if there are full dispatches, False if there are shorter ones, from step 0 on."""
         stops = (self.total, *self._intervals)
         full = {True} if min(stops) >= self.per_dispatch else set()
-        return full | ({False} if any(n % self.per_dispatch for n in stops) else set())
+        shorter = any(n % self.per_dispatch for n in (*stops, *self.cuts))
+        return full | ({False} if shorter else set())
 
     @property
     def _intervals(self) -> tuple[int, ...]:
@@ -55,10 +62,10 @@ class Trainee(Protocol):
     def refresh_curvature(self) -> None:
         """Estimates the second derivatives of a network of 1998 again."""
 
-    def dispatch(self, stop: int, running: Any) -> Metrics:
+    def dispatch(self, stop: int, running: Any) -> Noted:
         """Starts the steps up to `stop`; `running` is a result of steps that may still run."""
 
-    def read(self, step: int, sums: Metrics) -> None:
+    def read(self, step: int, sums: Noted) -> None:
         """Copies the sums of the dispatch that ended at `step` to the host, and reports them."""
 
     def save_overdue(self) -> bool:
@@ -74,7 +81,7 @@ def follow(schedule: Schedule, trainee: Trainee, stop_at: int) -> bool:
 
     Returns whether the end was reached.
     """
-    pending: tuple[int, Metrics] | None = None
+    pending: tuple[int, Noted] | None = None
     heartbeat.beat(trainee.step)
     while trainee.step < schedule.total:
         if trainee.stop_requested():

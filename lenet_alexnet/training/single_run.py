@@ -11,18 +11,19 @@ from lenet_alexnet.optimizers.plateau import WithPlateau
 from lenet_alexnet.optimizers.sdlm import get_curvature
 from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import RunDirectory
-from lenet_alexnet.runs.metrics import MetricsLog
+from lenet_alexnet.runs.metrics import MetricsLog, Row
 from lenet_alexnet.runs.wall_time import EVALUATION, SAVING, WallTime
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.runtime.processes import any_process
 from lenet_alexnet.training import warm_start
 from lenet_alexnet.training.back_off import BackOff
 from lenet_alexnet.training.compiled import CompiledRun
-from lenet_alexnet.training.evaluation import summarize
+from lenet_alexnet.training.evaluation import summarize_steps
 from lenet_alexnet.training.experiment import SELECTS, Experiment
+from lenet_alexnet.training.profile import Profile
 from lenet_alexnet.training.progress import DataWait, FlatLoss, Progress, Stopwatch
 from lenet_alexnet.training.run_log import RunLog
-from lenet_alexnet.training.state import NEVER, Metrics, TrainState
+from lenet_alexnet.training.state import NEVER, Noted, TrainState
 from lenet_alexnet.training.warm_start import WarmStart
 
 
@@ -34,7 +35,7 @@ class SingleRun:
       out: its folder.
       times, metrics, checkpoints: open in that folder.
       compiled, state: from `compile_run`.
-      stop_requested: called before every dispatch.
+      stop_requested, profile: called before every dispatch, and around it.
     """
 
     def __init__(
@@ -49,11 +50,12 @@ class SingleRun:
         compiled: CompiledRun,
         state: TrainState,
         stop_requested: Callable[[], bool],
+        profile: Profile,
     ) -> None:
         self.config, self.experiment, self.schedule = config, experiment, experiment.schedule
         self.out, self.times = out, times
         self.metrics, self.checkpoints, self.compiled = metrics, checkpoints, compiled
-        self.state, self._stop_requested = state, stop_requested
+        self.state, self._stop_requested, self._profile = state, stop_requested, profile
         self.step, self.first_step = 0, 0
         self.log = RunLog(config, experiment, out, metrics)
         self.back_off = BackOff(config.train.back_off, out.folder)
@@ -107,13 +109,13 @@ class SingleRun:
         h = jax.device_get(get_curvature(self.state.opt_state))
         self.log.write_step_sizes(self.step, h, share=self.share)
 
-    def dispatch(self, stop: int, running: Any) -> Metrics:
+    def dispatch(self, stop: int, running: Any) -> Noted:
         """Starts the steps up to `stop`; returns their sums."""
-        count = stop - self.step
-        self.state, sums = self.compiled.dispatch(self.state, self.step, count, running)
+        run = self.compiled.prepare(self.state, self.step, stop - self.step, running)
+        self.state, sums = self._profile.dispatch(self.step, stop, self.state, run)
         return sums
 
-    def read(self, step: int, sums: Metrics) -> None:
+    def read(self, step: int, sums: Noted) -> None:
         """Copies a dispatch's sums to the host; writes a log line if one is due."""
         sums = jax.device_get(sums)
         self.progress.advance(step)
@@ -123,7 +125,7 @@ class SingleRun:
         if step % self.schedule.log == 0 or step == self.schedule.total:
             speed = self.clock.lap(step) * self.config.train.batch_size
             waits = self.data_wait.share(self.compiled.feed.waited, self.clock.seconds)
-            self.flat_loss.check(self._write(step, "train", summarize(sums) | waits, speed))
+            self.flat_loss.check(self._write(step, "train", summarize_steps(sums) | waits, speed))
 
     def save_overdue(self) -> bool:
         """Whether in any process the last save is too long ago."""
@@ -163,9 +165,7 @@ class SingleRun:
             return 1.0
         return float(jax.device_get(self.state.opt_state.plateau.share))
 
-    def _write(
-        self, step: int, split: str, result: dict[str, Any], speed: float | None = None
-    ) -> dict[str, Any]:
+    def _write(self, step: int, split: str, result: Row, speed: float | None = None) -> Row:
         row = self.log.write(step, split, result, images_per_second=speed, share=self.share)
         self.progress.show(row)
         return row

@@ -87,6 +87,15 @@ class Metrics(flax.struct.PyTreeNode):
         return self.replace(first_bad_step=jnp.minimum(self.first_bad_step, bad))
 
 
+class Noted(Metrics):
+    """The sums as a dispatch returns them.
+
+    `layers` has what was noted of each layer (`observed.py`), None if nothing was asked for.
+    """
+
+    layers: Any = None
+
+
 def without(tree: Any, layers: Sequence[str]) -> Any:
     """A tree whose first level are layers, without some of these."""
     return {name: leaves for name, leaves in tree.items() if name not in layers}

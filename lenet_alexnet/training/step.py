@@ -16,7 +16,8 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.models.lenet_1998.network import Network1998
 from lenet_alexnet.optimizers.sdlm import curvature, set_curvature
-from lenet_alexnet.training.state import Metrics, Seen, TrainState, without
+from lenet_alexnet.training.observed import Observe
+from lenet_alexnet.training.state import Metrics, Noted, Seen, TrainState, without
 
 
 def draw(
@@ -42,12 +43,16 @@ def draw(
 
 
 class Moved(NamedTuple):
-    """Parameters and optimizer state after a batch, and the sums over it."""
+    """Parameters and optimizer state after a batch, the sums over it, and its gradient.
+
+    `gradients` has the trained parameters; None if they have several in a step.
+    """
 
     params: Any
     opt_state: Any
     batch_stats: Any
     seen: Seen
+    gradients: Any = None
 
 
 Update = Callable[[TrainState, Array, Array, Array], Moved]  # of state, inputs, labels, dropout key
@@ -65,12 +70,14 @@ class TrainStep:
       preprocess: makes the network's inputs.
       variants: more than 1 for a fixed set of distortions, see `draw`.
       average: the decay of the parameters' moving average, 0 < decay < 1, if the state has one.
+      observe: what is noted at the steps of the log, if anything, see `observed.py`.
     """
 
     update: Update
     preprocess: Preprocess
     variants: int = 1
     average: float = 0.0
+    observe: Observe | None = None
 
     def __call__(
         self,
@@ -82,6 +89,18 @@ class TrainStep:
         resident: bool = True,
     ) -> TrainState:
         """The state after one more step."""
+        return self.advance(state, images, labels, index, key, resident)[0]
+
+    def advance(
+        self,
+        state: TrainState,
+        images: UInt8[Array, "n h w c"],
+        labels: Int[Array, " n"],
+        index: Int[Array, " b"],
+        key: Key[Array, ""],
+        resident: bool = True,
+    ) -> tuple[TrainState, Any]:
+        """The state after one more step, and the gradient of its batch."""
         distort_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
         size = len(labels) if self.variants > 1 else 0
         if resident:
@@ -89,7 +108,7 @@ class TrainStep:
         image_key = key if size else distort_key
         x = draw(self.preprocess, images, index, image_key, step=state.step, size=size)
         new = self.update(state, x, labels, dropout_key)
-        return TrainState(
+        after = TrainState(
             step=state.step + 1,
             params=new.params,
             batch_stats=new.batch_stats,
@@ -99,6 +118,7 @@ class TrainStep:
             metrics=state.metrics.add(new.seen).check(jnp.isfinite(new.seen.loss), state.step + 1),
             frozen=state.frozen,
         )
+        return after, new.gradients
 
 
 def move_average(state: TrainState, params: Any, decay: float, step: Int[Array, ""]) -> Any:
@@ -125,7 +145,7 @@ def resident_steps(
     count: Int[Array, ""] | None,
     fresh: Bool[Array, ""],
     key: Key[Array, ""],
-) -> tuple[TrainState, Metrics]:
+) -> tuple[TrainState, Noted]:
     """Many steps over resident data in one program: one for each of `count` rows of `order`.
 
     Returns the state and a copy of its metrics; if `fresh`, these start at zero. One compilation
@@ -134,10 +154,11 @@ def resident_steps(
     after each step whether another follows.
     """
 
-    def one(i: Array, state: TrainState) -> TrainState:
-        return train_step(state, images, labels, order[i], key)
+    def one(i: Array, state: TrainState) -> tuple[TrainState, Any]:
+        return train_step.advance(state, images, labels, order[i], key)
 
-    return _repeat(one, state, len(order) if count is None else count, fresh)
+    number = len(order) if count is None else count
+    return _repeat(one, state, number, fresh, train_step.observe)
 
 
 def streamed_steps(
@@ -149,31 +170,53 @@ def streamed_steps(
     count: Int[Array, ""] | None,
     fresh: Bool[Array, ""],
     key: Key[Array, ""],
-) -> tuple[TrainState, Metrics]:
+) -> tuple[TrainState, Noted]:
     """As `resident_steps`, for batches that were read from disk."""
 
-    def one(i: Array, state: TrainState) -> TrainState:
-        return train_step(state, images[i], labels[i], order[i], key, resident=False)
+    def one(i: Array, state: TrainState) -> tuple[TrainState, Any]:
+        return train_step.advance(state, images[i], labels[i], order[i], key, resident=False)
 
-    return _repeat(one, state, len(order) if count is None else count, fresh)
+    number = len(order) if count is None else count
+    return _repeat(one, state, number, fresh, train_step.observe)
+
+
+One = Callable[[Array, TrainState], tuple[TrainState, Any]]  # (i, state) -> state and gradient
 
 
 def _repeat(
-    one: Callable[[Array, TrainState], TrainState],
-    state: TrainState,
-    count: Array | int,
-    fresh: Array,
-) -> tuple[TrainState, Metrics]:
-    """`count` times `one` (i, state) -> state."""
+    one: One, state: TrainState, count: Array | int, fresh: Array, observe: Observe | None
+) -> tuple[TrainState, Noted]:
+    """`count` times `one`."""
     zero = Metrics.zero()
     metrics = jax.tree.map(lambda z, m: jnp.where(fresh, z, m), zero, state.metrics)
-    state = state.replace(metrics=metrics)
-    state = jax.lax.fori_loop(0, count, one, state)
+    state, layers = state.replace(metrics=metrics), None
+    if observe is None:
+        state = jax.lax.fori_loop(0, count, lambda i, state: one(i, state)[0], state)
+    else:
+        state, layers = _observed_loop(one, state, count, observe)
     # Once per dispatch, as it costs as much as a step of batch size 1. The next step's loss shows
     # an infinite gradient, except for the last step.
     finite = jnp.all(jnp.stack([jnp.isfinite(p).all() for p in jax.tree.leaves(state.params)]))
     state = state.replace(metrics=state.metrics.check(finite, state.step))
-    return state, jax.tree.map(jnp.copy, state.metrics)
+    return state, Noted(**vars(jax.tree.map(jnp.copy, state.metrics)), layers=layers)
+
+
+def _observed_loop(
+    one: One, state: TrainState, count: Array | int, observe: Observe
+) -> tuple[TrainState, Any]:
+    """`count` times `one`; and what `observe` found at the last step that is due."""
+
+    def body(i: Array, carry: tuple[TrainState, Any]) -> tuple[TrainState, Any]:
+        before, found = carry
+        after, gradients = one(i, before)
+        found = jax.lax.cond(
+            observe.due(after.step), lambda: observe(before, after, gradients), lambda: found
+        )
+        return after, found
+
+    shapes = jax.eval_shape(lambda: observe(state, *one(jnp.int32(0), state)))
+    zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.lax.fori_loop(0, count, body, (state, zero))
 
 
 def refresh_curvature(

@@ -44,7 +44,7 @@ class BatchUpdate:
         found = sharded_gradients(self.layout, gradients, self.model, variables, x, labels, key)
         updates, opt_state = self.tx.update(found.of_params, state.opt_state, state.trained)
         params = state.kept | optax.apply_updates(state.trained, updates)
-        return Moved(params, opt_state, found.batch_stats, found.seen)
+        return Moved(params, opt_state, found.batch_stats, found.seen, found.of_params)
 
     def _gradients(
         self,

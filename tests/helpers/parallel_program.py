@@ -24,7 +24,7 @@ def main(file: str, workdir: str, steps: str, overrides: str) -> None:
         config.update_from_flattened_dict(json.loads(overrides))
     Path(workdir).mkdir(parents=True, exist_ok=True)
     compiled, state = compile_run(config, build(config))
-    state, sums = compiled.dispatch(state, 0, int(steps))
+    state, sums = compiled.prepare(state, 0, int(steps))()
     leaves = jax.tree_util.tree_leaves_with_path(state.params)
     params = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
     np.savez(Path(workdir) / "params.npz", **params)
