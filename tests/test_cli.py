@@ -111,6 +111,7 @@ MISTAKES = [
     ([QUICKSTART, "--config.optimizer.schedule.name=cosin"], "did you mean 'cosine'"),
     ([QUICKSTART, "--config.train.loss.name=sofmax"], "softmax"),
     ([QUICKSTART, "--config.train.precision=fp32"], "float32"),
+    ([QUICKSTART, "--config.train.matmul_precision=hig"], "did you mean 'high'"),
     ([QUICKSTART, "--config.train.duration=3 epoks"], "did you mean 'epochs'"),
     ([QUICKSTART, "--config.train.batch_size=4001"], "not within 1..4000"),
     ([QUICKSTART, "--config.train.batch_size=0"], "not within 1..4000"),

@@ -43,7 +43,7 @@ def after_two_dispatches(config):
     compiled, state = compile_run(config, e)
     step = 0
     for count in (2, 2):
-        state, sums = compiled.steps(state, *compiled.arguments(step, count), compiled.key)
+        state, sums = compiled.prepare(state, step, count)()
         step += count
     return jax.device_get(state.params), jax.device_get(sums.layers)
 

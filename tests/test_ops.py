@@ -7,8 +7,16 @@ import pytest
 
 from lenet_alexnet import ops
 from lenet_alexnet.ops.layouts import HWNC, Folded
+from lenet_alexnet.runtime import target
 from tests.helpers.arrays import assert_close, numbers
 from tests.helpers.compiler import needs_compiler
+
+
+@pytest.fixture(params=["cpu", "gpu"])
+def platform(request):
+    """Operations take the forms of a platform; this machine computes both."""
+    with target.tracing_for(request.param):
+        yield
 
 
 def test_plain_form_is_a_cross_correlation(rng):
@@ -40,9 +48,11 @@ def test_block_form_in_bfloat16(rng, channels):
 @pytest.mark.parametrize("form", ["plain", "auto"])
 @pytest.mark.parametrize("channels", [3, 8])
 @pytest.mark.parametrize(("size", "beta"), [(5, 0.75), (4, 0.6)])
+@pytest.mark.usefixtures("platform")
 def test_response_norm_against_a_loop_and_finite_differences(rng, channels, size, beta, form):
     x = 3 * numbers(rng, 2, 2, 3, channels)
-    run = jax.jit(lambda x: ops.response_norm(x, size=size, k=2.0, alpha=0.1, beta=beta, form=form))
+    options = {"size": size, "k": 2.0, "alpha": 0.1, "beta": beta, "form": form}
+    run = jax.jit(lambda x: ops.nhwc(ops.response_norm(x, **options)))
     expected = np.zeros(x.shape)
     for i in range(channels):
         window = x[..., max(i - size // 2, 0) : i - size // 2 + size]
@@ -52,6 +62,7 @@ def test_response_norm_against_a_loop_and_finite_differences(rng, channels, size
 
 
 @pytest.mark.parametrize("form", ["plain", "auto"])
+@pytest.mark.usefixtures("platform")
 def test_spatial_response_norm_against_a_loop_and_finite_differences(rng, form):
     x = 3 * numbers(rng, 1, 7, 4, 2)
     run = jax.jit(
@@ -63,6 +74,39 @@ def test_spatial_response_norm_against_a_loop_and_finite_differences(rng, form):
         expected[:, i, j] = x[:, i, j] / (1 + 0.1 * (window**2).sum((1, 2))) ** 0.75
     np.testing.assert_allclose(run(x), expected, rtol=1e-5)
     check_gradient(rng, run, x)
+
+
+@pytest.mark.usefixtures("platform")
+@pytest.mark.parametrize(("dtype", "exact"), [(jnp.float32, 1e-5), (jnp.bfloat16, 2e-2)])
+@pytest.mark.parametrize(("height", "ceil"), [(9, False), (8, False), (8, True)])
+def test_pooling_after_response_norm_against_a_loop_in_float64(rng, height, ceil, dtype, exact):
+    k, alpha, beta = 2.0, 0.1, 0.75
+    x = (3 * numbers(rng, 2, height, height, 7)).astype(dtype)
+
+    def run(x):
+        maps = ops.response_norm(x, size=5, k=k, alpha=alpha, beta=beta, form="auto")
+        return ops.nhwc(ops.max_pool(maps, size=3, stride=2, ceil=ceil, form="auto"))
+
+    found, pull = jax.vjp(jax.jit(run), x)
+    g = numbers(rng, *found.shape).astype(dtype)
+    (gradient,) = jax.jit(pull)(g)
+    wide, g = np.asarray(x, np.float64), np.asarray(g, np.float64)
+    near = np.abs(np.subtract.outer(np.arange(7), np.arange(7))) <= 2  # five neighbours
+    divisor = k + alpha * (wide**2 @ near)
+    # Which is the largest is decided by the values as they are stored.
+    values, stored = wide / divisor**beta, np.asarray((wide / divisor**beta).astype(dtype))
+    expected, at_maxima = np.zeros(found.shape), np.zeros(x.shape)
+    for b, i, j, c in np.ndindex(*found.shape):
+        window = (b, slice(2 * i, 2 * i + 3), slice(2 * j, 2 * j + 3), c)
+        place = np.unravel_index(np.argmax(stored[window]), stored[window].shape)
+        expected[b, i, j, c] = values[window][place]
+        at_maxima[window][place] += g[b, i, j, c]
+    inner = (at_maxima * wide / divisor ** (beta + 1)) @ near
+    slope = at_maxima / divisor**beta - 2 * alpha * beta * wide * inner
+    np.testing.assert_allclose(np.asarray(found, np.float64), expected, rtol=exact)
+    np.testing.assert_allclose(
+        np.asarray(gradient, np.float64), slope, rtol=0, atol=exact * np.abs(slope).max()
+    )
 
 
 def check_gradient(rng, run, x):
@@ -79,6 +123,7 @@ def check_gradient(rng, run, x):
 @pytest.mark.parametrize("form", ["plain", "auto"])
 @pytest.mark.parametrize("ceil", [False, True])
 @pytest.mark.parametrize(("height", "size", "stride"), [(13, 3, 2), (8, 3, 2), (7, 2, 2)])
+@pytest.mark.usefixtures("platform")
 def test_max_pool_against_xla(rng, height, size, stride, ceil, form):
     x = numbers(rng, 2, height, height, 3)
     over = (size - height) % stride if ceil else 0
@@ -99,12 +144,14 @@ def test_max_pool_against_xla(rng, height, size, stride, ceil, form):
 
 
 @pytest.mark.parametrize("form", ["plain", "auto"])
+@pytest.mark.usefixtures("platform")
 def test_the_first_of_equal_maxima_has_the_gradient(form):
     x = jnp.zeros((1, 3, 3, 1))
     gradient = jax.jit(jax.grad(lambda x: ops.max_pool(x, size=3, stride=2, form=form).sum()))(x)
     assert gradient[0, :, :, 0].tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
 
 
+@pytest.mark.usefixtures("platform")
 @pytest.mark.parametrize(("stride", "padding"), [(4, ((0, 3), (0, 3))), (1, ((2, 1), (0, 2)))])
 def test_stride_and_padding_against_a_loop(rng, stride, padding):
     x, kernel = rng.normal(size=(1, 8, 8, 2)), rng.normal(size=(3, 3, 2, 2))
@@ -115,7 +162,7 @@ def test_stride_and_padding_against_a_loop(rng, stride, padding):
         window = padded[0, i * stride : i * stride + 3, j * stride : j * stride + 3]
         expected[0, i, j, f] = np.sum(window * kernel[..., f])
     x, kernel = jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32)
-    for form in ("plain", "winograd"):
+    for form in ("plain", "winograd", "products", "folded"):
         run = jax.jit(
             lambda x, k, f=form: ops.nhwc(ops.conv2d(x, k, f, stride=stride, padding=padding))
         )
@@ -213,6 +260,7 @@ def in_both_orders(layer, x):
         partial(ops.spatial_response_norm, size=5, k=1.0, alpha=0.1, beta=0.75, form="auto"),
     ],
 )
+@pytest.mark.usefixtures("platform")
 def test_layers_are_the_same_in_both_orders_of_maps(rng, layer):
     usual, inside = in_both_orders(layer, numbers(rng, 3, 8, 8, 6))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), usual, inside)

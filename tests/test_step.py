@@ -91,9 +91,14 @@ def test_dispatches_give_the_same_bits_however_they_are_cut(data):
             done += count
         return state, sums
 
+    def same(a, b):
+        return jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), a, b))
+
     whole, parts = train([12]), train([1, 4, 7])
-    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), whole, parts))
+    assert same(whole, parts)
     assert run._cache_size() == 1  # One program for every count.
+    full = run(state_of(tx), *data, order, None, np.True_, KEY)  # The number is a constant.
+    assert same(whole, full)
     assert int(whole[1].examples) == 60
 
 

@@ -18,17 +18,18 @@ from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.data import Dataset
 from lenet_alexnet.errors import Diverged
 from lenet_alexnet.info import network
+from lenet_alexnet.info.step_cost import PASSES
 from lenet_alexnet.models import defaults
 from lenet_alexnet.training.batches import create_feed
 from lenet_alexnet.training.builders import load
 from lenet_alexnet.training.experiment import build
 from lenet_alexnet.training.state import NEVER, Metrics, Noted, TrainState, init_state
 from lenet_alexnet.training.step import TrainStep
+from lenet_alexnet.training.step_programs import is_full
 from lenet_alexnet.training.update import BatchUpdate
 
 CLASSES = 1000
 CIFAR_SIZE = 32
-PASSES = 3  # forward, the gradient of a layer's inputs, the gradient of its weights
 # PyTorch has it, too; the small rate trains on random labels without diverging.
 OPTIMIZER = {
     "name": "sgd",
@@ -175,7 +176,8 @@ class Trainer:
                 if write:
                     n = min(n, log - done % log)
                 batches = self.feed(done, n, sums and sums.loss)
-                scalars = self.e.layout.put((np.int32(n), fresh))
+                number = None if is_full(n, self.e.schedule.per_dispatch) else np.int32(n)
+                scalars = self.e.layout.put((number, fresh))
                 before = sums
                 state, sums = program(state, *batches, *scalars, key)
                 jax.block_until_ready(before)  # One dispatch late, as in `train`.

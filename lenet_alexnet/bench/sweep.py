@@ -9,6 +9,7 @@ from lenet_alexnet import config as configs
 from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.bench.steps import Trainer, check_finite, lenet5_config
 from lenet_alexnet.sweep.lane_functions import LaneDevices, LaneFunctions, stack_lanes
+from lenet_alexnet.training.step_programs import is_full
 
 
 def subjects(lanes: int, batch: int, precision: str) -> tuple[Trainer, list[Subject]]:
@@ -19,7 +20,8 @@ def subjects(lanes: int, batch: int, precision: str) -> tuple[Trainer, list[Subj
 
 def _lanes(trainer: Trainer, lanes: int) -> Subject:
     e, lane_configs = trainer.e, [configs.with_seed(trainer.config, seed) for seed in range(lanes)]
-    functions, devices = LaneFunctions(trainer.config, e), LaneDevices(lanes)
+    devices = LaneDevices(lanes)
+    functions = LaneFunctions(trainer.config, e, at_once=devices.at_once)
     numbers = devices.spread(stack_lanes(lane_configs))
     state: Any = devices.jit(functions.init)(numbers, devices.everywhere(e.blank))
     data = devices.everywhere(e.train_data.arrays)
@@ -35,7 +37,8 @@ def _lanes(trainer: Trainer, lanes: int) -> Subject:
             order = np.zeros((lanes, rows, trainer.batch), np.int32)
             for lane, own in zip(order, orders, strict=True):
                 lane[:n] = own.batches(done, n)
-            shared = (*data, *devices.everywhere((np.int32(n), np.bool_(False))))
+            number = None if is_full(n, rows) else np.int32(n)
+            shared = (*data, *devices.everywhere((number, np.bool_(False))))
             state, _ = train(state, (numbers, devices.spread(order)), shared)
             done += n
         jax.block_until_ready(state)

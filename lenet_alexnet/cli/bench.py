@@ -8,10 +8,12 @@ from typing import Any
 from absl import flags
 
 from lenet_alexnet.bench.options import CLOCKS, Options
-from lenet_alexnet.cli.command import Command, define_json
+from lenet_alexnet.cli.command import OPTIONAL, Command, define_json, require
 from lenet_alexnet.errors import UsageError, nearest
+from lenet_alexnet.runtime import backend
 
-SUBJECTS = ("lenet5", "alexnet", "cifar", "input", "sweep", "log")
+SUBJECTS = ("lenet5", "alexnet", "cifar", "input", "sweep", "log", "cost")
+MEASURED = SUBJECTS[:-1]
 PEERS = ("lenet5", "alexnet", "cifar")
 BATCHES = {
     "lenet5": "32,128,512",
@@ -43,6 +45,10 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("images", 1024, "random photos to store", 1, flag_values=values)
     flags.DEFINE_string("data_dir", "", "prepared photos, not random ones", flag_values=values)
     flags.DEFINE_string("name", "imagenette", "the data set in --data_dir", flag_values=values)
+    absent = "cost: the GPU, which need not be there, that the step is compiled for: h100"
+    flags.DEFINE_string("for", None, absent, flag_values=values)
+    many = "cost: how many of them share each batch"
+    flags.DEFINE_integer("devices", 1, many, 1, flag_values=values)
 
 
 def run(values: Any, rest: list[str]) -> int:
@@ -52,7 +58,14 @@ def run(values: Any, rest: list[str]) -> int:
     for name in rest:
         if name not in SUBJECTS:
             raise UsageError(f"unknown subject '{name}': {nearest(name, SUBJECTS)}")
-    wanted = tuple(rest) or SUBJECTS
+    if (rest == ["cost"]) != ("config" in values):
+        needs = (
+            "bench cost needs --config=FILE" if rest == ["cost"] else "--config is for bench cost"
+        )
+        raise UsageError(needs)
+    if rest == ["cost"]:
+        return _cost(values)
+    wanted = tuple(rest) or MEASURED
     options = Options(**{field.name: values[field.name].value for field in fields(Options)})
     if options.peer and (others := [n for n in wanted if n not in PEERS]):
         raise UsageError(f"--peer={options.peer} is for {', '.join(PEERS)}, not {others[0]}")
@@ -83,10 +96,22 @@ def run(values: Any, rest: list[str]) -> int:
     return 0
 
 
+def _cost(values: Any) -> int:
+    """What XLA compiles for a GPU that is not there."""
+    from lenet_alexnet.info import absent
+
+    require(values, "for")
+    absent.require(values["for"].value)
+    backend.set_up()
+    from lenet_alexnet.bench import cost
+
+    found = cost.analyse(values.config, values["for"].value, values.devices)
+    print(json.dumps(found) if values.json else cost.as_table(found))
+    return 0
+
+
 def _set_up(wanted: Sequence[str], peer: str | None) -> None:
     """Before JAX starts: quiet libraries and, for a sweep, each core a device as in `sweep`."""
-    from lenet_alexnet.runtime import backend
-
     if peer:
         try:
             import torch  # noqa: F401
@@ -107,7 +132,9 @@ def _batches(text: str) -> list[int]:
 
 COMMAND = Command(
     help="measures speed: training steps, reading, sweeps; PyTorch beside them if asked",
-    usage="[lenet5|alexnet|cifar|input|sweep] [--batch=32,128] [--peer=torch]",
+    usage="[lenet5|alexnet|cifar|input|sweep] [--batch=32,128] [--peer=torch]\n"
+    "       lenet-alexnet bench cost --for=h100 --config=FILE [--devices=N]",
     define=define,
     run=run,
+    config=OPTIONAL,
 )

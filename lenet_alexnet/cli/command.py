@@ -13,6 +13,8 @@ from lenet_alexnet.runtime.heartbeat import STUCK_AFTER
 
 LISTED = 20  # classes, those with the largest errors first
 
+OPTIONAL = "optional"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
@@ -23,14 +25,14 @@ class Command:
       usage: what follows its name.
       define: adds its flags.
       run: (the flags' values, the other arguments) -> the exit code.
-      config: whether it takes --config=FILE and its overrides.
+      config: whether it takes --config=FILE and its overrides; OPTIONAL: it may be left out.
     """
 
     help: str
     usage: str
     define: Callable[[flags.FlagValues], None]
     run: Callable[[Any, list[str]], int]
-    config: bool = False
+    config: bool | str = False
 
 
 def define_workdir(values: flags.FlagValues) -> None:

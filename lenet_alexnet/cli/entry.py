@@ -24,6 +24,7 @@ from lenet_alexnet.cli import (
     sweep,
     train,
 )
+from lenet_alexnet.cli.command import OPTIONAL
 from lenet_alexnet.errors import Interrupted, LenetAlexnetError, UsageError, nearest
 from lenet_alexnet.runtime import backend, standard_streams, unexpected
 
@@ -100,9 +101,10 @@ def _dispatch(argv: list[str], values: flags.FlagValues) -> int:
     arguments, config = argv[2:], None
     if {"--help", "-help", "-h"} & set(arguments):
         print(f"usage: lenet-alexnet {name} {command.usage}\n\n{command.help}\n")
-        print(_flag_help(values, command.config))
+        print(_flag_help(values, bool(command.config)))
         return 0
-    if command.config:
+    given = any(a.partition("=")[0] in ("--config", "-config") for a in arguments)
+    if command.config is True or (command.config == OPTIONAL and given):
         if "photos" in values:
             arguments = parsing.of_photos(arguments)
         arguments, config, path = parsing.load_config(arguments)

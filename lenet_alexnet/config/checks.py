@@ -22,6 +22,9 @@ LEAST = {
     "checkpoint.keep": 1,
     "checkpoint.minutes": 0,
 }
+# JAX's names. On GPUs with tensor cores, float32 factors are rounded to TF32's 10 bits of mantissa,
+# except with "highest"; on CPUs all of them are float32.
+MATMUL_PRECISIONS = ("default", "high", "highest")
 LONGEST = 2**31 - 1  # Steps and seeds are 32-bit numbers on the device.
 OPEN = ("model.", "optimizer.", "train.loss.", "data.photo.")  # Their factories check them.
 
@@ -131,6 +134,10 @@ def check_ranges(flat: dict[str, Any]) -> None:
     for key in ("train.back_off", "train.average"):
         if key in flat and flat[key] >= 1:
             problems.lines += [f"{key} {flat[key]} is not less than 1"]
+    key = "train.matmul_precision"
+    if (value := flat.get(key, "default")) not in MATMUL_PRECISIONS:
+        hint = nearest(str(value), MATMUL_PRECISIONS)
+        problems.lines += [f"unknown {key} '{value}': {hint}"]
     for key in ("data.std", "data.photo.std"):
         if key in flat and flat[key] <= 0:
             problems.lines += [f"{key} {flat[key]} is not more than 0"]

@@ -84,6 +84,7 @@ def optional() -> ConfigDict:
             "train": {
                 "init_from": "",  # the run or file whose weights the run starts from; "": its own
                 "freeze": (),  # names of the layers that keep their first weights
+                "matmul_precision": "default",  # default | high | highest (no TF32 on GPUs)
             },
             "log": {
                 "to": (),  # who gets the log, too: tensorboard | wandb | mlflow | csv

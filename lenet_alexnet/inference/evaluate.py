@@ -11,6 +11,7 @@ from lenet_alexnet.inference.open_run import load_named
 from lenet_alexnet.training.builders import build_losses, build_views
 from lenet_alexnet.training.evaluation import Evaluator
 from lenet_alexnet.training.layout import Layout
+from lenet_alexnet.training.matmul_precision import matmul_precision
 from lenet_alexnet.training.scoring import make_scores, mean_scores
 from lenet_alexnet.training.sharded_forward import sharded_forward
 
@@ -54,6 +55,7 @@ def evaluate_workdirs(
     split = split or ("test" if first.config.data.test else "validation")
     data = load_named(first, split)
     loss = build_losses(first.config)[1]
-    evaluator = Evaluator(scores, loss, data, first.config.eval.batch_size, variables, layout)
+    with matmul_precision(first.config):
+        evaluator = Evaluator(scores, loss, data, first.config.eval.batch_size, variables, layout)
     place = {"step": first.step} if len(runs) == 1 else {"steps": [run.step for run in runs]}
     return {"split": split, **place, "checkpoint": first.chosen, **evaluator(variables)}

@@ -6,30 +6,19 @@ XLA for CPUs exchanges bfloat16 as float32, so the compiled bytes are twice thos
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from lenet_alexnet.config.durations import to_steps
 from lenet_alexnet.config.options import setting
-from lenet_alexnet.data.preprocess.statistics import Statistics
-from lenet_alexnet.info import network
+from lenet_alexnet.info import network, step_program
 from lenet_alexnet.info.collectives import KINDS, collectives, sent
 from lenet_alexnet.models.alexnet.network import AlexNet
-from lenet_alexnet.training.builders import (
-    build_losses,
-    build_model,
-    build_optimizer,
-    build_preprocess,
-)
-from lenet_alexnet.training.compiled import JittedRun
+from lenet_alexnet.training.builders import build_model
 from lenet_alexnet.training.layout import Layout
-from lenet_alexnet.training.step import streamed_steps
 
-EXAMPLES = 1_281_167  # ImageNet's training images: only schedules depend on it, no sizes.
+PASSES = 3  # forward, the gradient of a layer's inputs, the gradient of its weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,22 +42,8 @@ def analyse(config: Any, devices: int) -> dict[str, Any]:
     layout = Layout(**config.parallel, devices=devices, model=model)
     batch = config.train.batch_size
     layout.check_batch("train.batch_size", batch, config.train.accumulate)
-    run = _jit_run(config, model, layout)
-    k_batch = (1, batch)
-    stored = (config.data.image_size, config.data.image_size, config.data.channels)
-
-    def of_batch(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, dtype, sharding=layout.batches)
-
-    compiled = run.steps.lower(
-        run.state,
-        of_batch((*k_batch, *stored), jnp.uint8),
-        of_batch(k_batch, jnp.int32),
-        of_batch(k_batch, jnp.int32),
-        jax.ShapeDtypeStruct((), jnp.int32),
-        jax.ShapeDtypeStruct((), jnp.bool_),
-        run.key,
-    ).compile()
+    run = step_program.jit(config, model, layout)
+    compiled = step_program.lower(run, config, layout, rows=1).compile()
     description = network.describe(model, model.input_shape)
     size = sizes(model, description)
     mode = config.parallel.mode
@@ -78,7 +53,7 @@ def analyse(config: Any, devices: int) -> dict[str, Any]:
         "devices": devices,
         "batch_size": batch,
         "activation_bytes": activation_bytes(description, size, devices, batch),
-        "multiply_adds": 3 * batch * description["total_multiply_adds"] // devices,
+        "multiply_adds": PASSES * batch * description["total_multiply_adds"] // devices,
         "formula": formula(mode, size, devices, batch) if whole else None,
         **of_program(compiled, run.state, devices),
     }
@@ -94,34 +69,14 @@ def of_program(compiled: Any, state: Any, devices: int) -> dict[str, Any]:
     """
     found = collectives(compiled.as_text() or "")
     exchanged = {kind: sum(c.bytes for c in found if c.kind == kind) for kind in KINDS}
-    memory = compiled.memory_analysis()
     return {
         "param_bytes": _bytes_here(state.params),
         "optimizer_bytes": _bytes_here(state.opt_state),
-        "peak_bytes": memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes,
+        "peak_bytes": step_program.peak_bytes(compiled),
         "exchanges": len(found),
         "exchanged": {kind: n for kind, n in exchanged.items() if n},
         "sent_bytes": sum(sent(c.kind, c.bytes, c.group or devices) for c in found),
     }
-
-
-def _jit_run(config: Any, model: Any, layout: Layout) -> JittedRun:
-    in_steps = partial(to_steps, batch_size=config.train.batch_size, examples=EXAMPLES)
-    side, channels = config.data.image_size, config.data.channels
-    blank = Statistics(1, np.zeros((side, side, 3), np.float32), np.zeros(3), np.ones(3), np.eye(3))
-    return JittedRun(
-        config,
-        model=model,
-        optimizer=build_optimizer(config, EXAMPLES, dense_updates=layout.dense_updates),
-        loss=build_losses(config)[0],
-        preprocess=build_preprocess(config, in_steps, blank),
-        layout=layout,
-        blank=np.zeros((1, side, side, channels), np.uint8),
-        run_steps=streamed_steps,
-    )
 
 
 def _bytes_here(tree: Any) -> int:

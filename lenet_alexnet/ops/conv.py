@@ -3,13 +3,16 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lenet_alexnet.ops import cpu
+from lenet_alexnet.ops.blocks import fold_stride
 from lenet_alexnet.ops.cpu import native
 from lenet_alexnet.ops.fast import mark
 from lenet_alexnet.ops.forms import NO_PADDING, ConvForm, Padding
 from lenet_alexnet.ops.layouts import Maps, nhwc
+from lenet_alexnet.runtime import target
 
 
 def conv2d(
@@ -28,16 +31,27 @@ def conv2d(
     CPU, where XLA's convolutions are slow inside a loop. There, kernels with few channels, stride 1
     and no padding get `native` (loops in C++, if there is a compiler and the batch fills their
     vectors) or `block` (matrix products); other kernels get `winograd`, up to side 5 (times the
-    stride). If a form does not support a convolution, `plain` computes it.
+    stride). `products` takes `block` or, for other strides, `winograd`: only matrix products, for
+    many kernels side by side (vmap), which a GPU would get as one convolution with as many groups.
+    `folded` makes blocks of stride x stride neighbours channels: the same sums with stride 1, for
+    GPUs, whose matrix units waste most of their width on three channels.
+    If a form does not support a convolution, `plain` computes it.
 
     Raises:
       UsageError: `native` is not available here; see `fast.mark` for the fast forms.
     """
     if form == "auto":
-        on_cpu = jax.default_backend() == "cpu"
+        on_cpu = target.platform() == "cpu"
         form = cpu.fastest_form(x.shape, kernel, stride, padding) if on_cpu else "plain"
     elif form == "native":
         native.require()
+    elif form == "products":
+        form = "block" if stride == 1 else "winograd"
+        if form == "block" and padding != NO_PADDING:
+            x, padding = jnp.pad(nhwc(x), ((0, 0), *padding, (0, 0))), NO_PADDING
+    elif form == "folded":
+        x, kernel = fold_stride(nhwc(x), kernel, stride, padding)
+        form, stride, padding = "plain", 1, NO_PADDING
     if form == "plain" or not cpu.fits(form, kernel, stride, padding):
         out = _conv_plain(nhwc(x), kernel, stride, padding)
         return out if bias is None else out + bias

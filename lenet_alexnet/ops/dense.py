@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 from lenet_alexnet.ops import cpu
 from lenet_alexnet.ops.fast import mark
 from lenet_alexnet.ops.forms import ConvForm
+from lenet_alexnet.runtime import target
 
 
 def dense(
@@ -34,7 +35,7 @@ def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
 
 def _backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     x, kernel = saved
-    if jax.default_backend() == "cpu":
+    if target.platform() == "cpu":
         for_x = cpu.product_with_transposed(kernel, g)
     else:
         for_x = jnp.einsum("tbm,tnm->bn", g, kernel)

@@ -10,6 +10,8 @@ import flax.struct
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lenet_alexnet.ops.lrn import Window, fast_normalise
+
 VECTOR = 16  # kLanes of cpu/native/conv.cc
 
 
@@ -89,18 +91,41 @@ class Vectors(flax.struct.PyTreeNode):
         return maps[: self.batch]
 
 
+class Normalised(flax.struct.PyTreeNode):
+    """Maps [b, h, w, c] after response normalisation, as those before it.
+
+    The values are computed where they are read: pooling reads the maps before it and writes only
+    what is left, so that a GPU never stores the normalised ones.
+    """
+
+    data: Any
+    window: Window = flax.struct.field(pytree_node=False)
+    k: float = flax.struct.field(pytree_node=False)
+    alpha: float = flax.struct.field(pytree_node=False)
+    beta: float = flax.struct.field(pytree_node=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of the maps: b, h, w, c."""
+        return self.data.shape
+
+    def nhwc(self) -> Array:
+        """The normalised maps as an array [b, h, w, c]."""
+        return fast_normalise(self.data, self.window, self.k, self.alpha, self.beta)
+
+
 ChannelsLast = Float[Array, "_ _ _ _"] | HWNC
-Maps = ChannelsLast | Folded | Vectors
+Maps = ChannelsLast | Folded | Vectors | Normalised
 
 
-def nhwc(x: Float[Array, "..."] | HWNC | Folded | Vectors) -> Array:
+def nhwc(x: Float[Array, "..."] | HWNC | Folded | Vectors | Normalised) -> Array:
     """Maps of any layout in the usual one; other arrays unchanged."""
-    return x.nhwc() if isinstance(x, HWNC | Folded | Vectors) else x
+    return x.nhwc() if isinstance(x, HWNC | Folded | Vectors | Normalised) else x
 
 
 def channels_last(x: Maps) -> ChannelsLast:
     """Maps with the channels as the last axis of their array."""
-    return x.nhwc() if isinstance(x, Folded | Vectors) else x
+    return x.nhwc() if isinstance(x, Folded | Vectors | Normalised) else x
 
 
 def rows_axis(x: ChannelsLast) -> int:

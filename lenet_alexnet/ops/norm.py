@@ -1,25 +1,28 @@
 """Response normalisation across maps (LRN) and within a map."""
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array
 
+from lenet_alexnet.ops import lrn
 from lenet_alexnet.ops.fast import mark
 from lenet_alexnet.ops.forms import ConvForm
-from lenet_alexnet.ops.layouts import ChannelsLast, Maps, channels_last, rows_axis
-
-Window = tuple[int, int, int, int]
+from lenet_alexnet.ops.layouts import HWNC, ChannelsLast, Maps, Normalised, channels_last, rows_axis
+from lenet_alexnet.ops.lrn import Window
+from lenet_alexnet.runtime import target
 
 
 def response_norm(
     x: Maps, *, size: int, k: float, alpha: float, beta: float, form: ConvForm = "plain"
-) -> ChannelsLast:
+) -> ChannelsLast | Normalised:
     """Across maps: x / (k + alpha * sum of x^2 over `size` neighbours)^beta (2012, sec. 3.3).
 
     The window of map i is i - size//2 .. i - size//2 + size - 1, cut off at the first and last map.
-    Except in the `plain` form, the gradient is written by hand.
+    Except in the `plain` form, the gradient is written by hand; on GPUs the values are computed
+    where they are read, see `Normalised`.
     """
-    return _each(channels_last(x), (1, 1, 1, size), k, alpha, beta, form)
+    x = channels_last(x)
+    if form != "plain" and target.platform() != "cpu" and not isinstance(x, HWNC):
+        return Normalised(mark(x), (1, 1, 1, size), k, alpha, beta)
+    return _each(x, (1, 1, 1, size), k, alpha, beta, form)
 
 
 def spatial_response_norm(
@@ -35,58 +38,5 @@ def _each(
     x: ChannelsLast, window: Window, k: float, alpha: float, beta: float, form: ConvForm
 ) -> ChannelsLast:
     if form == "plain":
-        return jax.tree.map(lambda a: _normalise(a, window, k, alpha, beta), x)
-    return jax.tree.map(lambda a: _fast(mark(a), window, k, alpha, beta), x)
-
-
-def _normalise(x: Array, window: Window, k: float, alpha: float, beta: float) -> Array:
-    wide = x.astype(jnp.float32)  # In bfloat16, sums of squares would lose small neighbours.
-    divisor = k + alpha * _window_sums(wide * wide, window)
-    return (wide / _power(divisor, beta)).astype(x.dtype)
-
-
-_fast = jax.custom_vjp(_normalise, nondiff_argnums=(1, 2, 3, 4))
-
-
-def _forward(x: Array, window: Window, k: float, alpha: float, beta: float) -> tuple[Array, Array]:
-    return _fast(x, window, k, alpha, beta), x
-
-
-def _backward(
-    window: Window, k: float, alpha: float, beta: float, x: Array, g: Array
-) -> tuple[Array]:
-    """Everything except x is computed again, to save memory in AlexNet's first layers."""
-    wide, g = x.astype(jnp.float32), g.astype(jnp.float32)
-    divisor = k + alpha * _window_sums(wide * wide, window)
-    scaled = g / _power(divisor, beta)
-    inner = _window_sums(scaled * wide / divisor, window, transposed=True)
-    return ((scaled - 2 * alpha * beta * wide * inner).astype(x.dtype),)
-
-
-_fast.defvjp(_forward, _backward)
-
-
-def _power(divisor: Array, beta: float) -> Array:
-    """divisor^beta; for beta = 0.75, two square roots are far cheaper than a power.
-
-    The callers divide by it: XLA computes a quotient once, but a product with the inverse again for
-    each slice that pooling takes.
-    """
-    return jnp.sqrt(divisor * jnp.sqrt(divisor)) if beta == 0.75 else divisor**beta
-
-
-def _window_sums(x: Array, window: Window, transposed: bool = False) -> Array:
-    """Sums over the window around each entry; `transposed`: over the windows that hold it."""
-    for axis, size in enumerate(window):
-        if size > 1:
-            before = size - 1 - size // 2 if transposed else size // 2
-            x = _line_sums(x, axis, size, before)
-    return x
-
-
-def _line_sums(x: Array, axis: int, size: int, before: int) -> Array:
-    padding = [(0, 0)] * x.ndim
-    padding[axis] = (before, size - 1 - before)
-    padded, length = jnp.pad(x, padding), x.shape[axis]
-    parts = [jax.lax.slice_in_dim(padded, i, i + length, axis=axis) for i in range(size)]
-    return sum(parts[1:], parts[0])
+        return jax.tree.map(lambda a: lrn.normalise(a, window, k, alpha, beta), x)
+    return jax.tree.map(lambda a: lrn.fast_normalise(mark(a), window, k, alpha, beta), x)

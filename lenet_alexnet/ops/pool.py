@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lenet_alexnet.ops import cpu
+from lenet_alexnet.ops import cpu, gpu
 from lenet_alexnet.ops.fast import mark
 from lenet_alexnet.ops.forms import ConvForm
-from lenet_alexnet.ops.layouts import ChannelsLast, Maps, channels_last, rows_axis
+from lenet_alexnet.ops.layouts import ChannelsLast, Maps, Normalised, channels_last, rows_axis
+from lenet_alexnet.runtime import target
 
 
 def average_pool(x: Maps, size: int) -> Maps:
@@ -65,6 +66,8 @@ def max_pool(
     (layer.py, PoolLayerParser); otherwise it is left out. The gradient goes to the first of equal
     maxima, by rows; except in the `plain` form, it is written by hand.
     """
+    if isinstance(x, Normalised) and not (ceil and _over(x.shape, size, stride)):
+        return gpu.normalised_window_max(x, size, stride)
     x = channels_last(x)
     rows = rows_axis(x)
 
@@ -76,12 +79,26 @@ def max_pool(
             data = line_max(data, axis, size, stride)
         return data
 
+    if form != "plain" and target.platform() != "cpu":
+        return jax.tree.map(lambda data: _window_max(mark(data), rows, size, stride, ceil), x)
     if form == "plain":
         line_max: Callable[..., Array] = _line_max_plain
     else:
         line_max, x = _line_max, jax.tree.map(mark, x)
 
     return jax.tree.map(pool, x)
+
+
+def _over(shape: tuple[int, ...], size: int, stride: int) -> bool:
+    """Whether the last window reaches over the edge."""
+    return any((side - size) % stride for side in shape[1:3])
+
+
+def _window_max(x: Array, rows: int, size: int, stride: int, ceil: bool) -> Array:
+    if ceil:
+        for axis in (rows, rows + 1):
+            x = _whole(x, axis, size, stride, -jnp.inf)
+    return gpu.window_max(x, size, stride, rows)
 
 
 def _whole(x: Array, axis: int, size: int, stride: int, fill: float) -> Array:

@@ -30,6 +30,7 @@ from lenet_alexnet.runtime.age import process_began
 from lenet_alexnet.training import fingerprint, warm_start
 from lenet_alexnet.training.experiment import Experiment, build
 from lenet_alexnet.training.layout import most_devices
+from lenet_alexnet.training.matmul_precision import matmul_precision
 
 LONG = 2.0  # seconds of compiling, above which JAX's cache is tried
 
@@ -137,6 +138,7 @@ def _alone(
     facts = fingerprint.facts(fingerprint.of_data(e), {})
     out.begin(e.train_data.class_names, e.statistics, facts)
     with (
+        matmul_precision(config),
         fingerprint.as_begun({}),
         loop.opened(out, config, e, began=began, stop_requested=stop) as run,
     ):
@@ -145,7 +147,7 @@ def _alone(
         again = partial(loop.compile_run, config, e)
         run.clock.start(0)
         with jax.transfer_guard("disallow"):
-            yield _Opened(run, run.compiled.steps, e.layout.mesh.size, 1, again)
+            yield _Opened(run, run.compiled.steps.main, e.layout.mesh.size, 1, again)
 
 
 @contextlib.contextmanager
@@ -165,7 +167,7 @@ def _side_by_side(
         again = partial(compile_lanes, lane_configs, e, group.devices, orders)
         group.start_clock()
         used, copies = group.devices.mesh.size, len(group.devices.index)
-        yield _Opened(group, group.compiled.program, used, copies, again)
+        yield _Opened(group, group.compiled.steps.main, used, copies, again)
 
 
 def _without_sinks(config: Any) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from lenet_alexnet.data import Dataset
@@ -10,6 +11,7 @@ from lenet_alexnet.data.order import Order
 from lenet_alexnet.sweep.lane_functions import LaneDevices, LaneFunctions, LaneNumbers, stack_lanes
 from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.state import Metrics, Noted, TrainState
+from lenet_alexnet.training.step_programs import StepPrograms
 
 
 class CompiledLanes:
@@ -24,7 +26,7 @@ class CompiledLanes:
       state: of all lanes, for its shapes.
 
     Attributes:
-      program: the compiled training steps.
+      steps: the programs of a dispatch.
     """
 
     def __init__(
@@ -43,7 +45,12 @@ class CompiledLanes:
             for name, split in e.eval_data.items()
         }
         train = devices.jit(functions.train, donate=True)
-        self.program = train.lower(state, *self._arguments(0, 1)).compile()
+        shapes = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+        )
+        self.steps = StepPrograms(
+            lambda full: train.lower(shapes, *self._arguments(0, 1, full=full)), e.schedule
+        )
         if e.schedule.refresh:
             refresh = devices.jit(functions.refresh, donate=True)
             index = np.stack([e.curvature_index(0)] * len(orders))
@@ -56,15 +63,16 @@ class CompiledLanes:
 
     def train(self, state: TrainState, step: int, count: int) -> tuple[TrainState, Noted]:
         """Starts `count` steps of every lane from `step` on; the state and all lanes' sums."""
-        return self.program(state, *self._arguments(step, count))
+        full = self.steps.is_full(count)
+        return self.steps.program(full)(state, *self._arguments(step, count, full=full))
 
-    def _arguments(self, step: int, count: int) -> tuple[Any, Any]:
+    def _arguments(self, step: int, count: int, *, full: bool) -> tuple[Any, Any]:
         """The arguments of a dispatch besides the state: of each lane, and shared ones."""
         schedule, batch_size = self._e.schedule, self._e.order.batch_size
         order = np.zeros((len(self._orders), schedule.per_dispatch, batch_size), np.int32)
         for rows, own in zip(order, self._orders, strict=True):
             rows[:count] = own.batches(step, count)
-        shared = (np.int32(count), np.bool_(step % schedule.log == 0))
+        shared = (None if full else np.int32(count), np.bool_(step % schedule.log == 0))
         of_lanes = (self._numbers, self._devices.spread(order))
         return of_lanes, (*self._data, *self._devices.everywhere(shared))
 
@@ -84,7 +92,7 @@ def compile_lanes(
     lane_configs: Sequence[Any], e: Experiment, devices: LaneDevices, orders: Sequence[Order]
 ) -> tuple[CompiledLanes, TrainState]:
     """Compiles the functions of all lanes; returns them and fresh states."""
-    functions = LaneFunctions(lane_configs[0], e)
+    functions = LaneFunctions(lane_configs[0], e, at_once=devices.at_once)
     numbers = devices.spread(stack_lanes(lane_configs))
     state = devices.jit(functions.init)(numbers, devices.everywhere(e.blank))
     return CompiledLanes(e, devices, numbers, orders, functions, state), state

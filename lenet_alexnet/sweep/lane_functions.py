@@ -16,6 +16,8 @@ from ml_collections import ConfigDict
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.config.options import setting
+from lenet_alexnet.ops import ConvForm
+from lenet_alexnet.runtime import target
 from lenet_alexnet.sweep.groups import carried
 from lenet_alexnet.training.builders import (
     build_losses,
@@ -69,16 +71,19 @@ def with_numbers(config: Any, numbers: dict[str, Any]) -> ConfigDict:
 
 
 class LaneFunctions:
-    """The functions of one lane: initialise, train, evaluate."""
+    """The functions of one lane: initialise, train, evaluate; `at_once`: see `LaneDevices`."""
 
-    def __init__(self, config: Any, experiment: Experiment) -> None:
+    def __init__(self, config: Any, experiment: Experiment, *, at_once: bool) -> None:
         self.config, self.e = config, experiment
+        # Convolutions of many lanes at once have as many groups, which are slow on GPUs.
+        many = at_once and target.platform() != "cpu"
+        self.form: ConvForm = "products" if many else "auto"
         self.variants = config.data.variants
 
     def _build(self, lane: LaneNumbers) -> tuple[Any, Any, Any, Any, Any]:
         config = with_numbers(self.config, lane.numbers)
         return (
-            build_model(config),
+            build_model(config, self.form),
             build_optimizer(config, len(self.e.train_data)).tx,
             build_preprocess(config, self.e.in_steps, self.e.statistics),
             *build_losses(config, self.e.train_loss.class_weights or ()),

@@ -21,6 +21,7 @@ from lenet_alexnet.sweep.lane_functions import LaneDevices
 from lenet_alexnet.sweep.lane_group import LaneGroup
 from lenet_alexnet.training import fingerprint, warm_start
 from lenet_alexnet.training.experiment import Experiment, build
+from lenet_alexnet.training.matmul_precision import matmul_precision
 from lenet_alexnet.training.schedule import follow
 
 
@@ -88,6 +89,7 @@ def opened(
     start = cache(partial(warm_start.read, lane_configs[0], experiment))
     weights = {} if warm_start.resume(folders) else warm_start.fact(start())
     with contextlib.ExitStack() as stack:
+        stack.enter_context(matmul_precision(lane_configs[0]))
         lanes = [
             Lane(config, folder, experiment, data, stack, allow_other_bits, weights, sweep)
             for config, folder, sweep in zip(lane_configs, folders, sweeps, strict=True)

@@ -22,6 +22,7 @@ from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.losses import Loss, balanced_weights, create_loss
 from lenet_alexnet.models import create_model, defaults
 from lenet_alexnet.models.alexnet.network import AlexNet
+from lenet_alexnet.ops import ConvForm
 from lenet_alexnet.optimizers import Optimizer, create_optimizer
 from lenet_alexnet.runtime.storage import expand
 from lenet_alexnet.training import passed
@@ -30,15 +31,21 @@ from lenet_alexnet.training.observed import Observe
 AUTO = "auto"  # class weights
 
 
-def build_model(config: Any) -> nn.Module:
+def build_model(config: Any, form: ConvForm = "auto") -> nn.Module:
     """The network, with the fastest operations for this machine unless `model.conv_form` is set.
+
+    Args:
+      config: of the run.
+      form: which operations are the fastest.
 
     Raises:
       UsageError: the config describes none: the run was given one as an object.
     """
     passed.refuse(config.model.name, "model")
-    fast = {"conv_form": "auto"} if "conv_form" in defaults(config.model.name) else {}
-    model = create_model(precision=config.train.precision, **{**fast, **config.model})
+    options = {**config.model}
+    if "conv_form" in defaults(config.model.name) and options.get("conv_form", "auto") == "auto":
+        options["conv_form"] = form
+    model = create_model(precision=config.train.precision, **options)
     frozen = tuple(setting(config, "train.freeze"))
     return model.clone(frozen=frozen) if frozen and isinstance(model, AlexNet) else model
 

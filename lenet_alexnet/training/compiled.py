@@ -21,8 +21,9 @@ from lenet_alexnet.training.evaluation import Evaluator
 from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.layout import Layout
 from lenet_alexnet.training.observed import Observe
-from lenet_alexnet.training.state import TrainState, init_state
+from lenet_alexnet.training.state import Noted, TrainState, init_state
 from lenet_alexnet.training.step import TrainStep, Update, refresh_curvature
+from lenet_alexnet.training.step_programs import StepPrograms
 from lenet_alexnet.training.turn_update import TurnUpdate
 from lenet_alexnet.training.update import BatchUpdate
 
@@ -102,7 +103,7 @@ class CompiledRun:
     Attributes:
       feed: the data of a dispatch.
       key: of all steps.
-      steps: (state, *`arguments`, key) -> state and sums.
+      steps: the programs of a dispatch.
       refresh: (state, images, index, key) -> state with a new curvature; None without one.
       observe: (optimizer state, validation error) -> optimizer state; None without a plateau.
       evaluators: one for each split that is evaluated.
@@ -112,15 +113,22 @@ class CompiledRun:
     experiment: Experiment
     feed: Resident | FromDisk
     key: jax.Array
-    steps: Callable[..., Any]
+    steps: StepPrograms
     refresh: Callable[..., Any] | None
     observe: Callable[..., Any] | None
     evaluators: dict[str, Evaluator]
     seconds: float
 
-    def arguments(self, step: int, count: int, running: Any = None) -> tuple[jax.Array, ...]:
-        """The arguments of one dispatch: data, order, count, whether the sums start at zero."""
-        return _arguments(self.experiment, self.feed, step, count, running)
+    def prepare(
+        self, state: TrainState, step: int, count: int, running: Any = None
+    ) -> Callable[[], tuple[TrainState, Noted]]:
+        """Starts, when it is called, `count` steps from `step` on; their data are read now.
+
+        `running` is a result that may not be ready yet.
+        """
+        full = self.steps.is_full(count)
+        arguments = _arguments(self.experiment, self.feed, step, count, running, full=full)
+        return partial(self.steps.program(full), state, *arguments, self.key)
 
     @property
     def images(self) -> jax.Array:
@@ -129,10 +137,18 @@ class CompiledRun:
 
 
 def _arguments(
-    e: Experiment, feed: Resident | FromDisk, step: int, count: int, running: Any = None
-) -> tuple[jax.Array, ...]:
+    e: Experiment,
+    feed: Resident | FromDisk,
+    step: int,
+    count: int,
+    running: Any = None,
+    *,
+    full: bool = False,
+) -> tuple[Any, ...]:
+    """The arguments of one dispatch: data, order, count, whether the sums start at zero."""
+    number = None if full else np.int32(count)
     fresh = np.bool_(step % e.schedule.log == 0)
-    return (*feed(step, count, running), *e.layout.put((np.int32(count), fresh)))
+    return (*feed(step, count, running), *e.layout.put((number, fresh)))
 
 
 @heartbeat.during("compilation")
@@ -152,11 +168,15 @@ def compile_run(config: Any, e: Experiment) -> tuple[CompiledRun, TrainState]:
         observe=e.observe,
     )
     state, key = jitted.initialise(config.seed)
+
+    def lower_steps(full: bool) -> Any:
+        return jitted.steps.lower(jitted.state, *_arguments(e, feed, 0, 0, full=full), key)
+
     compiled = CompiledRun(
         experiment=e,
         feed=feed,
         key=key,
-        steps=jitted.steps.lower(state, *_arguments(e, feed, 0, 0), key).compile(),
+        steps=StepPrograms(lower_steps, e.schedule),
         refresh=_compile_refresh(config, e, feed, state, key),
         evaluators={
             name: Evaluator(

@@ -16,6 +16,7 @@ from lenet_alexnet.errors import UsageError
 from lenet_alexnet.ops.cpu import native
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.training.experiment import Experiment
+from lenet_alexnet.training.matmul_precision import float32_products
 
 KEPT = ("init_from", "ended")  # of a run that resumes; see `warm_start` and `longer`
 SWITCHES = (
@@ -40,6 +41,7 @@ def facts(data: Mapping[str, Any], begun: Mapping[str, Any]) -> dict[str, Any]:
     "loops", if present, is whether the loops in C++ are used; it is known after compiling.
     """
     found: dict[str, Any] = {"data": data, "switches": switches()}
+    found["float32_products"] = float32_products()
     found |= {name: begun[name] for name in KEPT if name in begun}
     if (loops := begun.get("loops")) is not None:
         found["loops"] = bool(loops) and native.compile_loops() is None

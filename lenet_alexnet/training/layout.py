@@ -11,6 +11,7 @@ Three modes:
   (`turns`) in as many parts as there are devices; `update_each_turn` updates fc6 to fc8 after each.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -48,10 +49,10 @@ class Layout:
         turns: bool = False,
         update_each_turn: bool = False,
         shard_optimizer: bool = False,
-        devices: int = 0,
+        devices: int | Sequence[jax.Device] = 0,
         model: nn.Module | None = None,
     ) -> None:
-        """The entries of a config's `parallel` section, on the first `devices` (0: all).
+        """The entries of a config's `parallel` section, on these or the first `devices` (0: all).
 
         `model` is needed in modes other than dp, which must fit the network.
 
@@ -60,7 +61,7 @@ class Layout:
         """
         if mode not in MODES:
             raise UsageError(f"unknown parallel.mode '{mode}': {nearest(mode, MODES)}")
-        used = jax.devices()[: devices or None]
+        used = jax.devices()[: devices or None] if isinstance(devices, int) else devices
         self.mode, self.shard_optimizer = mode, shard_optimizer
         if turns and mode != "owt":
             raise UsageError(f"parallel.turns is for mode owt, not '{mode}'")

@@ -24,6 +24,7 @@ from lenet_alexnet.sinks.sink import OfSweep
 from lenet_alexnet.training import fingerprint, longer, warm_start
 from lenet_alexnet.training.compiled import compile_run
 from lenet_alexnet.training.experiment import Experiment, build
+from lenet_alexnet.training.matmul_precision import matmul_precision
 from lenet_alexnet.training.passed import NONE, Passed
 from lenet_alexnet.training.profile import Profile, Span, cut_at
 from lenet_alexnet.training.progress import Progress
@@ -76,7 +77,7 @@ def train_and_evaluate(
             say(f"{workdir} is complete already: nothing to train")
             return done
         begun = run.begun()
-        with run.outcome(), fingerprint.as_begun(begun) as loops_used:
+        with matmul_precision(config), run.outcome(), fingerprint.as_begun(begun) as loops_used:
             built = build(config, devices=devices, read=objects.read, model=objects.model)
             experiment = cut_at(span, built)
             start = cache(partial(warm_start.read, config, experiment))

@@ -31,11 +31,21 @@ class Schedule:
 
     def next_stop(self, step: int) -> int:
         """The step at which the dispatch that starts at `step` must end."""
-        intervals = (self.log, self.evaluate, self.save, self.refresh)
         stops = [self.total, step + self.per_dispatch]
-        stops += [step - step % n + n for n in intervals if n]
+        stops += [step - step % n + n for n in self._intervals]
         stops += [cut for cut in self.cuts if cut > step]
         return min(stops)
+
+    def kinds(self) -> set[bool]:
+        """True if there are full dispatches, False if there are shorter ones, from step 0 on."""
+        stops = (self.total, *self._intervals)
+        full = {True} if min(stops) >= self.per_dispatch else set()
+        shorter = any(n % self.per_dispatch for n in (*stops, *self.cuts))
+        return full | ({False} if shorter else set())
+
+    @property
+    def _intervals(self) -> tuple[int, ...]:
+        return tuple(n for n in (self.log, self.evaluate, self.save, self.refresh) if n)
 
 
 class Trainee(Protocol):

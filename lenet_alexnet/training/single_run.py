@@ -1,7 +1,6 @@
 """One run: its state on the devices, and what `schedule.follow` does with it."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NoReturn
 
 import jax
@@ -112,8 +111,7 @@ class SingleRun:
 
     def dispatch(self, stop: int, running: Any) -> Noted:
         """Starts the steps up to `stop`; returns their sums."""
-        arguments = self.compiled.arguments(self.step, stop - self.step, running)
-        run = partial(self.compiled.steps, self.state, *arguments, self.compiled.key)
+        run = self.compiled.prepare(self.state, self.step, stop - self.step, running)
         self.state, sums = self._profile.dispatch(self.step, stop, self.state, run)
         return sums
 

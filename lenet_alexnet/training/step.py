@@ -142,20 +142,23 @@ def resident_steps(
     images: UInt8[Array, "n h w c"],
     labels: Int[Array, " n"],
     order: Int[Array, "k b"],
-    count: Int[Array, ""],
+    count: Int[Array, ""] | None,
     fresh: Bool[Array, ""],
     key: Key[Array, ""],
 ) -> tuple[TrainState, Noted]:
     """Many steps over resident data in one program: one for each of `count` rows of `order`.
 
     Returns the state and a copy of its metrics; if `fresh`, these start at zero. One compilation
-    serves every count, so a run gives the same bits with any cut into dispatches.
+    serves every count, so a run gives the same bits with any cut into dispatches. Without a count,
+    there is one step for every row: XLA then knows the number, and a GPU needs not ask the host
+    after each step whether another follows.
     """
 
     def one(i: Array, state: TrainState) -> tuple[TrainState, Any]:
         return train_step.advance(state, images, labels, order[i], key)
 
-    return _repeat(one, state, count, fresh, train_step.observe)
+    number = len(order) if count is None else count
+    return _repeat(one, state, number, fresh, train_step.observe)
 
 
 def streamed_steps(
@@ -164,7 +167,7 @@ def streamed_steps(
     images: UInt8[Array, "k b h w c"],
     labels: Int[Array, "k b"],
     order: Int[Array, "k b"],
-    count: Int[Array, ""],
+    count: Int[Array, ""] | None,
     fresh: Bool[Array, ""],
     key: Key[Array, ""],
 ) -> tuple[TrainState, Noted]:
@@ -173,14 +176,15 @@ def streamed_steps(
     def one(i: Array, state: TrainState) -> tuple[TrainState, Any]:
         return train_step.advance(state, images[i], labels[i], order[i], key, resident=False)
 
-    return _repeat(one, state, count, fresh, train_step.observe)
+    number = len(order) if count is None else count
+    return _repeat(one, state, number, fresh, train_step.observe)
 
 
 One = Callable[[Array, TrainState], tuple[TrainState, Any]]  # (i, state) -> state and gradient
 
 
 def _repeat(
-    one: One, state: TrainState, count: Array, fresh: Array, observe: Observe | None
+    one: One, state: TrainState, count: Array | int, fresh: Array, observe: Observe | None
 ) -> tuple[TrainState, Noted]:
     """`count` times `one`."""
     zero = Metrics.zero()
@@ -198,7 +202,7 @@ def _repeat(
 
 
 def _observed_loop(
-    one: One, state: TrainState, count: Array, observe: Observe
+    one: One, state: TrainState, count: Array | int, observe: Observe
 ) -> tuple[TrainState, Any]:
     """`count` times `one`; and what `observe` found at the last step that is due."""
 

@@ -24,7 +24,7 @@ def main(file: str, workdir: str, steps: str, overrides: str) -> None:
         config.update_from_flattened_dict(json.loads(overrides))
     Path(workdir).mkdir(parents=True, exist_ok=True)
     compiled, state = compile_run(config, build(config))
-    state, sums = compiled.steps(state, *compiled.arguments(0, int(steps)), compiled.key)
+    state, sums = compiled.prepare(state, 0, int(steps))()
     leaves = jax.tree_util.tree_leaves_with_path(state.params)
     params = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
     np.savez(Path(workdir) / "params.npz", **params)
@@ -32,7 +32,7 @@ def main(file: str, workdir: str, steps: str, overrides: str) -> None:
     report = {
         "devices": len(jax.devices()),
         "loss": float(sums.loss),
-        "collectives": [c._asdict() for c in collectives(compiled.steps.as_text())],
+        "collectives": [c._asdict() for c in collectives(compiled.steps.program(False).as_text())],
         "moment_bytes_here": sum(leaf.addressable_shards[0].data.nbytes for leaf in moments),
         "param_bytes": sum(leaf.nbytes for leaf in params.values()),
     }

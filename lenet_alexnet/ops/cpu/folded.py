@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lenet_alexnet.ops.layouts import Folded
+from lenet_alexnet.runtime import target
 
 
 def add_bias(x: Folded, bias: Float[Array, " c"]) -> Folded:
@@ -75,6 +76,8 @@ def _now(x: Array) -> Array:
     XLA on CPU drops `optimization_barrier` and would compute a transposed image again for each of
     its slices. It does not fuse a sum into the operations that read it.
     """
+    if target.platform() != "cpu":
+        return jax.lax.optimization_barrier(x)
     return jnp.pad(x[None], [(0, 1)] + [(0, 0)] * x.ndim).sum(0)
 
 

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lenet_alexnet.ops.blocks import fold_stride
 from lenet_alexnet.ops.forms import NO_PADDING, Padding
-from lenet_alexnet.ops.layouts import HWNC
+from lenet_alexnet.ops.layouts import HWNC, nhwc
 
 # The largest tile by kernel size: with a larger one, float32 errs by 1e-5 of the largest output.
 LARGEST_TILE = {1: 1, 2: 4, 3: 4, 4: 3, 5: 4}
@@ -36,7 +37,8 @@ def conv_winograd(
     be at most 5.
     """
     if stride > 1:
-        x, kernel, padding = (*_fold(x, kernel, stride, padding), NO_PADDING)
+        maps, kernel = fold_stride(nhwc(x), kernel, stride, padding, inside=True)
+        x, padding = HWNC(maps), NO_PADDING
     data = x.data if isinstance(x, HWNC) else x.transpose(1, 2, 0, 3)
     dtype, batch = data.dtype, data.shape[2]
     size, _, channels, filters = kernel.shape
@@ -126,28 +128,3 @@ def _inverse(matrix: np.ndarray) -> np.ndarray:
             if j != i:
                 both[j] -= both[j, i] * both[i]
     return both[:, n:]
-
-
-def _fold(
-    x: Float[Array, "b h w c"] | HWNC, kernel: Array, stride: int, padding: Padding
-) -> tuple[HWNC, Array]:
-    """Image and kernel with stride x stride blocks as channels: the same convolution, stride 1."""
-    x = x.nhwc() if isinstance(x, HWNC) else x
-    size, _, channels, filters = kernel.shape
-    steps = -(-size // stride)  # the kernel's side in blocks
-    blocks = [
-        (n + sum(more) - size) // stride + steps
-        for n, more in zip(x.shape[1:3], padding, strict=True)
-    ]
-    ends = [
-        (before, max(n * stride - side - before, 0))
-        for n, side, (before, _) in zip(blocks, x.shape[1:3], padding, strict=True)
-    ]
-    x = jnp.pad(x, ((0, 0), *ends, (0, 0)))[:, : blocks[0] * stride, : blocks[1] * stride]
-    x = x.reshape(len(x), blocks[0], stride, blocks[1], stride, channels)
-    x = x.transpose(1, 3, 0, 2, 4, 5).reshape(*blocks, len(x), stride * stride * channels)
-    free = steps * stride - size
-    kernel = jnp.pad(kernel, ((0, free), (0, free), (0, 0), (0, 0)))
-    kernel = kernel.reshape(steps, stride, steps, stride, channels, filters)
-    kernel = kernel.transpose(0, 2, 1, 3, 4, 5)
-    return HWNC(x), kernel.reshape(steps, steps, stride * stride * channels, filters)

@@ -11,10 +11,12 @@ import jax
 
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.ops.cpu.native import build
+from lenet_alexnet.runtime import target
 from lenet_alexnet.runtime.console import say
 
 PREFIX = "LenetAlexnet"
 NAMES = ("Conv", "ConvInputs", "ConvWeights")
+CPUS = "they are for CPUs"
 
 
 _asked: set[str | None] = set()  # the answers of `ensure_compiled`
@@ -27,7 +29,10 @@ def ensure_compiled() -> str | None:
     Returns:
       Why they cannot be used here; None: they are compiled and registered with XLA.
     """
-    found = _without[-1] if _without else compile_loops()
+    if target.platform() != "cpu":
+        found: str | None = CPUS
+    else:
+        found = _without[-1] if _without else compile_loops()
     _asked.add(found)
     return found
 
@@ -61,7 +66,7 @@ def compile_loops() -> str | None:
       Why this machine cannot have them; None: they are registered.
     """
     if jax.default_backend() != "cpu":
-        return "they are for CPUs"
+        return CPUS
     try:
         library = build.load()
     except build.BuildError as error:

@@ -1,0 +1,5 @@
+"""Operations in the forms that are fast on GPUs."""
+
+from lenet_alexnet.ops.gpu.pool import normalised_window_max, window_max
+
+__all__ = ["normalised_window_max", "window_max"]

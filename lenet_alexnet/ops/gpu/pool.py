@@ -1,0 +1,113 @@
+"""Max pooling that remembers which input of each window was the largest, as one byte.
+
+The gradient then reads neither the inputs nor the outputs: in AlexNet's first layers these are
+several times as many bytes. After response normalisation, the windows are of the maps before it.
+"""
+
+import itertools
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from lenet_alexnet.ops import lrn
+from lenet_alexnet.ops.layouts import Normalised
+
+Sides = tuple[int, ...]
+
+
+def window_max(x: Array, size: int, stride: int, rows: int) -> Array:
+    """The largest of each size x size window, `stride` apart, over the axes `rows` and `rows` + 1.
+
+    No window reaches over the edge. The gradient goes to the first of equal maxima, by rows.
+    """
+    return _window_max(x, size, stride, rows, x.shape[rows : rows + 2])
+
+
+def normalised_window_max(x: Normalised, size: int, stride: int) -> Array:
+    """`window_max` of normalised maps, which are not stored: each is computed for each window."""
+    return _normalised_max(x.data, size, stride, (x.window, x.k, x.alpha, x.beta))
+
+
+def _largest(
+    x: Array, size: int, stride: int, rows: int, values: Callable[[Array], Array]
+) -> tuple[Array, Array]:
+    """The maxima of the values, and the number of each in its window, by rows."""
+    ends = [(side - size) // stride * stride + 1 for side in x.shape[rows : rows + 2]]
+
+    def entries(i: int, j: int) -> Array:
+        part = jax.lax.slice_in_dim(x, i, i + ends[0], stride, rows)
+        return values(jax.lax.slice_in_dim(part, j, j + ends[1], stride, rows + 1))
+
+    largest = entries(0, 0)
+    which = jnp.zeros(largest.shape, jnp.uint8)
+    for n, (i, j) in _places(size)[1:]:
+        part = entries(i, j)
+        kept = (largest >= part) | jnp.isnan(largest)
+        largest, which = jnp.where(kept, largest, part), jnp.where(kept, which, jnp.uint8(n))
+    return largest, which
+
+
+def _back(size: int, stride: int, rows: int, sides: Sides, which: Array, g: Array) -> Array:
+    """The gradient of each window at the place of its maximum; windows that share it are added."""
+    zero = jnp.zeros((), g.dtype)
+
+    def placed(n: int, i: int, j: int) -> Array:
+        padding = [(0, 0, 0)] * g.ndim
+        for axis, start, side in ((rows, i, sides[0]), (rows + 1, j, sides[1])):
+            last = start + (g.shape[axis] - 1) * stride
+            padding[axis] = (start, side - 1 - last, stride - 1)
+        return jax.lax.pad(jnp.where(which == n, g, zero), zero, padding)
+
+    first, *others = [placed(n, i, j) for n, (i, j) in _places(size)]
+    return sum(others, first)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
+def _window_max(x: Array, size: int, stride: int, rows: int, sides: Sides) -> Array:
+    return _largest(x, size, stride, rows, lambda part: part)[0]
+
+
+def _forward(x: Array, size: int, stride: int, rows: int, sides: Sides) -> tuple[Array, Array]:
+    return _largest(x, size, stride, rows, lambda part: part)
+
+
+def _backward(
+    size: int, stride: int, rows: int, sides: Sides, which: Array, g: Array
+) -> tuple[Array]:
+    return (_back(size, stride, rows, sides, which, g),)
+
+
+_window_max.defvjp(_forward, _backward)
+
+
+Norm = tuple[lrn.Window, float, float, float]  # window, k, alpha, beta
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _normalised_max(x: Array, size: int, stride: int, norm: Norm) -> Array:
+    return _largest(x, size, stride, 1, lambda part: lrn.normalise(part, *norm))[0]
+
+
+def _normalised_forward(
+    x: Array, size: int, stride: int, norm: Norm
+) -> tuple[Array, tuple[Array, Array]]:
+    largest, which = _largest(x, size, stride, 1, lambda part: lrn.normalise(part, *norm))
+    return largest, (x, which)
+
+
+def _normalised_backward(
+    size: int, stride: int, norm: Norm, saved: tuple[Array, Array], g: Array
+) -> tuple[Array]:
+    x, which = saved
+    return lrn.gradient(*norm, x, _back(size, stride, 1, x.shape[1:3], which, g))
+
+
+_normalised_max.defvjp(_normalised_forward, _normalised_backward)
+
+
+def _places(size: int) -> list[tuple[int, tuple[int, ...]]]:
+    """The number, row and column of each entry of a window."""
+    return list(enumerate(itertools.product(range(size), repeat=2)))
