@@ -135,8 +135,7 @@ def build(
     with problems.noting():
         statistics = load_photo_statistics(config, train_data)
         preprocess = build_preprocess(config, in_steps, statistics)
-        inputs = jax.eval_shape(preprocess, blank_image(train_data), None)
-        check_inputs(model.input_shape, inputs.shape[1:])
+        _check_inputs(model, preprocess, train_data)
         views = build_views(config, statistics=statistics)
     with problems.noting():
         check_layers(config, model)
@@ -160,6 +159,12 @@ def build(
         statistics=statistics,
         observe=build_observe(config, every=schedule.log, total=schedule.total),
     )
+
+
+def _check_inputs(model: nn.Module, preprocess: Preprocess, train_data: Dataset) -> None:
+    """Raises UsageError if the preprocessed images are not of the network's size."""
+    inputs = jax.eval_shape(preprocess, blank_image(train_data), None)
+    check_inputs(model.input_shape, inputs.shape[1:])
 
 
 def _read_data(
