@@ -131,7 +131,7 @@ def _opened(file: bytes | IO[bytes], use: Callable[[Image.Image], T]) -> T:
             raise UnusableError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
-def _formats(file: IO[bytes]) -> tuple[str, ...]:
+def _formats(file: io.BytesIO | IO[bytes]) -> tuple[str, ...]:
     """The formats that a file may have: HEIF if it begins as one, else `FORMATS`."""
     start = file.read(12)
     file.seek(0)

@@ -41,6 +41,7 @@ def check_alone(
             with problems.noting():
                 to_steps(flat[key], batch_size=batch_size, examples=batch_size)
         with problems.noting():
+            _by_layer(config)
             build_optimizer(config, batch_size, total_steps=1)
     return problems
 
@@ -74,17 +75,23 @@ def check_size(config: Any, model: nn.Module | None, loss: Loss, size: int, clas
     problems.report()
 
 
-def check_layers(config: Any, model: nn.Module) -> None:
-    """Raises UsageError if an entry names an unknown layer, or `train.freeze` all layers."""
+def _by_layer(config: Any) -> dict[str, Any]:
+    """The entries of the optimizer that are dicts by layer; UsageError if one is no dict."""
     options = ("layers", "layer_decay", "layer_rate")
     named = {f"optimizer.{option}": config.optimizer.get(option) or {} for option in options}
+    for key, names in named.items():
+        if not hasattr(names, "items"):
+            raise UsageError(f"{key} {names!r} is no dict by layer")
+    return named
+
+
+def check_layers(config: Any, model: nn.Module) -> None:
+    """Raises UsageError if an entry names an unknown layer, or `train.freeze` all layers."""
+    named = _by_layer(config)
     frozen = setting(config, "train.freeze")
     if not frozen and not any(named.values()):
         return
     layers = layer_names(model)
-    for key, names in named.items():
-        if not hasattr(names, "items"):
-            raise UsageError(f"{key} {names!r} is no dict by layer")
     for key, names in (*named.items(), ("train.freeze", frozen)):
         for name in names:
             if name not in layers:
