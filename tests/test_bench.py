@@ -13,6 +13,7 @@ from lenet_alexnet.cli import main
 from lenet_alexnet.errors import Diverged
 from lenet_alexnet.models import create_model
 from lenet_alexnet.models.alexnet.variants import VARIANTS
+from lenet_alexnet.training.step import TrainStep
 from tests.helpers import event_files
 from tests.helpers.runs import rows
 
@@ -110,15 +111,14 @@ def test_lenet5(capsys):
 
 
 def test_a_call_of_many_steps_and_single_calls_do_so_many_steps():
+    class Counted(TrainStep):
+        def advance(self, state, *rest, **options):
+            jax.debug.callback(lambda n: seen.append(int(n)), state.step, ordered=True)
+            return super().advance(state, *rest, **options)
+
     trainer = steps.Trainer(steps.lenet5_config(4))
     seen = []
-    step = trainer.step
-
-    def counted(state, *rest, **options):
-        jax.debug.callback(lambda n: seen.append(int(n)), state.step, ordered=True)
-        return step(state, *rest, **options)
-
-    trainer.step = counted
+    trainer.step = Counted(update=trainer.step.update, preprocess=trainer.step.preprocess)
     for subject in (trainer.single()[0], trainer.many()):
         seen.clear()
         subject.run(3)

@@ -86,7 +86,10 @@ def test_the_numbers_are_those_of_eval(run, subject, capsys):
         found = subject.result if split == "test" else Subject(run, split="train").result
         expected = json.loads(out)
         assert found["loss"] == pytest.approx(expected.pop("loss"), rel=1e-5)
+        of_classes = {key: expected.pop(key) for key in ("balanced_accuracy", "by_class")}
         assert {key: found[key] for key in expected} == expected
+        wrong = sum(one["errors"] for one in of_classes["by_class"])
+        assert wrong == round(expected["top1_error"] * expected["examples"])
         assert 0 < found["top1_error"] < 0.9
 
 

@@ -146,7 +146,9 @@ def test_one_trial_of_a_sweep_is_stopped(capsys, tmp_path, started):
 
 def test_a_trial_that_is_stopped_while_it_waits_is_not_started(tmp_path, monkeypatch):
     sweep, trials = Sweep(tmp_path), trials_of([{"seed": seed} for seed in range(3)])
-    executor = LocalExecutor(sweep, jobs=1, fail_fast=False, allow_other_bits=False)
+    executor = LocalExecutor(
+        sweep, jobs=1, fail_fast=False, allow_other_bits=False, stuck_after=600
+    )
     begun = []
 
     def start(job, until, place):

@@ -49,11 +49,16 @@ def check_entries(config: Any, path: str) -> None:
     """Raises UsageError for all entries that are missing, unknown or of a wrong type."""
     where, problems = f"config file '{path}'", Problems()
     needed = _needed(config)
-    misfits = _misfits(config, needed, where)
-    problems.lines += misfits.values()
+    misfits, flat = _misfits(config, needed, where), flatten(config)
     known = needed | flatten(sections.base()) | flatten(sections.photos())
     known |= flatten(sections.optional())
-    flat = flatten(config)
+    for name in {key.partition(".")[0]: None for key in needed if "." in key}:
+        if not any(key.startswith(f"{name}.") for key in flat):  # One line for all its entries.
+            first, *rest = (key for key in needed if key.startswith(f"{name}."))
+            misfits[first] += f", nor any other of '{name}'"
+            misfits = {key: line for key, line in misfits.items() if key not in rest}
+            known |= {name: None}
+    problems.lines += misfits.values()
     for key, value in flat.items():
         if not plain(value) and key not in misfits:
             problems.lines += [f"{where}: {key} = {value!r} is no number, text or list of these"]

@@ -146,8 +146,9 @@ class LocalExecutor:
     def _ended(self, job: Job, code: int) -> list[Job]:
         """Records what a dead worker could not; returns the trials to run one by one."""
         open_ones = self._left(job)
-        stuck = last_line(self.sweep, job).startswith(watch.STUCK)
-        if code == 0 or (code == Interrupted.exit_code and not stuck) or not open_ones:
+        if code == 0 or not open_ones:
+            return []
+        if code == Interrupted.exit_code and not stuck(self.sweep, job):
             return []
         if len(job) > 1:
             print(
@@ -188,3 +189,8 @@ def last_line(sweep: Sweep, job: Job) -> str:
     """The last line of a worker's log, which has the error, if any."""
     lines = sweep.log_file(job[0]).read_text(errors="replace").strip().splitlines()
     return lines[-1].removeprefix("error: ") if lines else "no output"
+
+
+def stuck(sweep: Sweep, job: Job) -> bool:
+    """Whether a worker was ended because it made no progress, see `watch`."""
+    return last_line(sweep, job).startswith(watch.STUCK)

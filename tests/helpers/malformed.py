@@ -134,8 +134,9 @@ config_file("no get_config", "has no get_config()", b"x = 1")
 config_file("get_config is no function", "not callable", b"get_config = 3")
 config_file("nothing returned", "get_config() returns", b"def get_config(): pass")
 config_file("a dict returned", "get_config() returns", b"def get_config(): return {}")
-BASE = b"from lenet_alexnet import config\ndef get_config(): return config.base()"
-config_file("sections missing", "has no section 'model'", BASE)
+NO_MODEL = b"from lenet_alexnet import config\ndef get_config():\n  c = config.base()\n"
+NO_MODEL += b"  c.optimizer = {}\n  return c"
+config_file("a section is missing", "has no section 'model'", NO_MODEL)
 config_file("it ends the program", "SystemExit", b"raise SystemExit(0)")
 config_file("it calls itself", "RecursionError", b"def get_config(): return get_config()")
 config_file("an import that fails", "ModuleNotFoundError", b"import absent_module")
