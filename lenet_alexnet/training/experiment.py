@@ -200,7 +200,7 @@ def _build_layout(config: Any, model: nn.Module, devices: int) -> Layout:
     """The layout of a config; UsageError if its batch cannot be cut evenly."""
     batch_size = config.train.batch_size
     alone = config.parallel.mode == "dp" and jax.process_count() == 1
-    if alone and not devices and batch_size < jax.device_count():
+    if alone and not devices and 0 < batch_size < jax.device_count():
         devices = most_devices(config)
         say(f"a batch of {batch_size} is on {devices} of {jax.device_count()} devices")
     layout = Layout(**config.parallel, devices=devices, model=model)
