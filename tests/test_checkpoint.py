@@ -147,6 +147,30 @@ def test_a_save_that_died_is_never_taken_for_a_checkpoint(folder, template):
     assert not unfinished.exists()
 
 
+@pytest.mark.attack("silent", "a kill while an old checkpoint is removed", "all others are whole")
+def test_a_checkpoint_that_is_half_removed_is_no_longer_listed(folder, monkeypatch):
+    """A removal begins with a rename; the next save, or the next run, does the rest."""
+
+    def killed(_, **__):
+        raise KeyboardInterrupt
+
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(40, make_state(40), None, wait=True)
+        assert [one.step for one in integrity.saved(folder)] == [40, 30, 10]
+        half = folder / integrity.REMOVED / "20"
+        damage.empty(half)
+        monkeypatch.setattr(saver.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.save(50, make_state(50), None, wait=True)
+        monkeypatch.undo()
+        assert half.exists()
+        assert not any(integrity.problem(one.folder) for one in integrity.saved(folder))
+        checkpoints.save(60, make_state(60), None, wait=True)
+        assert not half.exists()
+    assert not [*folder.glob(f"{integrity.REMOVED}*")]
+    assert [one.step for one in integrity.saved(folder)] == [60, 40, 10]
+
+
 @abandoned
 @pytest.mark.parametrize("size", [64, 700])  # Only the arrays among orbax's own files.
 def test_a_full_disk_keeps_what_is_there_and_is_one_clear_error(folder, template, capsys, size):

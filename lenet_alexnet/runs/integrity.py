@@ -21,6 +21,8 @@ SUMS = "SHA256SUMS"
 # Orbax writes these two at the very end: they must be there, but have no checksum.
 METADATA, COMMITTED = "_CHECKPOINT_METADATA", "commit_success.txt"
 DAMAGED = "damaged-"
+# Orbax moves checkpoints here that are no longer kept: a folder that is half removed looks damaged.
+REMOVED = "removed.orbax-checkpoint-tmp"
 
 
 class Saved(NamedTuple):
@@ -114,7 +116,7 @@ def none_whole(folder: Path, newest: Saved, why: str) -> DataError:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Removes the remains of saves that failed or were killed."""
+    """Removes the remains of saves that failed or were killed, and what is in `REMOVED`."""
     for path in folder.glob("*.orbax-checkpoint-tmp*"):
         shutil.rmtree(path, ignore_errors=True)
 

@@ -12,8 +12,8 @@ from lenet_alexnet.runs import integrity
 def open_manager(folder: Path, *, keep: int, read_only: bool, check: Callable[[], None]) -> Any:
     """An orbax `CheckpointManager` of two items, "variables" and "rest".
 
-    It keeps the last `keep` checkpoints and the one with the smallest "top1_error". For `check`,
-    see `checkpoints.Checkpoints`.
+    It keeps the last `keep` checkpoints and the one with the smallest "top1_error"; it moves the
+    others to `integrity.REMOVED`. For `check`, see `checkpoints.Checkpoints`.
     """
     import orbax.checkpoint as ocp
     from orbax.checkpoint import checkpoint_managers as managers
@@ -34,6 +34,7 @@ def open_manager(folder: Path, *, keep: int, read_only: bool, check: Callable[[]
             preservation_policy=managers.AnyPreservationPolicy([managers.LatestN(keep), best]),
             best_fn=top1_error,  # Without it, orbax does not write the metrics.
             best_mode="min",
+            todelete_subdir=integrity.REMOVED,
             create=not read_only,
             read_only=read_only,
             lightweight_initialize=read_only,  # Damaged ones must not matter.

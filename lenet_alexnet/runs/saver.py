@@ -1,6 +1,7 @@
 """Saves checkpoints in the background of training, and again if a save fails."""
 
 import contextlib
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -121,6 +122,8 @@ class Saver:
         try:
             self._check()
             first()
+            if jax.process_index() == 0:
+                shutil.rmtree(self._folder / integrity.REMOVED, ignore_errors=True)
             with ONE_START:
                 if step in self.manager.all_steps():  # Saved by a signal, not yet evaluated.
                     self.manager.delete(step)
@@ -163,6 +166,8 @@ class Saver:
             with contextlib.suppress(Exception):  # What failed has been reported.
                 self.manager.close()
             self._thread.shutdown()
+            if jax.process_index() == 0 and not self._read_only:
+                shutil.rmtree(self._folder / integrity.REMOVED, ignore_errors=True)
             self._clear_away()
 
     def _clear_away(self) -> None:

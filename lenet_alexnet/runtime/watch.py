@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,6 +40,7 @@ class Watch:
         os.ftruncate(page, heartbeat.PAGE.size)
         self._page = mmap.mmap(page, heartbeat.PAGE.size)
         heartbeat.show_in(self._page)
+        asked, self._ask = os.pipe()
         self._control, control = socket.socketpair()
         self._answers = self._control.makefile("rb")
         ends = {code: exits.on_byte(code) for code in (1, Interrupted.exit_code)}
@@ -46,11 +48,12 @@ class Watch:
             "control": control.fileno(),
             "stuck_after": stuck_after,
             "page": page,
+            "ask": self._ask,
             "stacks": self._stacks,
             "exits": ends,
             "folder": str(folder.absolute()),
         }
-        given = [page, self._stacks, control.fileno(), *ends.values()]
+        given = [page, self._ask, self._stacks, control.fileno(), *ends.values()]
         package = str(Path(lenet_alexnet.__file__).parents[1])
         command = [sys.executable, "-I", "-S", "-c", WATCHER, package, json.dumps(options)]
         # Ctrl-C and Slurm's signals come to the watcher, too. They are not for it.
@@ -61,6 +64,8 @@ class Watch:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         faulthandler.register(signal.SIGUSR2, file=self._stacks)
+        self._writer = threading.Thread(target=self._write_stacks, args=(asked,), daemon=True)
+        self._writer.start()
         control.close()
         os.close(page)
 
@@ -129,10 +134,18 @@ class Watch:
             self._watcher.wait()
         heartbeat.show_in(bytearray(heartbeat.PAGE.size))
         faulthandler.unregister(signal.SIGUSR2)
+        os.close(self._ask)
+        self._writer.join()
         self._answers.close()
         self._control.close()
         self._page.close()
         os.close(self._stacks)
+
+    def _write_stacks(self, asked: int) -> None:
+        """Writes the stacks of all threads when the watcher asks; a thread that waits for it."""
+        if os.read(asked, 1):
+            faulthandler.dump_traceback(self._stacks)
+        os.close(asked)
 
     def _send(self, **message: Any) -> None:
         self._control.sendall(json.dumps(message).encode() + b"\n")

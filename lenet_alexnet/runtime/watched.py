@@ -24,16 +24,26 @@ class Watched:
     Args:
       stuck_after: seconds, see `heartbeat.ALLOWANCES`; 0: never.
       page: the descriptor of its heartbeat.
-      stacks: the descriptor of the memory to which its handler of SIGUSR2 writes all stacks.
+      ask: a descriptor; after a byte in it, a thread writes all stacks. SIGUSR2 does it without
+        Python's lock, but that may crash the process if it runs.
+      stacks: the descriptor of the memory to which they are written.
       exits: descriptors by exit code, see `exits.on_byte`.
       folder: for the file with the stacks.
     """
 
     def __init__(
-        self, *, stuck_after: float, page: int, stacks: int, exits: dict[str, int], folder: str
+        self,
+        *,
+        stuck_after: float,
+        page: int,
+        ask: int,
+        stacks: int,
+        exits: dict[str, int],
+        folder: str,
     ) -> None:
         self._stuck_after, self._folder = stuck_after or float("inf"), Path(folder)
-        self._page, self._stacks, self._exits = mmap.mmap(page, PAGE.size), stacks, exits
+        self._page, self._exits = mmap.mmap(page, PAGE.size), exits
+        self._ask, self._stacks = ask, stacks
         self.pid, self.host = os.getppid(), socket.gethostname()
         self._last, self._quiet = b"", 0.0
 
@@ -70,10 +80,14 @@ class Watched:
         `stacks`: the file for the stacks of all its threads; "": none.
         """
         within(2, lambda: _tell(line))  # The disk below stderr may hang.
-        for number in (signal.SIGUSR2, signal.SIGCONT) if stacks else (signal.SIGCONT,):
-            os.kill(self.pid, number)
+        os.kill(self.pid, signal.SIGCONT)
         if stacks:
-            self._keep_stacks(self._folder / stacks)
+            os.write(self._ask, b"x")
+            if not self._stacks_written():
+                os.kill(self.pid, signal.SIGUSR2)
+                self._stacks_written()
+            content = os.pread(self._stacks, 1 << 24, 0)
+            within(DUMP, lambda: (self._folder / stacks).write_bytes(content))
         os.write(self._exits[str(code)], b"x")
         deadline = time.monotonic() + LAST
         while self.alive() and time.monotonic() < deadline:
@@ -82,13 +96,15 @@ class Watched:
             os.kill(self.pid, signal.SIGKILL)
         sys.exit()
 
-    def _keep_stacks(self, path: Path) -> None:
-        deadline, size = time.monotonic() + DUMP, -1
-        while time.monotonic() < deadline and not 0 < size == os.fstat(self._stacks).st_size:
-            size = os.fstat(self._stacks).st_size
+    def _stacks_written(self) -> bool:
+        """Waits until all stacks are written, at most `DUMP` seconds; whether there are any."""
+        deadline, size = time.monotonic() + DUMP, 0
+        while time.monotonic() < deadline:
+            before, size = size, os.fstat(self._stacks).st_size
+            if 0 < before == size:
+                break
             time.sleep(0.1)
-        if content := os.pread(self._stacks, 1 << 24, 0):
-            within(DUMP, lambda: path.write_bytes(content))
+        return size > 0
 
 
 def _letter(pid: int) -> str:
