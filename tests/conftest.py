@@ -3,6 +3,7 @@
 It imports no package whose shapes are checked: what is imported this early would not be.
 """
 
+import gc
 import os
 import signal
 from collections import defaultdict
@@ -48,6 +49,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     make_room(PROGRAMS)
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def pytest_collection_finish():
+    """Later collections of garbage skip what was loaded until here: there is much, and it stays."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item):

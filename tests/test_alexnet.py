@@ -116,6 +116,7 @@ def test_wrong_switches_name_the_nearest(options, words):
         alexnet(**options)
 
 
+@pytest.mark.slow
 def test_towers_meet_at_conv3_and_not_before():
     model, variables, x = small()
 

@@ -134,6 +134,7 @@ def test_torchvision_drops_before_the_full_connections():
     }
 
 
+@pytest.mark.slow
 def test_batch_norm_takes_the_batch_in_training_and_the_averages_in_testing(rng):
     model = alexnet(variant="bn", num_classes=5, image_size=64, dense_width=64)
     init = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))

@@ -59,6 +59,7 @@ def same(workdir, reference):
     assert read_json(workdir / "summary.json")["back_offs"] == 2
 
 
+@pytest.mark.slow
 def test_it_goes_back_and_completes(undisturbed):
     workdir, summary, err = undisturbed
     assert (summary["status"], summary["step"], summary["back_offs"]) == ("completed", 60, 2)
@@ -69,6 +70,7 @@ def test_it_goes_back_and_completes(undisturbed):
     assert [(note["step"], note["count"]) for note in notes(workdir)] == [(30, 2)]
 
 
+@pytest.mark.slow
 def test_the_log_has_each_step_once_and_the_rate_that_was_used(undisturbed):
     rows = comparable(undisturbed[0])
     steps = [(row["step"], row["split"]) for row in rows]

@@ -102,6 +102,7 @@ def test_a_unit_longer_than_a_turn_is_one_turn():
     assert found == Measured(found.subject, 1, [7.0, 7.0])
 
 
+@pytest.mark.slow
 def test_lenet5(capsys):
     first, second = results(capsys, "lenet5", "--batch=4,4")
     assert (first["batch"], second["batch"]) == (4, 4)
@@ -110,6 +111,7 @@ def test_lenet5(capsys):
     assert first["bytes_per_image"] > 4 * 32 * 32
 
 
+@pytest.mark.slow
 def test_a_call_of_many_steps_and_single_calls_do_so_many_steps():
     class Counted(TrainStep):
         def advance(self, state, *rest, **options):
@@ -128,6 +130,7 @@ def test_a_call_of_many_steps_and_single_calls_do_so_many_steps():
         assert subject.amount == 4
 
 
+@pytest.mark.slow
 def test_sweep(capsys):
     (found,) = results(capsys, "sweep", "--batch=4", "--runs=3")
     one, three = found["rates"]
@@ -140,6 +143,7 @@ def test_log(capsys):
     assert [one["name"] for one in found["rates"]] == ["metrics.jsonl", "and TensorBoard"]
 
 
+@pytest.mark.slow
 def test_both_subjects_of_log_write_a_line_every_100_steps(tmp_path, monkeypatch):
     folders = [tmp_path / "plain", tmp_path / "copied"]
     places = iter(folders)
@@ -169,6 +173,7 @@ def photos():
     "variant",
     ["owt", *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS if name != "owt")],
 )
+@pytest.mark.slow
 def test_every_variant_of_alexnet_stays_finite(photos, variant):
     data_dir, name = photos
     config = steps.alexnet_config(4, variant=variant, data_dir=data_dir, name=name, size=80)
@@ -177,6 +182,7 @@ def test_every_variant_of_alexnet_stays_finite(photos, variant):
     steps.Trainer(config).many().run(16)
 
 
+@pytest.mark.slow
 def test_lanes_that_are_not_finite_have_no_speed(monkeypatch):
     monkeypatch.setattr(steps, "OPTIMIZER", steps.OPTIMIZER | {"learning_rate": 1e30})
     _, (_, lanes) = sweep.subjects(2, 8, "float32")

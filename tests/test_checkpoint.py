@@ -74,7 +74,13 @@ def disk_full(size):
 @pytest.mark.attack(
     "silent", "ten kinds of damage to a checkpoint", "it is reported, and the one before is used"
 )
-@pytest.mark.parametrize("kind", damage.KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[] if number < 2 else [pytest.mark.slow])
+        for number, kind in enumerate(damage.KINDS)
+    ],
+)
 def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(folder, template, kind, capsys):
     damage.KINDS[kind](folder / "30")
     with Checkpoints(folder, read_only=True) as checkpoints:
@@ -287,6 +293,7 @@ def test_sha256sum_reads_the_checksums(folder):
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 def test_several_runs_of_one_process_save_at_once(tmp_path, template):
     with contextlib.ExitStack() as stack:
         lanes = [stack.enter_context(Checkpoints(tmp_path / str(i))) for i in range(3)]

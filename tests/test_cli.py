@@ -208,6 +208,7 @@ def start(workdir, *more):
 
 
 @pytest.mark.usefixtures("_no_process_stays")
+@pytest.mark.slow
 def test_sigterm_saves_and_exits_with_75_and_the_same_command_goes_on(tmp_path):
     more = ["--config.data.train=train[:2000]", "--config.data.test=test[:100]"]
     more += ["--config.train.duration=8 epochs", "--config.train.log_every=25 steps"]

@@ -95,6 +95,7 @@ def statistics(side):
     return Statistics(9, image, image.mean((0, 1), np.float64), np.ones(3), np.eye(3))
 
 
+@pytest.mark.slow
 def test_a_run_through_our_file_is_the_same_run(tmp_path, rng):
     _, variables = weight_files.network("paper")
     section = {"name": "alexnet", "variant": "paper", **weight_files.SMALL}
@@ -113,6 +114,7 @@ def test_a_run_through_our_file_is_the_same_run(tmp_path, rng):
     assert jax.tree.all(same)
 
 
+@pytest.mark.slow
 def test_a_lenet_through_our_file(tmp_path):
     model = create_model(name="lenet5_1998")
     variables = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))

@@ -118,6 +118,7 @@ def test_rings():
     assert sent("all-reduce", 800, 1) == 0
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path):
     command = [sys.executable, "-m", "lenet_alexnet", "info", "--devices=2"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -66,6 +66,7 @@ def test_logits_are_those_of_naive_loops(variant, form):
         assert np.abs(logits - expected).max() < 1e-4 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_initial_weights_are_those_of_the_parameter_files():
     model = create_model(name="cuda_convnet", variant="11pct")
     params = model.init(jax.random.key(0), jnp.zeros((1, 24, 24, 3)))["params"]

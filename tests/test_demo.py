@@ -194,6 +194,7 @@ def test_wrong_flags_are_one_line(capsys, tmp_path):
             assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_it_stops_on_ctrl_c():
     command = [
         sys.executable,

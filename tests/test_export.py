@@ -193,6 +193,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
         export(folder, "onnx", str(tmp_path / "a.onnx"))
 
 
+@pytest.mark.slow
 def test_a_network_that_onnx_has_no_layers_for(tmp_path):
     pytest.importorskip("onnxruntime")
     model = create_model(name="cuda_convnet")

@@ -97,15 +97,12 @@ def test_a_sweep_that_is_stopped_says_so_and_the_same_command_goes_on(undisturbe
     assert faults.outcome(tmp_path) == faults.outcome(undisturbed("sweep"))
 
 
-FAST_PHASES = ("compilation", "evaluation", "reading ahead, SIGUSR1")
-
-
 @pytest.mark.attack("silent", "SIGTERM or SIGINT in any phase", "everything is saved, exit code 75")
 @pytest.mark.counted("signals, {kind}, stopping and ending in the same bits")
 @pytest.mark.parametrize(
     ("kind", "phase"),
     [
-        pytest.param(kind, phase, marks=[] if phase in FAST_PHASES else [slow])
+        pytest.param(kind, phase, marks=[] if phase == "compilation" else [slow])
         for kind, phases in PHASES.items()
         for phase in phases
     ],
@@ -241,15 +238,10 @@ def test_a_worker_that_outlives_its_run_does_not_keep_the_folder(tmp_path):
             os.kill(worker, signal.SIGKILL)
 
 
-KINDS_OF_DAMAGE = [
-    pytest.param(kind, marks=[] if kind == "the parameters cut off" else [slow])
-    for kind in damage.KINDS
-]
-
-
 @pytest.mark.attack("silent", "a damaged checkpoint", "the one before it is used, to the same bits")
 @pytest.mark.counted("damaged checkpoints, recovering to the same bits")
-@pytest.mark.parametrize("harm", KINDS_OF_DAMAGE)
+@pytest.mark.parametrize("harm", damage.KINDS)
+@pytest.mark.slow
 def test_a_run_goes_on_from_before_a_damaged_checkpoint(
     undisturbed, tmp_path, monkeypatch, harm, capsys
 ):
@@ -271,6 +263,7 @@ def test_a_run_goes_on_from_before_a_damaged_checkpoint(
 @pytest.mark.attack(
     "one line", "the disk is full while a run trains", "one line; the run resumes later"
 )
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_later(
     undisturbed, tmp_path, monkeypatch, capsys
 ):

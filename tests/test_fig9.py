@@ -78,6 +78,7 @@ def test_the_claims_train_the_networks_that_they_name(name):
         )
 
 
+@pytest.mark.slow
 def test_a_network_learns_by_the_optimizer_of_1998(tmp_path, capsys):
     code = main(
         [

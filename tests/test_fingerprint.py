@@ -106,6 +106,7 @@ def resume(workdir, *more):
 @pytest.mark.attack(
     "silent", "a run resumes with other data", "one line, even if other bits are allowed"
 )
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_own_data_alone(stopped, capsys, monkeypatch):
     data = read_json(stopped / "run.json")["data"]
     assert data["train"]["examples"] == 300
@@ -121,6 +122,7 @@ def test_a_run_goes_on_with_its_own_data_alone(stopped, capsys, monkeypatch):
     assert resume(stopped) == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_began_before_the_fingerprint_goes_on(stopped):
     content = json.loads((stopped / "run.json").read_text())
     for key in ("data", "switches", "loops"):
@@ -144,6 +146,7 @@ def test_a_run_that_began_before_the_fingerprint_keeps_its_classes(stopped, caps
     "a run resumes with another precision of JAX",
     "one line, unless other bits are allowed",
 )
+@pytest.mark.slow
 def test_other_precision_is_refused_unless_allowed(stopped, capsys):
     with jax.default_matmul_precision("bfloat16"):
         assert resume(stopped) == 2
@@ -159,6 +162,7 @@ def test_other_precision_is_refused_unless_allowed(stopped, capsys):
     "silent", "a run resumes where there is no compiler", "one line, unless other bits are allowed"
 )
 @needs_compiler
+@pytest.mark.slow
 def test_a_run_with_loops_goes_on_without_them_only_if_allowed(stopped, capsys, monkeypatch):
     assert read_json(stopped / "run.json")["loops"] is True
     monkeypatch.setattr(native, "compile_loops", lambda: "no C++ compiler was found")

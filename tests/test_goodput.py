@@ -230,6 +230,7 @@ def test_goodput_over_twenty_kills(tmp_path):
     assert all(found[part] > 0 for part in REPORTED if part != "data_wait")
 
 
+@pytest.mark.slow
 def test_goodput_in_the_summary_and_the_report(tmp_path, capsys):
     from lenet_alexnet.errors import Interrupted
     from lenet_alexnet.training.loop import train_and_evaluate
@@ -257,6 +258,7 @@ def test_goodput_in_the_summary_and_the_report(tmp_path, capsys):
     capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_goodput_of_lanes(tmp_path):
     from lenet_alexnet.sweep.vmap import train_seeds
 

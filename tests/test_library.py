@@ -65,6 +65,7 @@ NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name 
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_forward_mode_agrees_with_reverse_mode_and_hessians_have_products(name):
     apply, variables, x = network(name)
     params, rest = variables["params"], {k: v for k, v in variables.items() if k != "params"}
@@ -101,6 +102,7 @@ def test_forward_mode_agrees_with_reverse_mode_and_hessians_have_products(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_export_of_a_fixed_and_of_any_batch(name):
     apply, variables, x = network(name)
     expected = jax.jit(apply)(variables, x)
@@ -113,6 +115,7 @@ def test_export_of_a_fixed_and_of_any_batch(name):
 
 
 @pytest.mark.parametrize("name", ["lenet5", "paper"])
+@pytest.mark.slow
 def test_forward_mode_and_export_of_the_fast_forms_name_the_plain_one(name):
     model = create_model(**MODELS[name], conv_form="block" if name == "lenet5" else "auto")
     _, variables, x = network(name)

@@ -111,6 +111,7 @@ values = st.text(max_size=12) | st.integers().map(str) | st.floats().map(str)
 )
 @bounded
 @given(key=st.sampled_from(KEYS) | st.text("abc._", min_size=1, max_size=12), value=values)
+@pytest.mark.slow
 def test_an_override_is_taken_with_its_type_or_refused(key, value):
     from absl import flags
 

@@ -134,6 +134,7 @@ for _ in range(20 if sys.argv[1] == "all" else 1):
 
 @needs_compiler
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
+@pytest.mark.slow
 def test_the_same_bits_however_many_threads_share_the_work():
     run = partial(subprocess.run, check=True, capture_output=True, text=True)
     prints = [

@@ -124,6 +124,7 @@ def wait_until(ready, seconds=60):
     "silent", "many processes compile the library at once", "each loads a whole one"
 )
 @needs_compiler
+@pytest.mark.slow
 def test_compiled_once_for_many_processes(cache):
     """And only once; another compiler has a separate library."""
     compiler = build._compiler()

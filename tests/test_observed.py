@@ -131,6 +131,7 @@ def test_histogram_of_equal_numbers():
         pytest.param(None, id="1998"),
     ],
 )
+@pytest.mark.slow
 def test_other_steps_end_in_the_same_bits(changes):
     def make():
         if changes is None:
@@ -155,6 +156,7 @@ def test_alexnet_ends_in_the_same_bits(colour_photos):
     jax.tree.map(np.testing.assert_array_equal, plain, logged)
 
 
+@pytest.mark.slow
 def test_lanes_log_as_a_run_alone(runs, tmp_path):
     second = observed(make_tiny_config())
     with second.unlocked():

@@ -57,6 +57,14 @@ def test_open_entries_are_filled_and_each_choice_is_printed(photos):
     assert own_photos.resolve(config) == []
 
 
+def test_info_prints_what_was_inferred(photos, capsys):
+    flags = ["--config=alexnet_folder", f"--config.data.data_dir={photos}"]
+    assert main(["lenet-alexnet", "info", *flags]) == 0
+    done = capsys.readouterr()
+    assert "18 photos are trained on" in done.err
+    assert "fc8" in done.out
+
+
 def test_the_number_of_photos_decides_the_network(photos, monkeypatch):
     small = config_of(photos)
     own_photos.resolve(small)

@@ -53,6 +53,7 @@ def test_lenet_data_parallel_gives_the_parameters_of_one_device(alone, tmp_path,
     assert {c["kind"] for c in report["collectives"]} == {"all-reduce"}
 
 
+@pytest.mark.slow
 def test_optimizer_state_can_be_cut_over_the_devices(alone, tmp_path):
     params, report = train(tmp_path, 4, **LENET, **{"parallel.shard_optimizer": True})
     assert_same(alone, params)
@@ -98,6 +99,7 @@ def assert_same_curve(one, two):
     np.testing.assert_allclose([r["loss"] for r in one], [r["loss"] for r in two], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_run_of_one(tmp_path):
     processes = start_two(tmp_path / "two")
     with ThreadPoolExecutor(2) as pool:  # Each reports what is wrong, not only the first.
@@ -204,6 +206,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, first):
     assert_same_curve(tmp_path / "whole", tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_run_resumes_on_fewer_and_on_more_devices(tmp_path):
     """On two, on one and on four: the curve and the parameters are those of one device."""
     report = json.loads(finish(start(["-m", "tests.helpers.elastic_program", tmp_path], 4)))

@@ -67,6 +67,7 @@ def test_a_run_of_objects_learns_and_its_callbacks_get_the_lines_of_the_log(fini
     assert config["data"]["validation"] == ""
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_it_ends_in_the_same_bits(finished, tmp_path):
     config, objects = passed.take(make_tiny_config(), Mine(), data())
     with pytest.raises(Interrupted):
@@ -104,6 +105,7 @@ def test_the_run_is_opened_with_its_model(finished, capsys):
     assert "passed object Mine" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_without_objects_a_run_has_the_same_bits_and_its_data_may_be_passed_alone(tmp_path):
     config = make_tiny_config()
     loop.train_and_evaluate(config, tmp_path / "a")

@@ -164,6 +164,7 @@ def test_plan_is_what_a_run_then_has(tmp_path, short, side_by_side):
     )
 
 
+@pytest.mark.slow
 def test_plan_evaluates_few_examples_and_counts_all(tmp_path, short, monkeypatch):
     monkeypatch.setattr(timing, "BATCHES", 1)
     config = make_tiny_config()
@@ -286,6 +287,7 @@ def test_plan_checks_a_thousand_trials_in_ten_seconds(tmp_path, found):
     assert [len(one.done) for one in planned] == [15, 1]
 
 
+@pytest.mark.slow
 def test_plan_of_a_sweep_through_the_command(tmp_path, here, capsys):
     path = sweep_file(tmp_path, "seeds(2)")
     command = [

@@ -72,6 +72,7 @@ def test_a_photograph_is_centred_by_its_mass_in_mnists_box(digits):
 @pytest.mark.attack(
     "silent", "an image for a network of other classes", "it is not treated as a digit"
 )
+@pytest.mark.slow
 def test_an_image_of_another_data_sets_classes_is_no_digit(tmp_path):
     config = make_tiny_config()
     with config.unlocked():

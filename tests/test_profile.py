@@ -54,6 +54,7 @@ def test_dispatches_end_where_the_trace_begins_and_ends():
     assert stops == [50, 60, 75, 100, 150]
 
 
+@pytest.mark.slow
 def test_the_trace_has_these_steps_and_the_run_the_same_bits(tmp_path, capfd):
     loop.train_and_evaluate(short_config(), tmp_path / "plain")
     loop.train_and_evaluate(short_config(), tmp_path / "traced", span=Span(8, 22))
@@ -65,6 +66,7 @@ def test_the_trace_has_these_steps_and_the_run_the_same_bits(tmp_path, capfd):
     assert f"a trace of the steps is in {tmp_path / 'traced' / 'profile'}" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_stopped_inside_there_is_a_trace_until_then_and_the_rest_after_a_resume(tmp_path, capfd):
     with pytest.raises(Interrupted):
         loop.train_and_evaluate(

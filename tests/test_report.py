@@ -219,6 +219,7 @@ def write_run(folder, config, classes, rng):
         checkpoints.save(0, nothing, None, wait=True)
 
 
+@pytest.mark.slow
 def test_the_net_of_1998_and_no_metrics(tmp_path, rng, capsys):
     config = make_tiny_1998_config()
     config.data.test = "test[:20]"
@@ -238,6 +239,7 @@ def test_the_net_of_1998_and_no_metrics(tmp_path, rng, capsys):
     assert found.result["top1_error"] == json.loads(out)["top1_error"]
 
 
+@pytest.mark.slow
 def test_photos_from_disk(colour_photos, tmp_path, rng, capsys):
     config = make_photo_config(
         colour_photos, **{"data.stream": True, "model.widths": (16, 8, 8, 8, 8)}

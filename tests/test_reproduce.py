@@ -182,6 +182,7 @@ def tiny(monkeypatch):
     return claim
 
 
+@pytest.mark.slow
 def test_a_claim_is_run_once_and_reported_again(tiny, tmp_path, capsys):
     code, out, err = call(capsys, "tiny", f"--workdir={tmp_path}")
     assert code == 0

@@ -219,6 +219,7 @@ def test_curvature_averages_patterns():
     )
 
 
+@pytest.mark.slow
 def test_step_range_of_the_first_pass():
     # The paper: 7e-5 .. 0.016, on MNIST; ours on 100 of the embedded digits, within twice that.
     # With E as half of eq. 9, as in configs/lenet5_1998.py.

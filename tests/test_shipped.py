@@ -208,6 +208,7 @@ def test_doctor_names_the_extra(without_extra, tmp_path):
 
 
 @pytest.mark.parametrize("source", ["folder", "idx"])
+@pytest.mark.slow
 def test_other_sources_train_without_the_extra(source, without_extra, tiny_config, tmp_path):
     from lenet_alexnet.training.loop import train_and_evaluate
 

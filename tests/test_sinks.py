@@ -297,6 +297,7 @@ def test_a_folder_that_is_a_link_is_refused(tmp_path):
         about(tmp_path).place("tensorboard")
 
 
+@pytest.mark.slow
 def test_a_stopped_and_resumed_run_is_logged_once(tmp_path):
     config = with_log(make_tiny_config(), "csv", "tensorboard")
     with pytest.raises(Interrupted):

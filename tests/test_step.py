@@ -145,6 +145,7 @@ def test_evaluation_counts_every_example_once_at_any_batch_size(data, batch_size
 WEIGHTS = (3.0, 0.1, 1.0, 5.0, 0.0, 1.0, 2.0, 1.0, 0.5, 1.0)
 
 
+@pytest.mark.slow
 def test_class_weights_are_those_of_a_weighted_mean(data):
     index, ten = jnp.array([3, 0, 22, 7]), np.array(WEIGHTS)
     tx, labels = optax.sgd(0.1), data[1][jnp.array([3, 0, 22, 7])]
@@ -271,6 +272,7 @@ def test_without_ties_or_nan_errors_are_those_of_sorting(rng):
 
 
 @pytest.mark.parametrize("name", ["lenet5", pytest.param("lenet5_1998", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_evaluation_of_bfloat16_is_the_same_at_any_batch_size_without_ties(rng, name):
     images = jnp.asarray(rng.integers(0, 256, (100, 28, 28, 1)), jnp.uint8)
     labels = jnp.asarray(rng.integers(0, 10, 100), jnp.int32)

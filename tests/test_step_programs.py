@@ -105,6 +105,7 @@ def test_a_configs_precision_of_products(value, expected):
             assert float32_products() == ("float32" if expected else "TF32")
 
 
+@pytest.mark.slow
 def test_a_run_records_and_uses_its_precision(tmp_path):
     config = make_tiny_config()
     with config.unlocked():

@@ -134,6 +134,7 @@ def test_where_folders_cannot_be_locked_the_loss_of_the_lock_file_is_noticed(tmp
 )
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("how", ["moved", "removed", "replaced"])
+@pytest.mark.slow
 def test_a_run_whose_folder_goes_ends_in_one_line_and_makes_no_other(
     tmp_path, monkeypatch, how, capsys
 ):

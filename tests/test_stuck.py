@@ -15,7 +15,9 @@ from lenet_alexnet.runtime import backend, heartbeat
 from lenet_alexnet.runtime.stuck import judge
 from lenet_alexnet.sweep.local import LocalExecutor
 from lenet_alexnet.sweep.trials import Sweep
-from tests.helpers import ROOT, stuck_trials
+from tests.helpers import ROOT, faults, stuck_trials
+from tests.helpers.processes import wait_for
+from tests.helpers.sleeping_reader import PAUSE, PAUSES
 
 STOP, CONT, KILL = signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL
 
@@ -202,6 +204,24 @@ def test_a_run_of_which_one_process_gets_stuck_or_is_killed_ends(tmp_path, kind,
     """With the right process named, within a minute, and with its checkpoints whole."""
     trial = stuck_trials.trial(kind, number, tmp_path)
     assert trial.good, trial
+
+
+@pytest.mark.slow
+def test_a_save_that_pauses_for_half_a_minute_ends_no_run(tmp_path):
+    processes = stuck_trials.start(stuck_trials.LINEAR, tmp_path / "w", 2, victim=0)
+    try:
+        wait_for(lambda: faults.lines(tmp_path / "w") >= 3, 300)
+        processes[0].send_signal(PAUSE)
+        begin, lines = time.monotonic(), faults.lines(tmp_path / "w")
+        wait_for(lambda: time.monotonic() - begin > PAUSES, 2 * PAUSES)
+        # A save comes every line: at most two were written before this one.
+        assert faults.lines(tmp_path / "w") <= lines + 2
+        wait_for(lambda: faults.lines(tmp_path / "w") > lines + 3, 60)
+        assert [process.poll() for process in processes] == [None, None]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def children(process):

@@ -121,6 +121,7 @@ def test_a_run_that_died_goes_on_from_its_last_checkpoint(finished, tmp_path, mo
     assert comparable(tmp_path) == comparable(undisturbed)
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_run(finished, tiny_config, tmp_path):
     with tiny_config.unlocked():
         tiny_config.seed = 1
@@ -188,6 +189,7 @@ def test_divergence_names_the_step(tiny_config, tmp_path):
     assert read_json(tmp_path / "summary.json")["status"] == "diverged"
 
 
+@pytest.mark.slow
 def test_a_flat_loss_is_said(tiny_config, tmp_path, capsys):
     with tiny_config.unlocked():
         tiny_config.optimizer = {
@@ -229,6 +231,7 @@ def test_a_checkpoint_that_does_not_fit_is_one_clear_error(finished):
         checkpoints.restore_variables(60, wrong)
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains(tiny_config, tmp_path):
     with tiny_config.unlocked():
         tiny_config.train.precision = "bfloat16"

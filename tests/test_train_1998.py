@@ -28,6 +28,7 @@ def finished(tmp_path_factory):
     return config, workdir, loop.train_and_evaluate(config, workdir)
 
 
+@pytest.mark.slow
 def test_updates_are_the_papers_one_pattern_at_a_time():
     """Three steps against eq. 18 written out: w <- w - eta / (mu + h) dE/dw, E half of eq. 9."""
     e = build(make_tiny_1998_config())
@@ -75,6 +76,7 @@ def test_it_learns_and_reports_its_steps(finished):
     assert {"C1", "S2", "C3", "S4", "C5", "F6", "all"} < set(reports[0])
 
 
+@pytest.mark.slow
 def test_it_resumes_to_the_same_bits_within_a_pass(finished, tmp_path):
     config, undisturbed, summary = finished
     with pytest.raises(Interrupted):

@@ -37,6 +37,7 @@ def test_it_learns_three_colours(finished):
     assert summary["best"]["selected_on"] == "validation"
 
 
+@pytest.mark.slow
 def test_streamed_from_disk_it_is_the_same_run_stopped_or_not(colour_photos, finished, tmp_path):
     config = make_photo_config(colour_photos, **LONGER, **{"data.stream": True})
     with pytest.raises(Interrupted):
@@ -88,6 +89,7 @@ def moved(colour_photos, tmp_path, capsys):
     return workdir, there, picture, call
 
 
+@pytest.mark.slow
 def test_a_run_is_used_without_its_data(moved):
     workdir, there, picture, call = moved
     found = statistics.load(workdir / statistics.FILE)
@@ -114,6 +116,7 @@ def test_a_run_is_used_without_its_data(moved):
     assert ten[0] == 0
 
 
+@pytest.mark.slow
 def test_a_run_of_before_takes_the_statistics_from_its_data(moved):
     workdir, there, picture, call = moved
     with_it = call("eval", f"--data_dir={there}", "--json")
@@ -126,6 +129,7 @@ def test_a_run_of_before_takes_the_statistics_from_its_data(moved):
     assert call("predict", str(picture))[0] == 0
 
 
+@pytest.mark.slow
 def test_a_run_does_not_go_on_with_other_data(colour_photos, tmp_path):
     workdir = tmp_path / "run"
     config = make_photo_config(shutil.copytree(colour_photos, tmp_path / "data"))

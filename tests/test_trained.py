@@ -104,6 +104,7 @@ def test_export_takes_a_name_and_keeps_the_card(tmp_path, capsys):
     assert read_card(to) == read_card(bundled.find("lenet5_quickstart"))
 
 
+@pytest.mark.slow
 def test_a_runs_card_is_measured(tmp_path, capsys):
     config = make_tiny_config()
     summary = train(config, tmp_path / "run")

@@ -51,6 +51,7 @@ def last_line(capsys):
 @pytest.mark.attack(
     "one line", "an error that nobody foresaw", "one line; the traceback is in a file of the run"
 )
+@pytest.mark.slow
 def test_any_exception_is_one_line_and_a_file_in_the_run(tmp_path, monkeypatch, capsys):
     fail_with(monkeypatch, IndexError("deep inside\nand more"))
     assert main(["x", *faults.command("lenet", tmp_path)]) == 1
@@ -157,6 +158,7 @@ def test_a_closed_stream_is_not_taken_by_a_file(tmp_path):
 @pytest.mark.attack(
     "hangs", "the reader of stdout and stderr goes away", "the run trains to its end"
 )
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_nothing(tmp_path):
     running = process(*faults.command("lenet", tmp_path / "w"))
     running.stderr.close()
@@ -201,6 +203,7 @@ def test_callbacks_that_come_too_late_are_quiet(monkeypatch, capsys):
     "the disk is full while many files are written at once",
     "one error line, no traceback",
 )
+@pytest.mark.slow
 def test_a_save_that_fails_is_one_error_line(tmp_path):
     """Many writes at once hit a file size limit, as on a full disk."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20480, 20480))\n"
@@ -297,6 +300,7 @@ def test_a_config_file_is_called_alike_each_time(tmp_path, capsys):
     "optax.py in the folder above a config file",
     "the installed package is imported; a folder that everyone may write to is not searched",
 )
+@pytest.mark.slow
 def test_the_folder_above_a_config_stands_in_for_no_package(tmp_path):
     (tmp_path / "up" / "me").mkdir(parents=True)
     body = (ROOT / "configs" / "lenet5_quickstart.py").read_text()

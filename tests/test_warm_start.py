@@ -82,6 +82,7 @@ def test_a_run_starts_from_the_weights_of_another(source, tmp_path, capsys):
     assert (begun["path"], begun["step"], len(begun["sha256"])) == (str(source), best.step, 64)
 
 
+@pytest.mark.slow
 def test_a_resume_needs_no_source(source, tmp_path):
     gone, folder = tmp_path / "gone", tmp_path / "w"
     shutil.copytree(source, gone)
@@ -118,6 +119,7 @@ def test_the_head_is_drawn_again_for_other_classes(source):
         jax.tree.map(np.testing.assert_array_equal, tree, expected)
 
 
+@pytest.mark.slow
 def test_batch_statistics_go_along(colour_photos, tmp_path):
     bn = {"model.variant": "bn", "train.duration": "4 steps"}
     loop.train_and_evaluate(make_photo_config(colour_photos, **bn), tmp_path / "a")
@@ -192,6 +194,7 @@ def test_weights_that_are_not_finite_are_refused(source, tmp_path, monkeypatch):
         warm_start.read(config, built)
 
 
+@pytest.mark.slow
 def test_other_weights_at_the_same_place_are_refused(source, tmp_path):
     place, folder = tmp_path / "place", tmp_path / "w"
     shutil.copytree(source, place)
@@ -208,7 +211,8 @@ def test_other_weights_at_the_same_place_are_refused(source, tmp_path):
 # ---------------------------------------------------------------- freeze
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("sgd2012", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd2012"])
 def test_frozen_layers_keep_their_bits(source, tmp_path, optimizer):
     more = {"train.freeze": CONVOLUTIONS, "train.average": 0.9, "train.accumulate": 2}
     config = make(**start_from(source, **more))
@@ -245,6 +249,7 @@ def test_their_gradients_are_not_computed():
     assert lowered(CONVOLUTIONS) == (2, {"C5", "F6"})
 
 
+@pytest.mark.slow
 def test_the_second_derivatives_of_1998_leave_frozen_layers(tmp_path):
     config = make_tiny_1998_config()
     with config.unlocked():
@@ -276,6 +281,7 @@ def test_layers_that_cannot_be_meant_are_one_line(tmp_path, overrides, words):
     assert not (tmp_path / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_on_the_command_line(source, tmp_path, capsys):
     arguments = [
         "train",
@@ -300,6 +306,7 @@ def test_on_the_command_line(source, tmp_path, capsys):
 # ---------------------------------------------------------------- sweeps
 
 
+@pytest.mark.slow
 def test_lanes_start_from_the_same_weights_with_their_own_heads(source, tmp_path, monkeypatch):
     overrides = start_from(source, **{"train.freeze": ("C1",)})
     lanes = [make(**overrides, seed=seed) for seed in (0, 1)]
@@ -328,6 +335,7 @@ DROPS = {"name": "steps", "boundaries": ("50 steps", "90 steps"), "factor": 0.5}
     "kind",
     ["plateau", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("constant", "steps"))],
 )
+@pytest.mark.slow
 def test_a_longer_run_ends_in_the_bits_of_one_that_was_longer_from_the_start(
     tmp_path, capsys, kind
 ):
@@ -361,6 +369,7 @@ def test_a_longer_run_ends_in_the_bits_of_one_that_was_longer_from_the_start(
         assert len(set(rates)) > 1
 
 
+@pytest.mark.slow
 def test_a_length_that_cannot_change_is_one_line(source, tmp_path):
     shutil.copytree(source, tmp_path / "w")
     same = {"data.validation": "train[300:400]"}
@@ -387,6 +396,7 @@ def test_a_length_that_cannot_change_is_one_line(source, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_run_of_before_resumes(tmp_path):
     """Config files and runs without the new entries are as before."""
     config = make_tiny_config()

@@ -6,7 +6,7 @@ from typing import Any
 from absl import flags
 
 from lenet_alexnet.cli.command import Command, define_json, no_more
-from lenet_alexnet.runtime import backend
+from lenet_alexnet.runtime import backend, console
 
 
 def define(values: flags.FlagValues) -> None:
@@ -25,6 +25,8 @@ def run(values: Any, rest: list[str]) -> int:
     from lenet_alexnet.info import network, step_cost
     from lenet_alexnet.models import create_model
 
+    for line in values.config_notes:
+        console.say(line)
     model = create_model(precision=values.config.train.precision, **values.config.model)
     description = network.describe(model, model.input_shape)
     lines = [network.as_table(description)]

@@ -109,6 +109,8 @@ def _plan(values: Any) -> int:
     if values.deterministic:
         raise UsageError("--plan does not time --deterministic")
     workdir = None if values.workdir is None else Path(values.workdir)
+    for line in values.config_notes:
+        runs.tell(line)
     with signals.catch() as stop_requested:
         planned = runs.of_run(values.config, workdir, stop_requested)
     print_plan(planned, as_json=values.json)

@@ -16,7 +16,7 @@ class Timings(NamedTuple):
       refresh: of one estimate of the curvature.
       example: of an evaluated example.
       save: what a save adds to the run; the first of a process also.
-      last: the last save, which is waited for.
+      last: the last save, which is waited for, and the end of the process.
     """
 
     start_up: float

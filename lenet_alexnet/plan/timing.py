@@ -10,10 +10,10 @@ from lenet_alexnet.runs.wall_time import EVALUATION, SAVING, WallTime
 from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.schedule import Schedule, Trainee, follow
 
-SECONDS = 3.0  # of timed steps
+SECONDS = 1.5  # of timed steps
 CHUNK = 0.3  # seconds of a chunk, at least a step
 FEWEST = 3  # chunks
-ENOUGH = 2.0  # seconds of saves, after which none is timed again
+ENOUGH = 1.0  # seconds of saves, after which none is timed again
 BATCHES = 4  # of an evaluation that are timed
 
 

@@ -138,9 +138,9 @@ class WallTime(contextlib.AbstractContextManager):
             parts = self.parts()
             waited = self.waited - self._waited_before
             steps, places = (self._first_step, self.step), self._places
-            line = Line(self._began_at, *steps, self._start, waited, parts)
+            line = Line(self._began_at, *steps, self._start, waited, parts).encode()
         for file, place in zip(self._files, places, strict=True):
-            os.pwrite(file.fileno(), line.encode(), place)
+            os.pwrite(file.fileno(), line, place)
 
     def sync(self) -> None:
         """Forces the line to disk."""

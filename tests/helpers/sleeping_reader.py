@@ -1,4 +1,5 @@
-"""`lenet-alexnet` whose reader of training photos sleeps for ever after `SLEEP`, for tests."""
+"""`lenet-alexnet` for tests: after `SLEEP`, its reader of training photos sleeps for ever; after
+`PAUSE`, its next save takes half a minute longer."""
 
 import signal
 import threading
@@ -6,22 +7,32 @@ import time
 
 from lenet_alexnet.cli import run
 from lenet_alexnet.data.streamed import Streamed
+from lenet_alexnet.runs.saver import Saver
 
-SLEEP = signal.SIGRTMIN + 1
+SLEEP, PAUSE = signal.SIGRTMIN + 1, signal.SIGRTMIN + 2
+PAUSES = 30  # seconds
 TRAINING = 30  # photos; an evaluation has fewer
 
 
 def main() -> None:
     """As the console script."""
-    asleep, read = threading.Event(), Streamed.read
+    asleep, pausing = threading.Event(), threading.Event()
+    read, start = Streamed.read, Saver._start
 
     def sleep_or_read(data, index):
         if asleep.is_set() and len(data) > TRAINING:
             time.sleep(10_000)
         return read(data, index)
 
+    def pause_and_start(saver, *arguments):
+        if pausing.is_set():
+            pausing.clear()
+            time.sleep(PAUSES)
+        return start(saver, *arguments)
+
     signal.signal(SLEEP, lambda *_: asleep.set())
-    Streamed.read = sleep_or_read
+    signal.signal(PAUSE, lambda *_: pausing.set())
+    Streamed.read, Saver._start = sleep_or_read, pause_and_start
     run()
 
 

@@ -79,15 +79,16 @@ def start(run: list[str], workdir: Path, count: int, victim: int) -> list[subpro
     for index in range(count):
         module = "tests.helpers.sleeping_reader" if index == victim else "lenet_alexnet"
         mine = [*many, f"--process_id={index}"] if count > 1 else []
-        found.append(
-            subprocess.Popen(
-                [sys.executable, "-m", module, *flags, *mine],
-                cwd=ROOT,
-                env=os.environ | {"PYTHONPATH": str(ROOT), "CXX": "none"},
-                stdout=subprocess.DEVNULL,
-                stderr=(workdir.parent / f"{workdir.name}_{index}.err").open("w"),
+        with (workdir.parent / f"{workdir.name}_{index}.err").open("w") as errors:
+            found.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", module, *flags, *mine],
+                    cwd=ROOT,
+                    env=os.environ | {"PYTHONPATH": str(ROOT), "CXX": "none"},
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                )
             )
-        )
     return found
 
 
