@@ -79,9 +79,7 @@ def time_program(
       UsageError, DataError, Diverged: as training would.
     """
     began = time.monotonic() if began is None else began
-    first = lane_configs[0]
-
-    stop = partial(_stop, stop_requested)
+    first, stop = lane_configs[0], partial(_stop, stop_requested)
     devices = 1 if side_by_side else most_devices(first) if most else 0
     e = build(first, devices=devices)
     folders = [folder / str(i) for i in range(len(lane_configs))]
