@@ -115,6 +115,7 @@ DEATHS = {
 @pytest.mark.parametrize(
     "moment", [pytest.param(m, marks=[] if m == "log cut" else [slow]) for m in DEATHS]
 )
+@pytest.mark.slow
 def test_a_run_that_died_around_it_ends_in_the_same_bits(
     undisturbed, tmp_path, monkeypatch, moment
 ):

@@ -193,6 +193,7 @@ class Killed:
         return found
 
 
+@pytest.mark.slow
 def test_goodput_over_two_kills(tmp_path):
     record = tmp_path / wall_time.NAME
     killed = Killed(record)

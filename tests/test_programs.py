@@ -12,7 +12,6 @@ from tests.helpers import ROOT
 COMPILES = (
     "from lenet_alexnet.runtime import backend; backend.set_up()\n"
     "import jax\n"
-    "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)\n"
     "print(jax.jit(lambda x: 2 * x + 1)(20.5))"
 )
 

@@ -86,7 +86,8 @@ def set_up(*, deterministic: bool = False) -> None:
     folder = _cache() / "lenet_alexnet" / f"xla_{len(own_cores())}_cores"
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    if not os.environ.get("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     programs.remove_damaged(Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or folder))
     warnings.filterwarnings("ignore", module="orbax|tensorflow_datasets|etils")
 
