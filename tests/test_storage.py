@@ -3,12 +3,15 @@
 import json
 import os
 import shutil
+import threading
+import time
 
 import pytest
 
 from lenet_alexnet.cli import main
 from lenet_alexnet.errors import DataError, UsageError
 from lenet_alexnet.runs import lock
+from lenet_alexnet.runs.checkpoints import Checkpoints
 from lenet_alexnet.runs.directory import RunDirectory, write_json
 from lenet_alexnet.runs.metrics import MetricsLog
 from lenet_alexnet.runtime import storage
@@ -160,6 +163,28 @@ def test_a_run_whose_folder_goes_ends_in_one_line_and_makes_no_other(
     assert workdir.exists() == (how == "replaced")
     if how == "replaced":
         assert list(workdir.iterdir()) == [workdir / "other"]
+
+
+def test_what_is_still_written_after_the_folder_went_is_removed(tmp_path):
+    """As by orbax, which does not wait for all arrays when one cannot be written."""
+    folder, gone = tmp_path / "w" / "checkpoints", threading.Event()
+
+    def check():
+        if gone.is_set():
+            raise DataError("it was removed")
+
+    def write():
+        for _ in range(5):
+            time.sleep(0.1)
+            (folder / "24.orbax-checkpoint-tmp").mkdir(parents=True, exist_ok=True)
+
+    writer = threading.Thread(target=write)
+    with Checkpoints(folder, check=check):
+        shutil.rmtree(tmp_path / "w")
+        gone.set()
+        writer.start()
+    writer.join()
+    assert not (tmp_path / "w").exists()
 
 
 @pytest.mark.attack("silent", "another run takes over the folder", "nothing more is written to it")

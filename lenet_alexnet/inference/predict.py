@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
@@ -14,6 +13,7 @@ from lenet_alexnet.inference.read_images import prepare, reads_digits
 from lenet_alexnet.training.scoring import make_scores
 
 INVERT = {"auto": None, "yes": True, "no": False}  # whether the ink is dark
+BATCH = 64  # images that the network gets at once
 DOUBTFUL = 0.9  # Below this probability, the answer for a digit is reported as doubtful.
 
 
@@ -45,9 +45,11 @@ def predict(
     inputs = np.stack([image for image, _ in prepared])
     if show:
         _save(inputs, show)
-    logits = make_scores(run.model, run.preprocess)(run.variables, jnp.asarray(inputs))
+    scores = jax.jit(make_scores(run.model, run.preprocess))
+    parts = (inputs[start : start + BATCH] for start in range(0, len(inputs), BATCH))
+    logits = np.concatenate([np.asarray(scores(run.variables, part)) for part in parts])
     # By the scores, as small probabilities are rounded to 0. Ties: the lower number first.
-    order = np.argsort(-np.asarray(logits), axis=1, kind="stable")
+    order = np.argsort(-logits, axis=1, kind="stable")
     probabilities = np.asarray(jax.nn.softmax(logits))
     results = []
     for file, (_, doubts), row, best in zip(

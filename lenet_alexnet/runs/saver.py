@@ -19,6 +19,7 @@ from lenet_alexnet.runtime import heartbeat
 from lenet_alexnet.runtime.console import say
 
 RETRY_SECONDS = (0.0, 1.0, 5.0)  # before each new attempt at a save that failed
+QUIET, CLEARING = 0.5, 10.0  # seconds
 # Orbax numbers a process's saves: if two start at once, one waits for the other forever.
 ONE_START = threading.Lock()
 
@@ -168,15 +169,26 @@ class Saver:
             self._thread.shutdown()
             if jax.process_index() == 0 and not self._read_only:
                 shutil.rmtree(self._folder / integrity.REMOVED, ignore_errors=True)
-            self._clear_away()
+            _clear_away(self._folder, self._check)
 
-    def _clear_away(self) -> None:
-        """If the run's folder was removed, removes what the save in progress wrote there since."""
-        try:
-            self._check()
-        except DataError:
-            if not (self._folder.parent / lock.NAME).exists():  # No other run holds it.
-                integrity.remove_unfinished(self._folder)
-                for folder in (self._folder, self._folder.parent):
-                    with contextlib.suppress(OSError):  # It is not empty.
-                        folder.rmdir()
+
+def _clear_away(folder: Path, check: Callable[[], None]) -> None:
+    """If a run's folder was removed, removes what the save in progress wrote there since.
+
+    When one array cannot be written, orbax does not wait for the others. They make their folder
+    again, so it must stay away for `QUIET` seconds.
+    """
+    with contextlib.suppress(DataError):
+        check()
+        return
+    begin = gone = time.monotonic()
+    while gone - begin < CLEARING and time.monotonic() - gone < QUIET:
+        if (folder.parent / lock.NAME).exists():  # Another run holds it.
+            break
+        if folder.exists():
+            gone = time.monotonic()
+            integrity.remove_unfinished(folder)
+            for each in (folder, folder.parent):
+                with contextlib.suppress(OSError):  # It is not empty.
+                    each.rmdir()
+        time.sleep(0.02)
