@@ -231,7 +231,8 @@ def test_one_command_trains_evaluates_and_predicts(photos, tmp_path, monkeypatch
     assert [one["examples"] for one in result["by_class"]] == [2, 1, 1]
     errors = sum(one["errors"] for one in result["by_class"])
     assert result["top1_error"] == errors / 4
-    assert main(["lenet-alexnet", "eval", "--workdir=runs/mine", "--json"]) == 0
+    evaluate = ["eval", "--workdir=runs/mine", "--checkpoint=last", "--json"]
+    assert main(["lenet-alexnet", *evaluate]) == 0
     assert json.loads(capsys.readouterr().out)["by_class"] == result["by_class"]
     photo = str(photos / "red" / "0.jpg")
     assert main(["lenet-alexnet", "predict", "--workdir=runs/mine", photo]) == 0
