@@ -19,7 +19,7 @@ from lenet_alexnet.runtime import heartbeat
 from lenet_alexnet.runtime.console import say
 
 RETRY_SECONDS = (0.0, 1.0, 5.0)  # before each new attempt at a save that failed
-QUIET, CLEARING = 0.5, 10.0  # seconds
+QUIET, CLEARING = 0.5, 10.0  # seconds without what is still written, and at most; see below
 # Orbax numbers a process's saves: if two start at once, one waits for the other forever.
 ONE_START = threading.Lock()
 

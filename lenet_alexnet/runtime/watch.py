@@ -134,8 +134,9 @@ class Watch:
             self._watcher.wait()
         heartbeat.show_in(bytearray(heartbeat.PAGE.size))
         faulthandler.unregister(signal.SIGUSR2)
-        os.close(self._ask)
+        os.write(self._ask, b"-")  # A forked process may hold this end: closing it is not enough.
         self._writer.join()
+        os.close(self._ask)
         self._answers.close()
         self._control.close()
         self._page.close()
@@ -143,7 +144,7 @@ class Watch:
 
     def _write_stacks(self, asked: int) -> None:
         """Writes the stacks of all threads when the watcher asks; a thread that waits for it."""
-        if os.read(asked, 1):
+        if os.read(asked, 1) == b"x":
             faulthandler.dump_traceback(self._stacks)
         os.close(asked)
 

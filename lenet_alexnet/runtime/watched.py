@@ -86,8 +86,8 @@ class Watched:
             if not self._stacks_written():
                 os.kill(self.pid, signal.SIGUSR2)
                 self._stacks_written()
-            content = os.pread(self._stacks, 1 << 24, 0)
-            within(DUMP, lambda: (self._folder / stacks).write_bytes(content))
+            if content := os.pread(self._stacks, 1 << 24, 0):
+                within(DUMP, lambda: (self._folder / stacks).write_bytes(content))
         os.write(self._exits[str(code)], b"x")
         deadline = time.monotonic() + LAST
         while self.alive() and time.monotonic() < deadline:
