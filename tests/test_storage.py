@@ -152,7 +152,7 @@ def test_a_run_whose_folder_goes_ends_in_one_line_and_makes_no_other(
             if how == "removed":
                 shutil.rmtree(aside)
             if how == "replaced":
-                workdir.mkdir()
+                workdir.mkdir(exist_ok=True)  # Orbax may have made it again to write an array.
                 (workdir / "other").touch()
 
     monkeypatch.setattr(MetricsLog, "write", disturb)
