@@ -27,13 +27,12 @@ def main(folder: str, index: str, count: str, what: str) -> None:
     processes.told = lambda _: told(found)
     with watch.watching(STUCK_AFTER, found) as watched:
         watched.connect()
-        print("ready", flush=True)
         with watched.ending_together():
             train(found, what)
 
 
 def train(folder: Path, what: str) -> None:
-    """Phases as of a run; a step needs all processes."""
+    """Phases as of a run; a step needs all processes. After the first one it is ready."""
     for step in range(10**6):
         with heartbeat.during("waiting for data"):
             if select.select([0], [], [], 0)[0] and os.read(0, 1):
@@ -43,6 +42,8 @@ def train(folder: Path, what: str) -> None:
             while not all(done(folder, other) >= step for other in range(processes.count())):
                 time.sleep(0.01)
         heartbeat.beat(step)
+        if step == 0:
+            print("ready", flush=True)
         time.sleep(0.1)
 
 
