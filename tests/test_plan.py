@@ -1,12 +1,15 @@
 """`--plan`: what runs will take, from a few timed steps of each distinct program."""
 
 import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -71,12 +74,20 @@ def here(monkeypatch, short):
     """Programs are timed in this process; the tasks."""
     tasks = []
 
-    def run(place, folder, log, stop_requested):
+    @contextlib.contextmanager
+    def process(place, folder, log):
         tasks.append(json.loads((folder / "task.json").read_text()))
-        with contextlib.redirect_stderr(log):
-            return probe.main(folder)
+        one = SimpleNamespace(returncode=None, poll=lambda: one.returncode)
 
-    monkeypatch.setattr(program, "_run", run)
+        def run():
+            with contextlib.redirect_stderr(log), pytest.MonkeyPatch.context() as patch:
+                patch.setattr(sys, "stdin", io.StringIO())
+                one.returncode = probe.main(folder)
+
+        one.stdin = SimpleNamespace(close=run)
+        yield one
+
+    monkeypatch.setattr(program, "_process", process)
     return tasks
 
 
@@ -85,6 +96,8 @@ def found(monkeypatch):
     """Nothing is timed; the programs that would be."""
     programs = []
     monkeypatch.setattr(runs, "time_it", lambda p, stop: (programs.append(p), PROBE)[1])
+    started = contextlib.contextmanager(lambda p: (yield partial(runs.time_it, p)))
+    monkeypatch.setattr(runs, "started", started)
     return programs
 
 

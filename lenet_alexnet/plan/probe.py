@@ -2,7 +2,8 @@
 
 python -m lenet_alexnet.plan.probe FOLDER
 
-It reads FOLDER/task.json and writes FOLDER/found.json. It has the exit codes of `train`.
+It reads FOLDER/task.json, compiles, times when its standard input ends, and writes
+FOLDER/found.json. It has the exit codes of `train`.
 """
 
 import contextlib
@@ -63,6 +64,7 @@ def time_program(
     most: bool = False,
     stop_requested: Callable[[], bool] = lambda: False,
     began: float | None = None,
+    wait: Callable[[], Any] = lambda: None,
 ) -> Probe:
     """Times the runs of these configs: one alone, or several side by side as one program.
 
@@ -73,6 +75,7 @@ def time_program(
       most: a single run uses as many devices as divide its batch.
       stop_requested: called before every dispatch.
       began: `time.monotonic()` when the process began; None: now.
+      wait: called once the program is compiled; when it returns, the timing starts.
 
     Raises:
       Interrupted: `stop_requested` became true.
@@ -87,9 +90,9 @@ def time_program(
     open_it = _side_by_side if side_by_side else _alone
     with open_it(short, lane_configs, folders, stop, began) as found:
         parts = found.trainee.times.parts()
+        wait()
         with found.trainee.times.spent_on(STEPS):
-            evaluates = bool(e.schedule.evaluate and e.curve)
-            chunks, rest = measure(found.trainee, short, evaluates=evaluates)
+            chunks, rest = measure(found.trainee, short, saves_once=side_by_side)
         state = found.trainee.state
         params = sum(leaf.size for leaf in jax.tree.leaves(state.params)) // found.copies
         memory = step_cost.of_program(found.program, state, found.devices)
@@ -101,11 +104,7 @@ def time_program(
     fastest = min(_seconds_again(again), slowest) if slowest > LONG else slowest
     return Probe(
         timings=Timings(start_up=parts[START_UP], compile=(fastest, slowest), steps=chunks, **rest),
-        **{
-            key: getattr(e.schedule, key) for key in ("total", "log", "evaluate", "save", "refresh")
-        },
-        curve=sum(len(e.eval_data[name]) for name in e.curve),
-        everything=sum(len(data) for data in e.eval_data.values()),
+        **_of_experiment(e),
         batch_size=first.train.batch_size,
         runs=len(lane_configs),
         devices=used,
@@ -115,6 +114,15 @@ def time_program(
         kept=first.checkpoint.keep + bool(first.data.validation),
         **_sizes(folders[0]),
     )
+
+
+def _of_experiment(e: Experiment) -> dict[str, int]:
+    """The schedule, and how many examples are evaluated."""
+    schedule = ("total", "log", "evaluate", "save", "refresh")
+    return {key: getattr(e.schedule, key) for key in schedule} | {
+        "curve": sum(len(e.eval_data[name]) for name in e.curve),
+        "everything": sum(len(data) for data in e.eval_data.values()),
+    }
 
 
 def _stop(stop_requested: Callable[[], bool]) -> bool:
@@ -214,6 +222,7 @@ def main(folder: Path) -> int:
                 most=task["most"],
                 stop_requested=stop_requested,
                 began=process_began(),
+                wait=sys.stdin.read,
             )
         except LenetAlexnetError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,46 +39,65 @@ class Program(NamedTuple):
     place: Place = WHOLE
 
 
-def time_it(program: Program, stop_requested: Callable[[], bool] = lambda: False) -> Probe:
+Stop = Callable[[], bool]
+
+
+def time_it(program: Program, stop_requested: Stop = lambda: False) -> Probe:
     """Times a program in a separate process, as its runs would be: with the same cores and start.
 
     Raises:
       Interrupted: `stop_requested` became true.
       UsageError, DataError, LenetAlexnetError: the process failed, as training would.
     """
+    with started(program) as result:
+        return result(stop_requested)
+
+
+@contextlib.contextmanager
+def started(program: Program) -> Iterator[Callable[[Stop], Probe]]:
+    """As `time_it`, in two parts: the process starts and compiles; it times when it is asked."""
     with tempfile.TemporaryDirectory(prefix="lenet_alexnet_plan_") as place:
         folder = Path(place)
         task = program._asdict() | {"configs": [c.to_dict() for c in program.configs]}
         del task["place"]
         write_json(folder / TASK, task)
-        with (folder / "log").open("w") as log:
-            code = _run(program.place, folder, log, stop_requested)
-        if code:
-            _fail(code, (folder / "log").read_text(errors="replace").strip().splitlines())
-        found = json.loads((folder / FOUND).read_text())
-    timings = Timings(**found.pop("timings"))
-    return Probe(timings=timings, **found)
+        with (folder / "log").open("w") as log, _process(program.place, folder, log) as process:
+            yield partial(_result, process, folder)
 
 
-def _run(place: Place, folder: Path, log: Any, stop_requested: Callable[[], bool]) -> int:
+@contextlib.contextmanager
+def _process(place: Place, folder: Path, log: Any) -> Iterator[subprocess.Popen]:
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "lenet_alexnet.plan.probe", str(folder)],
+        stdin=subprocess.PIPE,
         stdout=log,
         stderr=log,
         env=worker.environment() | place.environment,
         start_new_session=True,  # Ctrl-C reaches only this process.
     )
-    with contextlib.ExitStack() as stack:
-        stack.callback(process.wait)
-        stack.callback(process.kill)  # It has nothing to save.
+    try:
         if place.cores and hasattr(os, "sched_setaffinity"):
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(process.pid, place.cores)
-        while process.poll() is None:
-            if stop_requested():
-                raise Interrupted("stopped: a plan leaves nothing behind")
-            time.sleep(0.05)
-    return process.returncode
+        yield process
+    finally:
+        process.kill()  # It has nothing to save.
+        process.communicate()
+
+
+def _result(process: subprocess.Popen, folder: Path, stop_requested: Stop) -> Probe:
+    assert process.stdin is not None
+    process.stdin.close()  # This starts the timing.
+    while process.poll() is None:
+        if stop_requested():
+            raise Interrupted("stopped: a plan leaves nothing behind")
+        time.sleep(0.05)
+    if process.returncode:
+        lines = (folder / "log").read_text(errors="replace").strip().splitlines()
+        _fail(process.returncode, lines)
+    found = json.loads((folder / FOUND).read_text())
+    timings = Timings(**found.pop("timings"))
+    return Probe(timings=timings, **found)
 
 
 def _fail(code: int, lines: Sequence[str]) -> None:

@@ -5,13 +5,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.plan.outline import Planned
-from lenet_alexnet.plan.program import WHOLE, Program, time_it
+from lenet_alexnet.plan.program import WHOLE, Program, started, time_it
 from lenet_alexnet.runs import integrity
 from lenet_alexnet.runs.directory import compare
 from lenet_alexnet.sweep import plan
@@ -61,29 +62,39 @@ def of_sweep(
     trials, _ = expand(configs.load(path), base, path)
     sweep.check(base)
     jobs = make_jobs(sweep, trials, base, options)
-    with _without_reserve():
-        plan.check(trials)
-    tell(f"{len(trials):,} trials checked in {time.monotonic() - start:.1f} s")
-    if options.halving:
-        tell("with --halving fewer trials reach their end: this is the most")
-    at_once = {"slurm": base.launch.parallel}.get(options.executor, len(places(options.jobs)))
     by_id = {trial.id: trial for trial in trials}
+    groups = _alike(jobs, by_id)
+    tasks = [_task([by_id[name] for name in alike[0]], options) for alike in groups]
+    at_once = {"slurm": base.launch.parallel}.get(options.executor, len(places(options.jobs)))
     planned = []
-    for alike in _alike(jobs, by_id):
-        first, side_by_side = [by_id[name] for name in alike[0]], len(alike[0]) > 1
-        count = len(alike) * len(first)
-        tell(f"timing a program for {count} trial{'s' if count > 1 else ''}")
-        task = Program(
-            [trial.config for trial in first],
-            side_by_side=side_by_side,
-            each_core_a_device=side_by_side,
-            place=WHOLE if side_by_side else places(options.jobs)[0],
-        )
-        done = [max(_common(sweep, job), default=0) for job in alike]
-        name = first[0].config.model.name
-        found = time_it(task, stop_requested)
-        planned.append(Planned(name, found, done, 1 if side_by_side else at_once))
+    with contextlib.ExitStack() as stack:
+        # While the trials are checked, the first process starts.
+        results = [stack.enter_context(started(task)) for task in tasks[:1]]
+        results += [partial(time_it, task) for task in tasks[1:]]
+        with _without_reserve():
+            plan.check(trials)
+        tell(f"{len(trials):,} trials checked in {time.monotonic() - start:.1f} s")
+        if options.halving:
+            tell("with --halving fewer trials reach their end: this is the most")
+        for alike, task, result in zip(groups, tasks, results, strict=True):
+            count = len(alike) * len(alike[0])
+            tell(f"timing a program for {count} trial{'s' if count > 1 else ''}")
+            done = [max(_common(sweep, job), default=0) for job in alike]
+            name = task.configs[0].model.name
+            found = result(stop_requested)
+            planned.append(Planned(name, found, done, 1 if task.side_by_side else at_once))
     return plan.describe(sweep, trials, jobs, options.executor), planned
+
+
+def _task(trials: Sequence[Trial], options: SweepOptions) -> Program:
+    """The program of a job."""
+    side_by_side = len(trials) > 1
+    return Program(
+        [trial.config for trial in trials],
+        side_by_side=side_by_side,
+        each_core_a_device=side_by_side,
+        place=WHOLE if side_by_side else places(options.jobs)[0],
+    )
 
 
 def _alike(jobs: Sequence[Job], trials: Mapping[str, Trial]) -> list[list[Job]]:

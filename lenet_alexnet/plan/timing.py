@@ -10,7 +10,7 @@ from lenet_alexnet.runs.wall_time import EVALUATION, SAVING, WallTime
 from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.schedule import Schedule, Trainee, follow
 
-SECONDS = 1.5  # of timed steps
+SECONDS = 1.2  # of timed steps
 CHUNK = 0.3  # seconds of a chunk, at least a step
 FEWEST = 3  # chunks
 ENOUGH = 1.0  # seconds of saves, after which none is timed again
@@ -87,14 +87,15 @@ class Stopwatch:
 
 
 def measure(
-    trainee: Timed, e: Experiment, *, evaluates: bool
+    trainee: Timed, e: Experiment, *, saves_once: bool
 ) -> tuple[list[float], dict[str, float]]:
     """Seconds of a step in each chunk, and of the rest: entries of `Timings`.
 
     Args:
       trainee: at its start.
       e: its experiment, shortened.
-      evaluates: whether evaluations come before the end of the run.
+      saves_once: whether the trainee saves no step twice. Saves that take long are not repeated
+        then: the last one is another one and its end.
     """
     schedule = e.schedule
     watch = Stopwatch(trainee, schedule)
@@ -114,11 +115,15 @@ def measure(
     saves, behind = list[float](), min(2 * count, schedule.total)
     while len(saves) < 2 and sum(saves) < ENOUGH:
         before = trainee.times.parts()[SAVING]
-        trainee.evaluate_and_save(evaluate=evaluates)
+        trainee.evaluate_and_save(evaluate=bool(schedule.evaluate and e.curve))
         blocked = trainee.times.parts()[SAVING] - before
         # It is written while the next steps run, on CPUs by the same cores.
         saves.append(blocked + max(0.0, watch.run(behind) - behind * fmean(chunks)))
-    watch.run(1)
+    one = saves_once and len(saves) == 1
+    if one:  # Back at the step of that save: `finish` waits for it, and starts no other.
+        trainee.step -= behind
+    else:
+        watch.run(1)
     parts = trainee.times.parts()
     trainee.finish()
     ended, evaluated = trainee.times.parts(), sum(len(data) for data in e.eval_data.values())
@@ -128,5 +133,5 @@ def measure(
         "example": (ended[EVALUATION] - parts[EVALUATION]) / max(evaluated, 1),
         "save": saves[-1],
         "first_save": max(0.0, saves[0] - saves[-1]),
-        "last": ended[SAVING] - parts[SAVING],
+        "last": ended[SAVING] - parts[SAVING] + (saves[0] if one else 0.0),
     }
