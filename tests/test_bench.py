@@ -7,10 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from lenet_alexnet.bench import log, machine, steps, sweep
+from lenet_alexnet.bench import log, machine, scaling, steps, sweep
 from lenet_alexnet.bench.measure import Measured, Subject, interleave, ratio
 from lenet_alexnet.cli import main
-from lenet_alexnet.errors import Diverged
+from lenet_alexnet.errors import Diverged, UsageError
 from lenet_alexnet.models import create_model
 from lenet_alexnet.models.alexnet.variants import VARIANTS
 from lenet_alexnet.training.step import TrainStep
@@ -210,6 +210,31 @@ def test_input_and_alexnet(capsys):
     assert [one["unit"] for one in found["rates"]] == ["records/s"] * 2 + ["images/s"] * 2
     pair = found["ratios"][0]
     assert (pair["of"], pair["to"]) == (names[3], names[2])
+
+
+@pytest.mark.slow
+def test_scaling(capsys):
+    (found,) = results(capsys, "scaling", *ALEXNET_80PX, "--mode=owt")
+    most = jax.device_count()
+    assert most > 2  # simulated, see conftest.py
+    assert [one["name"] for one in found["rates"]][:2] == ["1 device", "2 devices"]
+    two, *_, last = found["scaling"]
+    assert (two["devices"], two["batch"], last["devices"]) == (2, 8, most)
+    rates = [one["rate"] for one in found["rates"]]
+    assert last["efficiency"] == pytest.approx(rates[-1] / rates[0] / most)
+    assert set(two["exchanged"]) >= {"all-gather", "all-reduce"}
+    assert two["sent_bytes"] > 0
+    assert two["mode"] == "owt"
+
+
+def test_numbers_of_devices():
+    assert [scaling.counts(n) for n in (2, 3, 4, 6)] == [[1, 2], [1, 2, 3], [1, 2, 4], [1, 2, 4, 6]]
+
+
+def test_one_device_has_no_scaling(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    with pytest.raises(UsageError, match="several devices"):
+        scaling.subjects(4, "float32", "dp")
 
 
 def test_table(capsys):

@@ -64,7 +64,7 @@ def test_overriding_a_switch_of_the_model_leaves_xla_quiet(tmp_path):
 def test_importing_the_package_is_light():
     script = (
         "import sys; import lenet_alexnet.models, lenet_alexnet.training.step, lenet_alexnet.data;"
-        "print([m for m in ('orbax', 'grain', 'tensorflow_datasets', 'matplotlib', 'tensorflow')"
+        "print([m for m in ('orbax', 'tensorflow_datasets', 'matplotlib', 'tensorflow')"
         " if m in sys.modules])"
     )
     done = subprocess.run(

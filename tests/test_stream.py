@@ -1,10 +1,12 @@
+import contextlib
+
 import numpy as np
 import pytest
 
 from lenet_alexnet.data import load_split
 from lenet_alexnet.data.order import Order
 from lenet_alexnet.data.prepare import photos, shards
-from lenet_alexnet.data.read_ahead import read_ahead
+from lenet_alexnet.data.read_ahead import ReadAhead
 from lenet_alexnet.data.sources import example, prepared
 from lenet_alexnet.data.streamed import Streamed
 from lenet_alexnet.errors import DataError, UsageError
@@ -37,6 +39,18 @@ def resident(data_dir, name, split="train"):
     return load_split(
         source="tfds", name=name, data_dir=data_dir, split=split, image_size=SIZE, channels=3
     )
+
+
+def read_ahead(data, order, start, count, **options):
+    """Images and labels of `count` steps, read in dispatches of 4 steps."""
+    ahead = ReadAhead(data, order, 4, lambda step: min(step + 4, start + count), **options)
+    with contextlib.closing(ahead):
+        for step in range(start, start + count, 4):
+            batches = ahead.take(step, min(4, start + count - step))
+            for read in batches.reads:
+                read.result()
+            images, labels = batches.arrays
+            yield from zip(images[: len(batches.reads)], labels, strict=False)
 
 
 @pytest.mark.parametrize("name", ["raw", "jpeg"])
@@ -127,9 +141,9 @@ def test_shares_of_processes_are_disjoint_and_complete(data_dir):
 def test_mistakes(data_dir, tmp_path):
     source = Streamed("raw", data_dir, "train")
     with pytest.raises(UsageError, match="not shared by 3 processes"):
-        read_ahead(source, Order(0, 37, 10), 0, 1, process_count=3)
+        next(read_ahead(source, Order(0, 37, 10), 0, 1, process_count=3))
     with pytest.raises(UsageError, match="order of 36 examples for 37 photos"):
-        read_ahead(source, Order(0, 36, 10), 0, 1)
+        next(read_ahead(source, Order(0, 36, 10), 0, 1))
     with pytest.raises(UsageError, match="did you mean 'train'"):
         Streamed("raw", data_dir, "tarin")
     for split in ("train[", "train[a:]", "train[5:5]", ""):

@@ -6,7 +6,7 @@ import jax
 
 from lenet_alexnet.bench.measure import Subject
 from lenet_alexnet.bench.steps import Trainer, alexnet_config
-from lenet_alexnet.data.read_ahead import read_ahead
+from lenet_alexnet.data.read_ahead import ReadAhead
 
 
 def subjects(
@@ -26,26 +26,40 @@ def subjects(
         )
 
     resident, streaming = Trainer(config(False)), Trainer(config(True))
-    e = streaming.e
-
-    def read(count: int) -> None:
-        # A fresh start, so that nothing is read before the clock starts.
-        for _ in read_ahead(e.train_data, e.order, 0, count):
-            pass
-
-    feed, done = Trainer(config(True)).feed, 0
-
-    def put(count: int) -> None:
-        nonlocal done
-        end = done + count
-        while done < end:
-            n = min(end - done, e.schedule.per_dispatch)
-            jax.block_until_ready(feed(done, n))
-            done += n
-
     return resident, [
-        Subject("records read", read, batch, "records"),
-        Subject("records on the device", put, batch, "records"),
-        resident.many("steps, resident data"),
-        streaming.many("steps, streamed data"),
+        _reading("records read", streaming),
+        _sending("records on the device", Trainer(config(True))),
+        resident.many("steps, resident data", whole=True),
+        streaming.many("steps, streamed data", whole=True),
     ]
+
+
+def _reading(name: str, trainer: Trainer) -> Subject:
+    """Reads dispatches into memory; it begins and ends with the same ones ahead."""
+    e, done = trainer.e, 0
+    rows = e.schedule.per_dispatch
+    ahead = ReadAhead(e.train_data, e.order, rows, e.schedule.next_stop)
+
+    def run(count: int) -> None:
+        nonlocal done
+        for _ in range(count):
+            for read in ahead.take(done, rows).reads:
+                read.result()
+            done += rows
+        ahead.settle()
+
+    return Subject(name, run, rows * trainer.batch, "records")
+
+
+def _sending(name: str, trainer: Trainer) -> Subject:
+    """Reads dispatches and sends them to the device."""
+    feed, rows, done = trainer.feed, trainer.e.schedule.per_dispatch, 0
+
+    def run(count: int) -> None:
+        nonlocal done
+        for _ in range(count):
+            jax.block_until_ready(feed(done, rows))
+            done += rows
+        feed.settle()
+
+    return Subject(name, run, rows * trainer.batch, "records")

@@ -14,6 +14,7 @@ COMPARED = {
     "input": (3, 2),
     "sweep": (1, 0),
     "log": (1, 0),
+    "scaling": (0, None),  # The limits are of one device; the others are compared with the first.
 }
 
 
@@ -40,7 +41,10 @@ class Measurement:
         *measured, gemm, copy = self.measured
         which, other = COMPARED[self.subject]
         main, peers = measured[which], measured[self.ours :]
-        pairs = [(main, measured[other]), *((main, peer) for peer in peers)]
+        if other is None:
+            pairs = [(one, main) for one in measured[1:]]
+        else:
+            pairs = [(main, measured[other]), *((main, peer) for peer in peers)]
         found = {
             "subject": self.subject,
             "batch": self.batch,
@@ -96,6 +100,11 @@ def as_table(found: dict[str, Any]) -> str:
         f"{one['of']} / {one['to']}: {one['median']:.2f} ({one['lowest']:.2f} .. "
         f"{one['highest']:.2f})"
         for one in found["ratios"]
+    ]
+    lines += [
+        f"{one['devices']} devices: efficiency {one['efficiency']:.2f}, each sends "
+        f"{one['sent_bytes'] / 1e6:,.1f} MB a step"
+        for one in found.get("scaling", ())
     ]
     share = f"{100 * found['share_of_gemm']:.0f} % of the GEMM rate"
     if "share_of_copy" in found:

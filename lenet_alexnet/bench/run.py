@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from lenet_alexnet.bench import input, log, machine, measure, steps, sweep
+from lenet_alexnet.bench import input, log, machine, measure, scaling, steps, sweep
 from lenet_alexnet.bench.options import CLOCKS, SECONDS, VARIANTS, Options
 from lenet_alexnet.bench.report import Measurement
 
@@ -27,6 +27,9 @@ def measure_one(name: str, batch: int, precision: str, options: Options) -> dict
             trainer, subjects = input.subjects(batch, precision, **of_photos)
         elif name == "sweep":
             trainer, subjects = sweep.subjects(options.runs, batch, precision)
+        elif name == "scaling":
+            trainers, subjects = scaling.subjects(batch, precision, options.mode, **of_photos)
+            trainer = trainers[0]
         elif name == "log":
             trainer, subjects = stack.enter_context(log.subjects(batch, precision))
         else:
@@ -53,7 +56,10 @@ def measure_one(name: str, batch: int, precision: str, options: Options) -> dict
         measured=measured,
         ours=ours,
     )
-    return found.as_dict() | {
+    result = found.as_dict()
+    if name == "scaling":
+        result["scaling"] = scaling.efficiencies(trainers, result["ratios"])
+    return result | {
         "notes": notes,
         "clock": options.clock,
         "load": [load, machine.load()],
@@ -84,7 +90,7 @@ def _peers(trainer: Any, batch: int, precision: str) -> tuple[list[Any], list[st
 @contextlib.contextmanager
 def _photos(name: str, batch: int, options: Options) -> Iterator[tuple[str, str]]:
     """Prepared photos (data_dir, name), for the subjects that need them."""
-    if name not in ("alexnet", "input", "cifar"):
+    if name not in ("alexnet", "input", "cifar", "scaling"):
         yield "", ""
     elif options.data_dir:
         yield options.data_dir, options.name

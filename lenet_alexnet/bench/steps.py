@@ -5,12 +5,10 @@ import itertools
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lenet_alexnet import config as configs
@@ -22,8 +20,9 @@ from lenet_alexnet.info.step_cost import PASSES
 from lenet_alexnet.models import defaults
 from lenet_alexnet.training.batches import create_feed
 from lenet_alexnet.training.builders import load
+from lenet_alexnet.training.compiled import JittedRun
 from lenet_alexnet.training.experiment import build
-from lenet_alexnet.training.state import NEVER, Metrics, Noted, TrainState, init_state
+from lenet_alexnet.training.state import NEVER, Metrics, Noted, TrainState
 from lenet_alexnet.training.step import TrainStep
 from lenet_alexnet.training.step_programs import is_full
 from lenet_alexnet.training.update import BatchUpdate
@@ -96,7 +95,7 @@ def _finish(config: Any, batch: int, precision: str, per_dispatch: int) -> Any:
         precision=precision,
         duration="1000000 steps",
         steps_per_dispatch=per_dispatch,
-        log_every="100 steps",
+        log_every=f"{100 // per_dispatch * per_dispatch} steps",  # It cuts no dispatch.
     )
     return config.lock()
 
@@ -109,15 +108,29 @@ def _read(config: Any, split: str) -> Dataset:
 
 
 class Trainer:
-    """A config's training step with its state and data, built as in `train`, on one device."""
+    """A config's training step with its state and data, built as in `train`.
 
-    def __init__(self, config: Any) -> None:
-        self.config, self.e = config, build(config, devices=1, read=_read)
+    Attributes:
+      run: its jitted functions, on the given number of devices.
+      step: one step alone, on one device.
+    """
+
+    def __init__(self, config: Any, devices: int = 1) -> None:
+        self.config, self.e = config, build(config, devices=devices, read=_read)
         e, self.batch = self.e, config.train.batch_size
+        self.feed = create_feed(e.train_data, e.order, e.schedule, e.layout)
+        self.run = JittedRun(
+            config,
+            model=e.model,
+            optimizer=e.optimizer,
+            loss=e.train_loss,
+            preprocess=e.preprocess,
+            layout=e.layout,
+            blank=e.blank,
+            run_steps=self.feed.run_steps,
+        )
         update = BatchUpdate(model=e.model, tx=e.optimizer.tx, loss=e.train_loss)
         self.step = TrainStep(update=update, preprocess=e.preprocess)
-        total = e.schedule.total
-        self.feed = create_feed(e.train_data, e.order, e.schedule.per_dispatch, e.layout, total)
 
     @property
     def flops(self) -> int:
@@ -127,14 +140,13 @@ class Trainer:
 
     def start(self) -> tuple[TrainState, Any]:
         """A fresh state and the key of its steps."""
-        e = self.e
+        return self.run.initialise(self.config.seed)
 
-        def init(seed: Any) -> tuple[TrainState, Any]:
-            init_key, key = jax.random.split(jax.random.key(seed))
-            blank = jnp.asarray(e.blank)
-            return init_state(e.model, e.optimizer.tx, e.preprocess, init_key, blank), key
-
-        return jax.jit(init)(e.layout.put(np.int32(self.config.seed)))
+    def dispatch(self, step: int, count: int, running: Any = None) -> tuple[Any, ...]:
+        """The arguments of `run.steps` between the state and the key, for `count` steps."""
+        number = None if is_full(count, self.e.schedule.per_dispatch) else np.int32(count)
+        scalars = self.e.layout.put((number, np.bool_(False)))
+        return (*self.feed(step, count, running), *scalars)
 
     def single(self) -> tuple[Subject, float]:
         """One step per call; and the bytes per image that XLA says its operations touch."""
@@ -159,35 +171,36 @@ class Trainer:
         self,
         name: str = "many steps a call",
         write: Callable[[int, Noted], None] | None = None,
+        *,
+        whole: bool = False,
     ) -> Subject:
         """The loop of `train`: `steps_per_dispatch` steps per call.
 
-        `write` gets the steps of the log and their sums.
+        `write` gets the steps of the log and their sums. A unit is a step, or, if `whole`, a call:
+        what is read ahead is read for whole ones.
         """
         state, key = self.start()
-        program: Any = jax.jit(partial(self.feed.run_steps, self.step), donate_argnums=0)
-        done, fresh, log = 0, np.bool_(False), self.e.schedule.log
+        done, log = 0, self.e.schedule.log
+        unit = self.e.schedule.per_dispatch if whole else 1
 
         def run(count: int) -> None:
             nonlocal state, done
-            sums, end = None, done + count
+            sums, end = None, done + count * unit
             while done < end:
                 n = min(end - done, self.e.schedule.per_dispatch)
                 if write:
                     n = min(n, log - done % log)
-                batches = self.feed(done, n, sums and sums.loss)
-                number = None if is_full(n, self.e.schedule.per_dispatch) else np.int32(n)
-                scalars = self.e.layout.put((number, fresh))
-                before = sums
-                state, sums = program(state, *batches, *scalars, key)
+                arguments, before = self.dispatch(done, n, sums and sums.loss), sums
+                state, sums = self.run.steps(state, *arguments, key)
                 jax.block_until_ready(before)  # One dispatch late, as in `train`.
                 done += n
                 if write and done % log == 0:
                     write(done, sums)
             jax.block_until_ready(state)
             check_finite(state.metrics)
+            self.feed.settle()  # It begins and ends with the same dispatches ahead.
 
-        return Subject(name, run, self.batch)
+        return Subject(name, run, self.batch * unit)
 
 
 def check_finite(metrics: Metrics) -> None:

@@ -12,8 +12,8 @@ from lenet_alexnet.cli.command import OPTIONAL, Command, define_json, require
 from lenet_alexnet.errors import UsageError, nearest
 from lenet_alexnet.runtime import backend
 
-SUBJECTS = ("lenet5", "alexnet", "cifar", "input", "sweep", "log", "cost")
-MEASURED = SUBJECTS[:-1]
+MEASURED = ("lenet5", "alexnet", "cifar", "input", "sweep", "log")
+SUBJECTS = (*MEASURED, "scaling", "cost")
 PEERS = ("lenet5", "alexnet", "cifar")
 BATCHES = {
     "lenet5": "32,128,512",
@@ -22,6 +22,7 @@ BATCHES = {
     "input": "32",
     "sweep": "128",
     "log": "128",
+    "scaling": "32",
 }
 NOTE = "FLOP/s: 3 passes x 2 x the multiply-adds of `info`, however they are computed"
 
@@ -34,12 +35,14 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_string("precision", "float32", kinds, flag_values=values)
     flags.DEFINE_enum("peer", None, ["torch"], "also time PyTorch, in turns", flag_values=values)
     flags.DEFINE_integer("repeats", 7, "turns of each subject", 1, flag_values=values)
-    length = "length of a turn, about (default: 0.5, cifar 2, alexnet 3.5, input and log 8)"
+    length = "length of a turn, about (default: 0.5, cifar 2, alexnet 3.5, others up to 8)"
     flags.DEFINE_float("seconds", None, length, 1e-3, flag_values=values)
     cpu = "wall, or cpu: processor seconds, for one core of a shared machine"
     flags.DEFINE_enum("clock", "wall", list(CLOCKS), cpu, flag_values=values)
     variant = "of AlexNet (default: paper) or of the CIFAR-10 networks (19pct)"
     flags.DEFINE_string("variant", "", variant, flag_values=values)
+    modes = "scaling: how the devices share the work: dp, tower, owt"
+    flags.DEFINE_string("mode", "dp", modes, flag_values=values)
     flags.DEFINE_integer("runs", 16, "sweep: number of runs in parallel", 1, flag_values=values)
     flags.DEFINE_integer("image_size", 256, "of stored photos; crop: 7/8", 73, flag_values=values)
     flags.DEFINE_integer("images", 1024, "random photos to store", 1, flag_values=values)
@@ -111,7 +114,7 @@ def _cost(values: Any) -> int:
 
 
 def _set_up(wanted: Sequence[str], peer: str | None) -> None:
-    """Before JAX starts: quiet libraries and, for a sweep, each core a device as in `sweep`."""
+    """Before JAX starts: quiet libraries; for many devices, each core is one, as in `sweep`."""
     if peer:
         try:
             import torch  # noqa: F401
@@ -119,7 +122,7 @@ def _set_up(wanted: Sequence[str], peer: str | None) -> None:
             hint = "pip install 'lenet-alexnet[torch]'"
             raise UsageError(f"--peer=torch needs PyTorch: {hint}") from error
     backend.set_up()
-    if "sweep" in wanted:
+    if {"sweep", "scaling"} & {*wanted}:
         backend.each_core_a_device()
 
 
@@ -132,7 +135,7 @@ def _batches(text: str) -> list[int]:
 
 COMMAND = Command(
     help="measures speed: training steps, reading, sweeps; PyTorch beside them if asked",
-    usage="[lenet5|alexnet|cifar|input|sweep] [--batch=32,128] [--peer=torch]\n"
+    usage="[lenet5|alexnet|cifar|input|sweep|scaling] [--batch=32,128] [--peer=torch]\n"
     "       lenet-alexnet bench cost --for=h100 --config=FILE [--devices=N]",
     define=define,
     run=run,

@@ -107,3 +107,20 @@ class InMemory:
     def with_class_names(self, class_names: tuple[str, ...]) -> "InMemory":
         """The same examples with other class names."""
         return dataclasses.replace(self, class_names=class_names)
+
+
+def read_into(
+    data: Dataset,
+    index: Int[np.ndarray, " n"] | Sequence[int],
+    images: UInt8[np.ndarray, "n h w c"],
+    labels: Int32[np.ndarray, " n"],
+) -> None:
+    """`data.read`, into arrays that exist.
+
+    A data set that can do so without new memory has a method `read_into`, which is called instead.
+    """
+    own = getattr(data, "read_into", None)
+    if own:
+        own(index, images, labels)
+    else:
+        images[:], labels[:] = data.read(index)

@@ -155,7 +155,7 @@ def _arguments(
 def compile_run(config: Any, e: Experiment) -> tuple[CompiledRun, TrainState]:
     """Compiles all functions of a run; returns them and a fresh state."""
     start = time.monotonic()
-    feed = create_feed(e.train_data, e.order, e.schedule.per_dispatch, e.layout, e.schedule.total)
+    feed = create_feed(e.train_data, e.order, e.schedule, e.layout)
     jitted = JittedRun(
         config,
         model=e.model,

@@ -148,18 +148,19 @@ def opened(
         _announce(config, e)
         with times.spent_on(COMPILE):
             compiled, state = compile_run(config, e)
-        yield SingleRun(
-            config,
-            e,
-            out,
-            times=times,
-            metrics=metrics,
-            checkpoints=checkpoints,
-            compiled=compiled,
-            state=state,
-            stop_requested=stop_requested,
-            profile=trace or Profile(None, out.folder),
-        )
+        with contextlib.closing(compiled.feed):
+            yield SingleRun(
+                config,
+                e,
+                out,
+                times=times,
+                metrics=metrics,
+                checkpoints=checkpoints,
+                compiled=compiled,
+                state=state,
+                stop_requested=stop_requested,
+                profile=trace or Profile(None, out.folder),
+            )
 
 
 def _train(

@@ -42,7 +42,7 @@ PHOTOS = {
     for number in (TERM, INT, USR1)
     for name, owner, function, at_call, steps in (
         ("opening the data", Streamed, "__init__", 1, range(1)),
-        ("reading ahead", Streamed, "read", 12, range(4, 13)),
+        ("reading ahead", Streamed, "read_into", 12, range(4, 13)),
         ("waiting for data", FromDisk, "__call__", 9, range(18, 25)),
         ("saving", Checkpoints, "save", 2, range(16, 17)),
         ("writing behind", integrity, "write_sums", 3, range(24, 72)),

@@ -17,12 +17,12 @@ TRAINING = 30  # photos; an evaluation has fewer
 def main() -> None:
     """As the console script."""
     asleep, pausing = threading.Event(), threading.Event()
-    read, start = Streamed.read, Saver._start
+    read, start = Streamed.read_into, Saver._start
 
-    def sleep_or_read(data, index):
+    def sleep_or_read(data, index, images, labels):
         if asleep.is_set() and len(data) > TRAINING:
             time.sleep(10_000)
-        return read(data, index)
+        read(data, index, images, labels)
 
     def pause_and_start(saver, *arguments):
         if pausing.is_set():
@@ -32,7 +32,7 @@ def main() -> None:
 
     signal.signal(SLEEP, lambda *_: asleep.set())
     signal.signal(PAUSE, lambda *_: pausing.set())
-    Streamed.read, Saver._start = sleep_or_read, pause_and_start
+    Streamed.read_into, Saver._start = sleep_or_read, pause_and_start
     run()
 
 
