@@ -26,6 +26,30 @@ def test_the_bytes_of_each_kernel():
     assert found == [(name, KERNELS[name]) for name in names]
 
 
+def test_of_a_value_that_a_fusion_reads_in_parts_only_these_count():
+    """Each once, in the type that is stored, whatever is computed of it entry by entry."""
+    inside = """%fused (p: bf16[4,6]) -> f32[4,2] {
+  %p = bf16[4,6]{1,0} parameter(0)
+  %wide = f32[4,6]{1,0} convert(%p)
+  %square = f32[4,6]{1,0} multiply(%wide, %wide)
+  %a = f32[4,2]{1,0} slice(%wide), slice={[0:4], [0:2]}
+  %b = f32[4,2]{1,0} slice(%square), slice={[0:4], [0:2]}
+  %c = f32[4,2]{1,0} slice(%wide), slice={[0:4], [4:6]}
+  ROOT %sum = f32[4,2]{1,0} add(%a, %b)
+}
+
+"""
+    line = "%k = f32[4,2]{1,0} fusion(%half), kind=kLoop, calls=%fused"
+    text = inside + TEXT.replace(
+        "  %row = ", f"  %half = bf16[4,6]{{1,0}} copy(%x)\n  {line}\n  %row = "
+    )
+    (found,) = [k.bytes for k in hlo.read(text).kernels() if k.instruction.name == "k"]
+    assert found == 2 * (8 * 2) + 8 * 4
+    whole = text.replace("add(%a, %b)", "add(%wide, %wide)")
+    (found,) = [k.bytes for k in hlo.read(whole).kernels() if k.instruction.name == "k"]
+    assert found == 24 * 2 + 8 * 4
+
+
 def test_the_figures_of_a_step():
     found = cost.of_text(TEXT, ["conv1", "fc8"], rows=4)
     total = sum(KERNELS.values()) + 2 * KERNELS["sum"]

@@ -23,6 +23,7 @@ TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 NO_KERNEL = {"after-all", "bitcast", "constant", "get-tuple-element", "opt-barrier", "parameter"}
 NO_KERNEL |= {"partition-id", "tuple"}
 SLICES = {"dynamic-slice", "gather", "slice"}
+BY_ENTRY = {"bitcast", "convert", "multiply"}
 # What stops a device until the host has answered; S(5) is the host's memory.
 HOST = re.compile(r"\b(?:infeed|outfeed|send|recv)\(|\{[\d,]*:[^}]*S\(5\)|callback")
 UNSIZED = {"token", "opaque", "u4", "s4"}
@@ -49,6 +50,11 @@ class Instruction:
         """The computation that it executes, if there is one."""
         found = CALLED.search(self.line)
         return found[1] if found else None
+
+    def attribute_list(self, name: str) -> str:
+        """The text of an attribute in braces such as slice, or ""."""
+        found = re.search(rf" {name}=(\{{[^}}]*\}})", self.line)
+        return found[1] if found else ""
 
     def attribute(self, name: str) -> str:
         """The text of a quoted attribute such as op_name, or ""."""
@@ -134,31 +140,46 @@ class Program:
         total, written = 0, i.result_bytes
         for parameter in (p for p in inside.values() if p.operation == "parameter"):
             number = int(parameter.line.split("parameter(")[1].split(")")[0])
-            users = _users(inside, parameter.name)
-            parts = [_touched(inside, user, name) for user, name in users]
             whole = reads[number] if number < len(reads) else 0
-            total += min(whole, sum(parts)) if None not in parts else whole  # type: ignore[arg-type]
+            total += _parts_read(inside, parameter, whole)
         root = next((other for other in inside.values() if other.root), None)
         if root is not None and root.operation == "dynamic-update-slice":
             written = inside[root.operands[1]].result_bytes
         return total + written
 
 
+def _parts_read(inside: dict[str, Instruction], parameter: Instruction, whole: int) -> int:
+    """The bytes that a fusion reads of a parameter of `whole` bytes; each part counts once."""
+    parts: dict[str, int] = {}
+    for user, name in _users(inside, parameter.name):
+        part = _touched(user, name)
+        if part is None:
+            return whole
+        # Equal slices are the same part.
+        key = user.attribute_list("slice") if user.operation == "slice" else user.name
+        parts[key] = part * (whole // max(entries(parameter.type), 1))
+    return min(whole, sum(parts.values()))
+
+
 def _users(inside: dict[str, Instruction], name: str) -> list[tuple[Instruction, str]]:
-    """Who uses a value inside a fusion, and under which name: a bitcast only renames it."""
+    """Who uses a value inside a fusion, and under which name.
+
+    What is computed of a value entry by entry is computed only for the entries that are read of it.
+    """
     found = []
     for i in inside.values():
         if name in i.operands:
-            found += _users(inside, i.name) if i.operation == "bitcast" else [(i, name)]
+            same = i.operation in BY_ENTRY and set(i.operands) == {name} and not i.root
+            found += _users(inside, i.name) if same else [(i, name)]
     return found
 
 
-def _touched(inside: dict[str, Instruction], user: Instruction, name: str) -> int | None:
-    """The bytes of an operand that its user reads, if these are only a part."""
+def _touched(user: Instruction, name: str) -> int | None:
+    """How many entries of an operand its user reads, if these are only a part."""
     if user.operands[0] != name:
         return None
     if user.operation in SLICES:
-        return user.result_bytes
+        return entries(user.type)
     return 0 if user.operation == "dynamic-update-slice" and user.root else None
 
 
@@ -201,6 +222,12 @@ def _arguments(rest: str) -> str:
         if not depth:
             return rest[:place]
     return rest
+
+
+def entries(type_text: str) -> int:
+    """The number of entries of all arrays in a type."""
+    shapes = (shape for _, shape in SHAPE.findall(type_text))
+    return sum(math.prod(int(n) for n in shape.split(",") if n) for shape in shapes)
 
 
 def nbytes(type_text: str) -> int:

@@ -6,6 +6,7 @@ for training, see `fast.py`. They take and return `Maps`: feature maps in any of
 """
 
 from lenet_alexnet.ops.channels import (
+    activate,
     channel_moments,
     concatenate_channels,
     flatten,
@@ -28,6 +29,7 @@ __all__ = [
     "ConvForm",
     "Maps",
     "Padding",
+    "activate",
     "average_pool",
     "channel_moments",
     "concatenate_channels",

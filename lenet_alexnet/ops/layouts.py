@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lenet_alexnet.ops.lrn import Window, fast_normalise
+from lenet_alexnet.ops.scale import fast_positive, scale
 
 VECTOR = 16  # kLanes of cpu/native/conv.cc
 
@@ -114,18 +115,40 @@ class Normalised(flax.struct.PyTreeNode):
         return fast_normalise(self.data, self.window, self.k, self.alpha, self.beta)
 
 
+class Scaled(flax.struct.PyTreeNode):
+    """Maps [b, h, w, c] after batch normalisation, as those before it.
+
+    Each value is factor * x + shift, with `relu` at least 0; it is computed where it is read, as in
+    `Normalised`.
+    """
+
+    data: Any
+    factor: Any  # [c]
+    shift: Any  # [c]
+    relu: bool = flax.struct.field(pytree_node=False, default=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of the maps: b, h, w, c."""
+        return self.data.shape
+
+    def nhwc(self) -> Array:
+        """The maps after it as an array [b, h, w, c]."""
+        return (fast_positive if self.relu else scale)(self.data, self.factor, self.shift)
+
+
 ChannelsLast = Float[Array, "_ _ _ _"] | HWNC
-Maps = ChannelsLast | Folded | Vectors | Normalised
+Maps = ChannelsLast | Folded | Vectors | Normalised | Scaled
 
 
-def nhwc(x: Float[Array, "..."] | HWNC | Folded | Vectors | Normalised) -> Array:
+def nhwc(x: Float[Array, "..."] | HWNC | Folded | Vectors | Normalised | Scaled) -> Array:
     """Maps of any layout in the usual one; other arrays unchanged."""
-    return x.nhwc() if isinstance(x, HWNC | Folded | Vectors | Normalised) else x
+    return x.nhwc() if isinstance(x, HWNC | Folded | Vectors | Normalised | Scaled) else x
 
 
 def channels_last(x: Maps) -> ChannelsLast:
     """Maps with the channels as the last axis of their array."""
-    return x.nhwc() if isinstance(x, Folded | Vectors | Normalised) else x
+    return x.nhwc() if isinstance(x, Folded | Vectors | Normalised | Scaled) else x
 
 
 def rows_axis(x: ChannelsLast) -> int:

@@ -10,7 +10,14 @@ from jaxtyping import Array
 from lenet_alexnet.ops import cpu, gpu
 from lenet_alexnet.ops.fast import mark
 from lenet_alexnet.ops.forms import ConvForm
-from lenet_alexnet.ops.layouts import ChannelsLast, Maps, Normalised, channels_last, rows_axis
+from lenet_alexnet.ops.layouts import (
+    ChannelsLast,
+    Maps,
+    Normalised,
+    Scaled,
+    channels_last,
+    rows_axis,
+)
 from lenet_alexnet.runtime import target
 
 
@@ -66,8 +73,9 @@ def max_pool(
     (layer.py, PoolLayerParser); otherwise it is left out. The gradient goes to the first of equal
     maxima, by rows; except in the `plain` form, it is written by hand.
     """
-    if isinstance(x, Normalised) and not (ceil and _over(x.shape, size, stride)):
-        return gpu.normalised_window_max(x, size, stride)
+    whole = not (ceil and _over(x.shape, size, stride))
+    if whole and (isinstance(x, Normalised) or (isinstance(x, Scaled) and x.relu)):
+        return gpu.unstored_window_max(x, size, stride)
     x = channels_last(x)
     rows = rows_axis(x)
 

@@ -129,8 +129,10 @@ class AlexNet(AlexNetOptions):
         if not self.batch_norm:
             return conv(x)
         name = f"bn{n}"
-        norm = normalisation.BatchNorm(axes=self.axes, frozen=name in self.frozen, name=name)
-        return jax.tree.map(act, norm(conv(x)))
+        norm = normalisation.BatchNorm(
+            form=self.conv_form, axes=self.axes, frozen=name in self.frozen, name=name
+        )
+        return [ops.activate(y, act) for y in norm(conv(x))]
 
     def _block(self, n: int, x: TowerMaps | Maps, **conv: Any) -> TowerMaps:
         """Convolution, activation, normalisation and pooling, in the variant's order."""

@@ -11,7 +11,7 @@ from lenet_alexnet import ops
 from lenet_alexnet.models.alexnet.axes import Axes, TowerMaps
 from lenet_alexnet.models.alexnet.layers import Plain
 from lenet_alexnet.models.layers import Shape
-from lenet_alexnet.ops import Maps
+from lenet_alexnet.ops import ConvForm, Maps
 
 
 class ResponseNorm(Plain):
@@ -55,6 +55,7 @@ class BatchNorm(nn.Module):
     Where it is `frozen`, it uses its moving averages in training too, and these stay.
     """
 
+    form: ConvForm = "plain"
     axes: Axes = Axes()
     frozen: bool = False
     momentum: float = 0.9
@@ -71,7 +72,7 @@ class BatchNorm(nn.Module):
         training = self.has_rng("dropout") and not self.is_initializing() and not self.frozen
         means, variances = mean.value, var.value
         if training:
-            moments = [ops.channel_moments(y) for y in x]
+            moments = [ops.channel_moments(y, self.form) for y in x]
             means, squares = (self._mean(list(each)) for each in zip(*moments, strict=True))
             variances = jnp.maximum(squares - means**2, 0.0)  # Rounding may give less than 0.
             mean.value = self.momentum * mean.value + (1 - self.momentum) * means
@@ -79,7 +80,7 @@ class BatchNorm(nn.Module):
         factor = scale * jax.lax.rsqrt(variances + self.epsilon)
         shift = bias - means * factor
 
-        return [ops.scale_channels(y, factor[t], shift[t]) for t, y in enumerate(x)]
+        return [ops.scale_channels(y, factor[t], shift[t], self.form) for t, y in enumerate(x)]
 
     def _mean(self, each: list[Array]) -> Array:
         stacked = jnp.stack(each)

@@ -1,5 +1,5 @@
 """Operations in the forms that are fast on GPUs."""
 
-from lenet_alexnet.ops.gpu.pool import normalised_window_max, window_max
+from lenet_alexnet.ops.gpu.pool import unstored_window_max, window_max
 
-__all__ = ["normalised_window_max", "window_max"]
+__all__ = ["unstored_window_max", "window_max"]

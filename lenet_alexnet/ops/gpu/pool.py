@@ -1,7 +1,7 @@
 """Max pooling that remembers which input of each window was the largest, as one byte.
 
 The gradient then reads neither the inputs nor the outputs: in AlexNet's first layers these are
-several times as many bytes. After response normalisation, the windows are of the maps before it.
+several times as many bytes. After a normalisation, the windows are of the maps before it.
 """
 
 import itertools
@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lenet_alexnet.ops import lrn
-from lenet_alexnet.ops.layouts import Normalised
+from lenet_alexnet.ops import lrn, scale
+from lenet_alexnet.ops.layouts import Normalised, Scaled
 
 Sides = tuple[int, ...]
 
@@ -26,28 +26,32 @@ def window_max(x: Array, size: int, stride: int, rows: int) -> Array:
     return _window_max(x, size, stride, rows, x.shape[rows : rows + 2])
 
 
-def normalised_window_max(x: Normalised, size: int, stride: int) -> Array:
-    """`window_max` of normalised maps, which are not stored: each is computed for each window."""
+def unstored_window_max(x: Normalised | Scaled, size: int, stride: int) -> Array:
+    """`window_max` of maps that are not stored: each is computed for each window."""
+    if isinstance(x, Scaled):
+        return _scaled_max(x.data, x.factor, x.shift, size, stride, x.shape[1:3])
     return _normalised_max(x.data, size, stride, (x.window, x.k, x.alpha, x.beta))
 
 
 def _largest(
     x: Array, size: int, stride: int, rows: int, values: Callable[[Array], Array]
-) -> tuple[Array, Array]:
-    """The maxima of the values, and the number of each in its window, by rows."""
+) -> tuple[Array, Array, Array]:
+    """The maxima of the values, the number of each in its window, by rows, and its x."""
     ends = [(side - size) // stride * stride + 1 for side in x.shape[rows : rows + 2]]
 
     def entries(i: int, j: int) -> Array:
         part = jax.lax.slice_in_dim(x, i, i + ends[0], stride, rows)
-        return values(jax.lax.slice_in_dim(part, j, j + ends[1], stride, rows + 1))
+        return jax.lax.slice_in_dim(part, j, j + ends[1], stride, rows + 1)
 
-    largest = entries(0, 0)
-    which = jnp.zeros(largest.shape, jnp.uint8)
+    source = entries(0, 0)
+    largest, which = values(source), jnp.zeros(source.shape, jnp.uint8)
     for n, (i, j) in _places(size)[1:]:
-        part = entries(i, j)
+        other = entries(i, j)
+        part = values(other)
         kept = (largest >= part) | jnp.isnan(largest)
         largest, which = jnp.where(kept, largest, part), jnp.where(kept, which, jnp.uint8(n))
-    return largest, which
+        source = jnp.where(kept, source, other)
+    return largest, which, source
 
 
 def _back(size: int, stride: int, rows: int, sides: Sides, which: Array, g: Array) -> Array:
@@ -71,7 +75,7 @@ def _window_max(x: Array, size: int, stride: int, rows: int, sides: Sides) -> Ar
 
 
 def _forward(x: Array, size: int, stride: int, rows: int, sides: Sides) -> tuple[Array, Array]:
-    return _largest(x, size, stride, rows, lambda part: part)
+    return _largest(x, size, stride, rows, lambda part: part)[:2]
 
 
 def _backward(
@@ -94,7 +98,7 @@ def _normalised_max(x: Array, size: int, stride: int, norm: Norm) -> Array:
 def _normalised_forward(
     x: Array, size: int, stride: int, norm: Norm
 ) -> tuple[Array, tuple[Array, Array]]:
-    largest, which = _largest(x, size, stride, 1, lambda part: lrn.normalise(part, *norm))
+    largest, which, _ = _largest(x, size, stride, 1, lambda part: lrn.normalise(part, *norm))
     return largest, (x, which)
 
 
@@ -106,6 +110,42 @@ def _normalised_backward(
 
 
 _normalised_max.defvjp(_normalised_forward, _normalised_backward)
+
+
+NOWHERE = 255  # in place of the maximum's number: it has no gradient
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def _scaled_max(
+    x: Array, factor: Array, shift: Array, size: int, stride: int, sides: Sides
+) -> Array:
+    return _largest(x, size, stride, 1, lambda part: scale.positive(part, factor, shift))[0]
+
+
+def _scaled_forward(
+    x: Array, factor: Array, shift: Array, size: int, stride: int, sides: Sides
+) -> tuple[Array, tuple[Array, Array, Array]]:
+    largest, which, source = _largest(
+        x, size, stride, 1, lambda part: scale.positive(part, factor, shift)
+    )
+    which = jnp.where(largest > 0, which, jnp.uint8(NOWHERE))
+    # Else XLA stores how each comparison ended, and finds the other two in the gradient.
+    largest, which, source = jax.lax.optimization_barrier((largest, which, source))
+    return largest, (which, source, factor)
+
+
+def _scaled_backward(
+    size: int, stride: int, sides: Sides, saved: tuple[Array, Array, Array], g: Array
+) -> tuple[Array, Array, Array]:
+    """All sums are of pooled maps, as the gradient is 0 everywhere except at the maxima."""
+    which, source, factor = saved
+    passed = jnp.where(which == NOWHERE, 0, g).astype(jnp.float32)
+    to_factor, to_shift = scale.two_sums(passed * source.astype(jnp.float32), passed)
+    back = _back(size, stride, 1, sides, which, g).astype(jnp.float32) * factor
+    return back.astype(source.dtype), to_factor, to_shift
+
+
+_scaled_max.defvjp(_scaled_forward, _scaled_backward)
 
 
 def _places(size: int) -> list[tuple[int, tuple[int, ...]]]:
