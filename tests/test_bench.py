@@ -330,6 +330,16 @@ def test_the_peer_is_the_same_network(rng, options, count):
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
+def test_the_peers_forms():
+    pytest.importorskip("torch")
+    from lenet_alexnet.bench.peer_torch import forms
+
+    names = [form.name for form in forms(gpu=True)]
+    assert names[:4] == [form.name for form in forms(gpu=False)]
+    assert names[0] == "PyTorch eager"
+    assert names[5] == "PyTorch compiled, max-autotune, channels_last"
+
+
 @pytest.mark.slow
 def test_the_peer_takes_turns(capsys):
     pytest.importorskip("torch")

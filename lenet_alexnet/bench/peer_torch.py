@@ -16,21 +16,28 @@ from lenet_alexnet.bench.torch_networks import create
 from lenet_alexnet.errors import Diverged
 from lenet_alexnet.runtime.backend import own_cores
 
+MEMORY = 0.45  # of a GPU's, for PyTorch; JAX has as much
+
 
 class Form(NamedTuple):
-    """One of PyTorch's ways to run a network."""
+    """One of PyTorch's ways to run a network; `mode` is torch.compile's, None: not compiled."""
 
     name: str
-    compiled: bool
+    mode: str | None
     layout: Any
 
 
-FORMS = (
-    Form("PyTorch eager", False, torch.contiguous_format),
-    Form("PyTorch eager, channels_last", False, torch.channels_last),
-    Form("PyTorch compiled", True, torch.contiguous_format),
-    Form("PyTorch compiled, channels_last", True, torch.channels_last),
-)
+def forms(gpu: bool) -> list[Form]:
+    """Every compilation with every layout; on a GPU also tuned and as CUDA graphs."""
+    modes = {"eager": None, "compiled": "default"}
+    if gpu:
+        modes["compiled, max-autotune"] = "max-autotune"
+    layouts = {"": torch.contiguous_format, ", channels_last": torch.channels_last}
+    return [
+        Form(f"PyTorch {how}{where}", mode, layout)
+        for how, mode in modes.items()
+        for where, layout in layouts.items()
+    ]
 
 
 def subjects(
@@ -46,16 +53,20 @@ def subjects(
     """
     torch.set_num_threads(len(own_cores()))
     torch.backends.cudnn.benchmark = True
+    if gpu:
+        torch.set_float32_matmul_precision("high")  # TF32, as XLA's default
+        torch.backends.cudnn.allow_tf32 = True
+        torch.cuda.set_per_process_memory_fraction(MEMORY)
     height, width, channels = model.input_shape
     found, notes = [], []
-    for form in FORMS:
+    for form in forms(gpu):
         x = torch.randn(batch, channels, height, width)
         labels = torch.randint(model.num_classes, (batch,))
         device = torch.device("cuda" if gpu else "cpu")
         x = x.to(device, memory_format=form.layout)
         net: Any = create(model).train()
         net = net.to(device, memory_format=form.layout)
-        run = _runner(net, form.compiled, x, labels.to(device), precision, optimizer)
+        run = _runner(net, form.mode, x, labels.to(device), precision, optimizer)
         try:
             run(2)
         except Exception as error:  # Its compiler may fail here in many ways.
@@ -68,7 +79,7 @@ def subjects(
 
 def _runner(
     net: nn.Module,
-    compiled: bool,
+    mode: str | None,
     x: torch.Tensor,
     labels: torch.Tensor,
     precision: str,
@@ -84,11 +95,12 @@ def _runner(
         momentum=optimizer["momentum"],
         fused=True,
     )
-    forward = torch.compile(net) if compiled else net
+    forward: Any = torch.compile(net, mode=mode) if mode else net
     halves = precision == "bfloat16"
 
     def run(count: int) -> None:
         for _ in range(count):
+            torch.compiler.cudagraph_mark_step_begin()  # The last step's results may go.
             sgd.zero_grad(set_to_none=True)
             with torch.autocast(kind, torch.bfloat16, enabled=halves):
                 loss = nn.functional.cross_entropy(forward(x), labels)
