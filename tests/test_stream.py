@@ -3,10 +3,11 @@ import contextlib
 import numpy as np
 import pytest
 
-from lenet_alexnet.data import load_split
+from lenet_alexnet.data import load_split, raw_index
 from lenet_alexnet.data.order import Order
 from lenet_alexnet.data.prepare import photos, shards
 from lenet_alexnet.data.read_ahead import ReadAhead
+from lenet_alexnet.data.records import Records
 from lenet_alexnet.data.sources import example, prepared
 from lenet_alexnet.data.streamed import Streamed
 from lenet_alexnet.errors import DataError, UsageError
@@ -78,9 +79,10 @@ def test_records_by_number_are_those_in_memory(data_dir, name):
     ],
 )
 def test_a_damaged_record_is_one_error(data_dir, monkeypatch, record, message):
+    monkeypatch.setattr(raw_index, "load", lambda records: None)
+    content = Records.content
+    monkeypatch.setattr(Records, "content", lambda file, i: record if i == 3 else content(file, i))
     found = Streamed("raw", data_dir, "train")
-    read = found._record
-    monkeypatch.setattr(found, "_record", lambda i: record if i == 3 else read(i))
     with pytest.raises(DataError, match=message):
         found.read([1, 3])
 
@@ -161,7 +163,7 @@ def test_damaged_records_are_named(data_dir, tmp_path):
     shutil.copytree(f"{data_dir}/raw", tmp_path / "raw")
     shard = sorted(tmp_path.glob("raw/*/*.array_record-*"))[1]
     content = bytearray(shard.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[content.index(b"image") + 100] ^= 1
     shard.write_bytes(content)
     source = Streamed("raw", str(tmp_path), "train")
     with pytest.raises(DataError, match=shard.name):

@@ -4,7 +4,6 @@ import bisect
 import copy
 import hashlib
 import itertools
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
-from lenet_alexnet.data import checksums, stored_images
-from lenet_alexnet.data.sources import example, prepared
+from lenet_alexnet.data import checksums
+from lenet_alexnet.data.records import Records
+from lenet_alexnet.data.sources import prepared
 from lenet_alexnet.errors import DataError, UsageError, nearest
 from lenet_alexnet.runtime.backend import own_cores
-
-# Measured: neither reading ahead nor larger buffers speed up random access.
-OPTIONS, BUFFER = "readahead_buffer_size:0,max_parallelism:0", 32768
 
 
 class Streamed:
@@ -45,21 +42,20 @@ class Streamed:
             raise DataError(f"'{self.folder}' holds no images of one size: prepare it as photos")
         self.image_shape: tuple[int, int, int] = shape
         self.class_names: tuple[str, ...] = tuple(features["label"].names)
-        self._raw = type(features["image"]).__name__ == "Tensor"
         self._files = _files(builder, split)
         self._ends = list(itertools.accumulate(file.take for file in self._files))
         if not self._ends:
             raise DataError(f"split '{split}' of '{self.folder}' holds no examples")
-        self._readers: list[Any] = [None] * len(self._files)
-        self._lock = threading.Lock()
+        raw = type(features["image"]).__name__ == "Tensor"
+        self._records = [Records(Path(file.filename), raw=raw) for file in self._files]
 
     def __len__(self) -> int:
         return self._ends[-1]
 
     @property
     def read_threads(self) -> int:
-        """One per processor for JPEG, which is decoded in parallel; 2 for raw bytes."""
-        return 2 if self._raw else len(own_cores())
+        """One per processor."""
+        return len(own_cores())
 
     @property
     def parts(self) -> list[tuple[Path, int, int]]:
@@ -105,9 +101,11 @@ class Streamed:
     ) -> None:
         """As `read`, into arrays that exist: new memory costs as much time as reading."""
         for row, i in enumerate(index):
-            record = self._record(int(i))
+            records, record = self._place(int(i))
             try:
-                images[row], labels[row] = self._decode(record)
+                labels[row] = records.read_into(record, images[row])
+            except DataError:
+                raise
             except Exception as error:  # Decoders raise many kinds.
                 reason = " ".join(str(error).split())[:200]
                 raise DataError(f"cannot decode record {i} of '{self.folder}': {reason}") from error
@@ -116,35 +114,13 @@ class Streamed:
                 f"'{self.folder}' has labels outside 0..{len(self.class_names) - 1}: prepare again"
             )
 
-    def _decode(self, record: bytes) -> tuple[np.ndarray, int]:
-        stored, label = example.decode(record)
-        if self._raw:
-            return np.frombuffer(stored, np.uint8).reshape(self.image_shape), label
-        return stored_images.decode(stored), label
-
-    def _record(self, i: int) -> bytes:
+    def _place(self, i: int) -> tuple[Records, int]:
+        """The file of example i, and the number of its record there."""
         if not 0 <= i < len(self):
             raise IndexError(f"record {i} of {len(self)}")
         k = bisect.bisect_right(self._ends, i)
         file = self._files[k]
-        # One at a time: lists of records cost twice as much, as each needs new memory.
-        position = file.skip + i - (self._ends[k] - file.take)
-        try:
-            return self._reader(k).read([position])[0]
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise DataError(
-                f"cannot read record {position} of {file.filename}: {reason}"
-            ) from error
-
-    def _reader(self, k: int) -> Any:
-        from array_record.python.array_record_module import ArrayRecordReader
-
-        with self._lock:
-            if self._readers[k] is None:
-                path = str(self._files[k].filename)
-                self._readers[k] = ArrayRecordReader(path, OPTIONS, file_reader_buffer_size=BUFFER)
-            return self._readers[k]
+        return self._records[k], file.skip + i - (self._ends[k] - file.take)
 
 
 def _files(builder: Any, split: str) -> list[Any]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from lenet_alexnet.data import raw_index
 from lenet_alexnet.data.foreign_files import load_json
 from lenet_alexnet.data.prepare import class_folders, durable, metadata, photo_sources, shards
 from lenet_alexnet.data.prepare.known import KNOWN
@@ -89,6 +90,7 @@ def prepare(
         everything = [shard for split in work.values() for shard in split]
         for path in set(partial.glob("*.array_record-*")) - {shard.path for shard in everything}:
             path.unlink()  # It was started with other settings, and its plan is lost.
+            raw_index.path_of(path).unlink(missing_ok=True)
         shards.write_all(everything, jobs or len(own_cores()))
         metadata.write(partial, name, version, found, plan, work)
         durable.finish(partial, folder)

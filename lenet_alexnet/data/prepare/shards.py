@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lenet_alexnet.data import image_files, stored_images
+from lenet_alexnet.data import image_files, raw_index, stored_images
 from lenet_alexnet.data.foreign_files import load_arrays
 from lenet_alexnet.data.prepare import durable, workers
 from lenet_alexnet.data.prepare.photo_sources import Photo
@@ -147,6 +147,8 @@ def write(shard: Shard, advance: Callable[[int], Any]) -> None:
                     converted[photo.name] = ", ".join(notes)
             advance(1)
         writer.close()
+        if shard.store == "raw" and (index := raw_index.build(aside)) is not None:
+            _save(raw_index.path_of(shard.path), index)
         checksum, size = storage.sha256(aside), aside.stat().st_size
         storage.settle(aside, shard.path)
         count = len(shard.photos) - len(left_out)
@@ -164,11 +166,15 @@ def _save_report(shard: Shard, report: Report) -> None:
     arrays = {"text": np.array(json.dumps(report[:-1]))}
     if report.sums is not None:
         arrays |= {"image": report.sums.image, "products": report.sums.products}
-    aside = shard.report.with_name(f".{shard.report.name}.{os.getpid()}")
+    _save(shard.report, arrays)
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with aside.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-        storage.settle(aside, shard.report)
+        storage.settle(aside, path)
     finally:
         aside.unlink(missing_ok=True)
 
