@@ -3,7 +3,7 @@ import contextlib
 import numpy as np
 import pytest
 
-from lenet_alexnet.data import load_split, raw_index
+from lenet_alexnet.data import load_split, raw_index, stored_images
 from lenet_alexnet.data.order import Order
 from lenet_alexnet.data.prepare import photos, shards
 from lenet_alexnet.data.read_ahead import ReadAhead
@@ -85,6 +85,14 @@ def test_a_damaged_record_is_one_error(data_dir, monkeypatch, record, message):
     found = Streamed("raw", data_dir, "train")
     with pytest.raises(DataError, match=message):
         found.read([1, 3])
+
+
+def test_a_jpeg_of_another_size_is_one_error(data_dir, monkeypatch):
+    row = stored_images.encode_jpeg(np.zeros((1, SIZE, 3), np.uint8))
+    record = example.encode(example.Example(row, 0, "a"))
+    monkeypatch.setattr(Records, "content", lambda file, i: record)
+    with pytest.raises(DataError, match=r"cannot decode record 3 of .*shape is \(1, 16, 3\)"):
+        Streamed("jpeg", data_dir, "train").read([3])
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,12 @@ class Records:
             return label
         stored, label = example.decode(self.content(record))
         if self._raw:
-            image[:] = np.frombuffer(stored, np.uint8).reshape(image.shape)
+            decoded = np.frombuffer(stored, np.uint8).reshape(image.shape)
         else:
-            image[:] = stored_images.decode(stored)
+            decoded = stored_images.decode(stored)
+        if decoded.shape != image.shape:  # NumPy would repeat a row or a pixel.
+            raise ValueError(f"its shape is {decoded.shape}, not {image.shape}")
+        image[:] = decoded
         return label
 
     def content(self, record: int) -> bytes:
