@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -97,8 +98,8 @@ def max_pool(
     return jax.tree.map(pool, x)
 
 
-def _over(shape: tuple[int, ...], size: int, stride: int) -> bool:
-    """Whether the last window reaches over the edge."""
+def _over(shape: tuple[Any, ...], size: int, stride: int) -> bool:
+    """Whether the last window reaches over the edge; the batch's size may be a symbol."""
     return any((side - size) % stride for side in shape[1:3])
 
 
