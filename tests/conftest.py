@@ -14,9 +14,6 @@ import numpy as np
 import pytest
 from absl import flags
 
-# XLA logs long warnings about its own tuning flags in cached programs.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 
 def make_room(folder, most=1 << 30):
     """Removes the damaged programs and, above `most` bytes, those not used for the longest time."""

@@ -13,8 +13,9 @@ from lenet_alexnet.cli import main
 from lenet_alexnet.errors import Diverged, UsageError
 from lenet_alexnet.models import create_model
 from lenet_alexnet.models.alexnet.variants import VARIANTS
+from lenet_alexnet.training import compiled
 from lenet_alexnet.training.step import TrainStep
-from tests.helpers import event_files
+from tests.helpers import event_files, processes
 from tests.helpers.runs import rows
 
 # C1, C3, C5, F6, output; one for every unit of S2 and S4.
@@ -60,7 +61,9 @@ def check(found):
     rates = {one["name"]: one["rate"] for one in found["rates"]}
     for pair in found["ratios"]:
         assert pair["median"] == pytest.approx(rates[pair["of"]] / rates[pair["to"]])
-    share = rates[found["ratios"][0]["of"]] * found["flops_per_image"]
+    # Of one device, where others are compared with it.
+    main = found["ratios"][0]["to" if found["subject"] == "scaling" else "of"]
+    share = rates[main] * found["flops_per_image"]
     assert found["share_of_gemm"] == pytest.approx(share / found["limits"]["gemm"]["rate"])
 
 
@@ -112,15 +115,16 @@ def test_lenet5(capsys):
 
 
 @pytest.mark.slow
-def test_a_call_of_many_steps_and_single_calls_do_so_many_steps():
+def test_a_call_of_many_steps_and_single_calls_do_so_many_steps(monkeypatch):
     class Counted(TrainStep):
         def advance(self, state, *rest, **options):
             jax.debug.callback(lambda n: seen.append(int(n)), state.step, ordered=True)
             return super().advance(state, *rest, **options)
 
+    monkeypatch.setattr(steps, "TrainStep", Counted)
+    monkeypatch.setattr(compiled, "TrainStep", Counted)
     trainer = steps.Trainer(steps.lenet5_config(4))
     seen = []
-    trainer.step = Counted(update=trainer.step.update, preprocess=trainer.step.preprocess)
     for subject in (trainer.single()[0], trainer.many()):
         seen.clear()
         subject.run(3)
@@ -213,15 +217,16 @@ def test_input_and_alexnet(capsys):
 
 
 @pytest.mark.slow
-def test_scaling(capsys):
-    (found,) = results(capsys, "scaling", *ALEXNET_80PX, "--mode=owt")
-    most = jax.device_count()
-    assert most > 2  # simulated, see conftest.py
-    assert [one["name"] for one in found["rates"]][:2] == ["1 device", "2 devices"]
-    two, *_, last = found["scaling"]
-    assert (two["devices"], two["batch"], last["devices"]) == (2, 8, most)
+def test_scaling():
+    line = ["lenet_alexnet", "bench", "scaling", "--mode=owt"]
+    process = processes.start(["-m", *line, *ALEXNET_80PX, *QUICK], devices=4)
+    (found,) = json.loads(processes.finish(process))["results"]
+    check(found)
     rates = [one["rate"] for one in found["rates"]]
-    assert last["efficiency"] == pytest.approx(rates[-1] / rates[0] / most)
+    assert [one["name"] for one in found["rates"]] == ["1 device", "2 devices", "4 devices"]
+    two, four = found["scaling"]
+    assert (two["devices"], two["batch"], four["devices"], four["batch"]) == (2, 8, 4, 16)
+    assert four["efficiency"] == pytest.approx(rates[2] / rates[0] / 4)
     assert set(two["exchanged"]) >= {"all-gather", "all-reduce"}
     assert two["sent_bytes"] > 0
     assert two["mode"] == "owt"

@@ -14,7 +14,8 @@ from lenet_alexnet.bench.report import Measurement
 def measure_one(name: str, batch: int, precision: str, options: Options) -> dict[str, Any]:
     """Measures one subject with one batch size and precision; returns the result for JSON."""
     with contextlib.ExitStack() as stack:
-        data_dir, photos = stack.enter_context(_photos(name, batch, options))
+        largest = batch * (jax.device_count() if name == "scaling" else 1)
+        data_dir, photos = stack.enter_context(_photos(name, largest, options))
         of_photos: dict[str, Any] = {
             "variant": options.variant or VARIANTS.get(name, ""),
             "data_dir": data_dir,

@@ -50,7 +50,12 @@ def own_cores() -> list[int]:
 
 
 def each_core_a_device() -> None:
-    """For many runs in one program, each on a separate core; accelerators stay as they are."""
+    """For many runs in one program, each on a separate core.
+
+    Accelerators and simulated devices stay as they are.
+    """
+    if SIMULATE in os.environ.get("XLA_FLAGS", ""):
+        return
     import jax
 
     with contextlib.suppress(RuntimeError):  # JAX has started: its devices stay.
