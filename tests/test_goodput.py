@@ -205,7 +205,7 @@ def test_goodput_over_two_kills(tmp_path):
     killed = Killed(record)
     for first_step in (0, 100):
         command = [sys.executable, "-m", "tests.helpers.wall_time_program", tmp_path, first_step]
-        killed.run(lambda c=command: subprocess.Popen([*map(str, c)], cwd=ROOT), 4.0)
+        killed.run(lambda c=command: subprocess.Popen([*map(str, c)], cwd=ROOT), 8.0)
         time.sleep(0.5)
     found = killed.check(starts=2)
     first, second = wall_time.read(record)

@@ -22,6 +22,8 @@ LEAST = {
     "checkpoint.keep": 1,
     "checkpoint.minutes": 0,
 }
+FRACTIONS = ("train.back_off", "train.average")  # less than 1
+DIVISORS = ("data.std", "data.photo.std")  # more than 0
 # JAX's names. On GPUs with tensor cores, float32 factors are rounded to TF32's 10 bits of mantissa,
 # except with "highest"; on CPUs all of them are float32.
 MATMUL_PRECISIONS = ("default", "high", "highest")
@@ -133,19 +135,20 @@ def check_ranges(flat: dict[str, Any]) -> None:
     for key, value in flat.items():
         with problems.noting():
             check_value(key, value)
-    for key, least in LEAST.items():
-        if key in flat and flat[key] < least:
-            problems.lines += [f"{key} {flat[key]} is not at least {least}"]
-    for key in ("train.back_off", "train.average"):
-        if key in flat and flat[key] >= 1:
-            problems.lines += [f"{key} {flat[key]} is not less than 1"]
+    numbers = {key: flat[key] for key in (*LEAST, *FRACTIONS, *DIVISORS) if key in flat}
+    for key, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            problems.lines += [f"{key} = {value!r:.40} is no number"]
+        elif key in LEAST and value < LEAST[key]:
+            problems.lines += [f"{key} {value} is not at least {LEAST[key]}"]
+        elif key in FRACTIONS and value >= 1:
+            problems.lines += [f"{key} {value} is not less than 1"]
+        elif key in DIVISORS and value <= 0:
+            problems.lines += [f"{key} {value} is not more than 0"]
     key = "train.matmul_precision"
     if (value := flat.get(key, "default")) not in MATMUL_PRECISIONS:
         hint = nearest(str(value), MATMUL_PRECISIONS)
         problems.lines += [f"unknown {key} '{value}': {hint}"]
-    for key in ("data.std", "data.photo.std"):
-        if key in flat and flat[key] <= 0:
-            problems.lines += [f"{key} {flat[key]} is not more than 0"]
     problems.report()
 
 

@@ -189,8 +189,10 @@ def compare(folder: Path, config: Any, *, may_grow: bool) -> str:
         return ""
     before = read_json(folder / "config.json")
     changed = configs.differences(before, config.to_dict())
-    if may_grow and [line.partition(": ")[0] for line in changed] == ["train.duration"]:
-        return str(configs.flatten(before)["train.duration"])
+    former = configs.flatten(before).get("train.duration")
+    grows = may_grow and [line.partition(": ")[0] for line in changed] == ["train.duration"]
+    if grows and former and isinstance(former, str):
+        return former
     if changed:
         raise UsageError(
             f"workdir '{folder}' holds a run of another config ({'; '.join(changed)}): "

@@ -273,6 +273,27 @@ run_file(
     edit_section("config.json", "eval", batch_size=0),
 )
 run_file(
+    "no duration",
+    2,
+    "another config (train.duration: ",
+    "train",
+    edit_section("config.json", "train", duration={}),
+)
+run_file(
+    "an empty duration",
+    2,
+    "another config (train.duration: ",
+    "train",
+    edit_section("config.json", "train", duration=""),
+)
+run_file(
+    "a list where a number was",
+    2,
+    "checkpoint.keep = [] is no number",
+    "eval",
+    edit_section("config.json", "checkpoint", keep=[]),
+)
+run_file(
     "a number as text",
     2,
     "describes no run",
