@@ -18,6 +18,7 @@ from lenet_alexnet.errors import Diverged
 from lenet_alexnet.info import network
 from lenet_alexnet.info.step_cost import PASSES
 from lenet_alexnet.models import defaults
+from lenet_alexnet.training import conv_form
 from lenet_alexnet.training.batches import create_feed
 from lenet_alexnet.training.builders import load
 from lenet_alexnet.training.compiled import JittedRun
@@ -116,7 +117,8 @@ class Trainer:
     """
 
     def __init__(self, config: Any, devices: int = 1) -> None:
-        self.config, self.e = config, build(config, devices=devices, read=_read)
+        form = conv_form.choose(config, {}, devices)
+        self.config, self.e = config, build(config, devices=devices, read=_read, form=form)
         e, self.batch = self.e, config.train.batch_size
         self.feed = create_feed(e.train_data, e.order, e.schedule, e.layout)
         self.run = JittedRun(

@@ -20,7 +20,7 @@ from lenet_alexnet.data.preprocess.statistics import Statistics
 from lenet_alexnet.errors import DataError, LenetAlexnetError, UsageError
 from lenet_alexnet.runs.checkpoints import Checkpoints, best_or_last
 from lenet_alexnet.runs.directory import read_json
-from lenet_alexnet.training import passed
+from lenet_alexnet.training import conv_form, passed
 from lenet_alexnet.training.builders import (
     build_model,
     build_preprocess,
@@ -75,11 +75,11 @@ def open_run(
     folder = Path(workdir) / "checkpoints"
     if not folder.is_dir():
         raise DataError(f"'{workdir}' has no checkpoints yet")
-    kept = Path(workdir) / statistics.FILE
+    kept, begun = Path(workdir) / statistics.FILE, _read_run(Path(workdir) / "run.json")
     try:
         if data_dir:
             config.data.data_dir = data_dir
-        model = passed.checked(config, model, workdir) if model else build_model(config)
+        model = passed.checked(config, model, workdir) if model else _network(config, begun)
         found = statistics.load(kept) if kept.exists() else load_photo_statistics(config)
         preprocess = build_preprocess(config, statistics=found)
         image = jnp.zeros((1, *model.input_shape))
@@ -98,13 +98,12 @@ def open_run(
         if step is None:
             raise DataError(f"'{workdir}' has no {checkpoint} checkpoint yet")
         variables = checkpoints.restore_variables(step, template)
-    names = _read_class_names(Path(workdir) / "run.json")
     return TrainedRun(
         config=config,
         model=model,
         preprocess=preprocess,
         statistics=found,
-        class_names=names,
+        class_names=tuple(begun["class_names"]),
         variables=variables,
         step=step,
         chosen=checkpoint,
@@ -119,14 +118,19 @@ def _read_config(path: Path) -> ConfigDict:
     return ConfigDict(content)
 
 
-def _read_class_names(path: Path) -> tuple[str, ...]:
-    """The names of the classes of a run's data."""
-    record = read_json(path, "class_names", class_names=list, data=dict)
+def _network(config: ConfigDict, begun: Mapping[str, Any]) -> nn.Module:
+    """The network in the form in which it was trained here."""
+    return build_model(config, conv_form.of_run(begun))
+
+
+def _read_run(path: Path) -> dict[str, Any]:
+    """A run's run.json; UsageError if its names are not those of the classes of its data."""
+    record = read_json(path, "class_names", class_names=list, data=dict, conv_form=str)
     names, data = record["class_names"], (record.get("data") or {}).get("train")
     classes = data.get("classes") if isinstance(data, dict) else len(names)
     if len(names) != classes or not all(isinstance(name, str) for name in names):
         raise UsageError(f"cannot read '{path}': 'class_names' are not those of {classes} classes")
-    return tuple(names)
+    return record
 
 
 def load_named(run: TrainedRun, split: str) -> Dataset:

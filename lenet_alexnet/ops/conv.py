@@ -34,7 +34,7 @@ def conv2d(
     stride). `products` takes `block` or, for other strides, `winograd`: only matrix products, for
     many kernels side by side (vmap), which a GPU would get as one convolution with as many groups.
     `folded` makes blocks of stride x stride neighbours channels: the same sums with stride 1, for
-    GPUs, whose matrix units waste most of their width on three channels.
+    GPUs, whose matrix units waste most of their width on three channels. Stride 1 is `plain`.
     If a form does not support a convolution, `plain` computes it.
 
     Raises:
@@ -50,8 +50,10 @@ def conv2d(
         if form == "block" and padding != NO_PADDING:
             x, padding = jnp.pad(nhwc(x), ((0, 0), *padding, (0, 0))), NO_PADDING
     elif form == "folded":
-        x, kernel = fold_stride(nhwc(x), kernel, stride, padding)
-        form, stride, padding = "plain", 1, NO_PADDING
+        if stride > 1:
+            x, kernel = fold_stride(nhwc(x), kernel, stride, padding)
+            stride, padding = 1, NO_PADDING
+        form = "plain"
     if form == "plain" or not cpu.fits(form, kernel, stride, padding):
         out = _conv_plain(nhwc(x), kernel, stride, padding)
         return out if bias is None else out + bias

@@ -28,7 +28,7 @@ from lenet_alexnet.runs.metrics import read_rows
 from lenet_alexnet.runs.wall_time import COMPILE, START_UP, STEPS
 from lenet_alexnet.runtime import backend, signals, unexpected
 from lenet_alexnet.runtime.age import process_began
-from lenet_alexnet.training import fingerprint, warm_start
+from lenet_alexnet.training import conv_form, fingerprint, warm_start
 from lenet_alexnet.training.experiment import Experiment, build
 from lenet_alexnet.training.layout import most_devices
 from lenet_alexnet.training.matmul_precision import matmul_precision
@@ -84,7 +84,8 @@ def time_program(
     began = time.monotonic() if began is None else began
     first, stop = lane_configs[0], partial(_stop, stop_requested)
     devices = 1 if side_by_side else most_devices(first) if most else 0
-    e = build(first, devices=devices)
+    form = "auto" if side_by_side else conv_form.choose(first, {}, devices)
+    e = build(first, devices=devices, form=form)
     folders = [folder / str(i) for i in range(len(lane_configs))]
     short = shorten(e, first.eval.batch_size)
     open_it = _side_by_side if side_by_side else _alone

@@ -78,7 +78,7 @@ class RunDirectory:
     def begun(self) -> dict[str, Any]:
         """run.json, if the run has begun; else {}."""
         path = self.folder / "run.json"
-        kinds = {"data": dict, "switches": dict, "init_from": dict, "ended": list}
+        kinds = {"data": dict, "switches": dict, "init_from": dict, "ended": list, "conv_form": str}
         return read_json(path, **kinds) if path.exists() else {}
 
     def begin(

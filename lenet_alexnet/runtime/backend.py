@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 from lenet_alexnet.errors import UsageError
 from lenet_alexnet.runtime import programs
@@ -81,7 +82,7 @@ def set_up(*, deterministic: bool = False) -> None:
     quieten()
     import jax
 
-    if deterministic and DETERMINISTIC not in os.environ.get("XLA_FLAGS", ""):
+    if deterministic and not is_deterministic():
         from jax._src import xla_bridge  # No public function asks without starting JAX.
 
         if xla_bridge.backends_are_initialized():
@@ -95,6 +96,25 @@ def set_up(*, deterministic: bool = False) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     programs.remove_damaged(Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or folder))
     warnings.filterwarnings("ignore", module="orbax|tensorflow_datasets|etils")
+
+
+def is_deterministic() -> bool:
+    """Whether `set_up` was asked for the same bits on every run."""
+    return DETERMINISTIC in os.environ.get("XLA_FLAGS", "")
+
+
+def cache_folder(name: str) -> Path:
+    """A folder of this user beside the cache of compiled programs; it may not be there yet."""
+    import jax
+
+    config: Any = jax.config  # whose attributes the type checker does not see
+    cache = Path(
+        config.jax_compilation_cache_dir or _cache() / "lenet_alexnet" / "xla"
+    ).expanduser()
+    # Our cache has a folder for each number of cores, on which nothing else depends.
+    return (
+        cache.parent if cache.parent.name == "lenet_alexnet" else cache
+    ) / f"{name}-{os.geteuid()}"
 
 
 def _cache() -> Path:

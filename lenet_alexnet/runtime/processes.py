@@ -3,7 +3,7 @@
 import itertools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -132,6 +132,21 @@ def index() -> int:
 def host_of_first() -> str:
     """The host of process 0, by the name with which the others reach it."""
     return str(_state().coordinator_address).rpartition(":")[0].strip("[]")
+
+
+def from_first(name: str, find: Callable[[], Any]) -> Any:
+    """The value that `find` returns in process 0, in JSON; the other processes wait for it.
+
+    Raises:
+      DataError: process 0 did not find it in time.
+    """
+    if count() == 1:
+        return find()
+    key = f"{COMPARED}/{name}/{next(_COMPARISONS)}"
+    if index() == 0:
+        tell_others(key, find())
+    with heartbeat.during("exchange"):
+        return told(key)
 
 
 def tell_others(key: str, value: Any) -> None:

@@ -18,6 +18,7 @@ from lenet_alexnet.data.preprocess.digits import Preprocess
 from lenet_alexnet.data.preprocess.statistics import Statistics
 from lenet_alexnet.errors import Problems, UsageError
 from lenet_alexnet.losses import Loss
+from lenet_alexnet.ops import ConvForm
 from lenet_alexnet.optimizers import Optimizer
 from lenet_alexnet.runtime.console import say
 from lenet_alexnet.training.builders import (
@@ -105,6 +106,7 @@ def build(
     devices: int = 0,
     read: Callable[[Any, str], Dataset] | None = None,
     model: nn.Module | None = None,
+    form: ConvForm = "auto",
 ) -> Experiment:
     """Loads the data and builds the network, the optimizer and the schedule of a config.
 
@@ -113,21 +115,20 @@ def build(
       devices: how many share each batch (0: all; if the batch is smaller, as many as divide it).
       read: replaces `load`.
       model: replaces the network that the config describes.
+      form: of its convolutions, unless the config sets `model.conv_form`.
 
     Raises:
       UsageError: entries are out of range, or do not fit each other or the data.
     """
     read = read or load
     problems = check_alone(config, model)
-    if "photo" in config.data:
-        problems.report()  # Reading photos takes long.
     train_data, eval_data = _read_data(config, read, problems)
     size = len(train_data)
     in_steps = partial(to_steps, batch_size=config.train.batch_size, examples=size)
     with problems.noting():
         train_loss, eval_loss = build_losses(config, auto_weights(config, train_data))
     with problems.noting():
-        model = model or build_model(config)
+        model = model or build_model(config, form)
     with problems.noting():
         check_size(config, model, train_loss, size, len(train_data.class_names))
     with problems.noting():
@@ -174,6 +175,8 @@ def _read_data(
 
     Raises UsageError, with the `problems` known so far, for a split that is not there.
     """
+    if "photo" in config.data:
+        problems.report()  # Reading photos takes long.
     splits: dict[str, Dataset] = {}
     with problems.noting():
         splits = {

@@ -13,8 +13,10 @@ import jax
 from lenet_alexnet import __version__
 from lenet_alexnet import config as configs
 from lenet_alexnet.errors import UsageError
+from lenet_alexnet.ops import ConvForm
 from lenet_alexnet.ops.cpu import native
 from lenet_alexnet.runtime.console import say
+from lenet_alexnet.training import conv_form
 from lenet_alexnet.training.experiment import Experiment
 from lenet_alexnet.training.matmul_precision import float32_products
 
@@ -33,16 +35,19 @@ def of_program(config: Any) -> dict[str, Any]:
     return {**flat, "version": __version__, "jax": jax.__version__, **switches()}
 
 
-def facts(data: Mapping[str, Any], begun: Mapping[str, Any]) -> dict[str, Any]:
+def facts(
+    data: Mapping[str, Any], begun: Mapping[str, Any], form: ConvForm = "auto"
+) -> dict[str, Any]:
     """What decides a run's bits; `begun` is its earlier run.json, {} for a new run.
 
-    `data` is the result of `of_data`.
+    `data` is the result of `of_data`, `form` that of `conv_form.choose`.
 
     "loops", if present, is whether the loops in C++ are used; it is known after compiling.
     """
     found: dict[str, Any] = {"data": data, "switches": switches()}
     found["float32_products"] = float32_products()
     found |= {name: begun[name] for name in KEPT if name in begun}
+    found |= {conv_form.RECORDED: form} if form != "auto" else {}
     if (loops := begun.get("loops")) is not None:
         found["loops"] = bool(loops) and native.compile_loops() is None
     return found

@@ -21,7 +21,7 @@ from lenet_alexnet.runtime.console import first_process, say
 from lenet_alexnet.runtime.processes import require_same
 from lenet_alexnet.sinks.libraries import require
 from lenet_alexnet.sinks.sink import OfSweep
-from lenet_alexnet.training import fingerprint, longer, warm_start
+from lenet_alexnet.training import conv_form, fingerprint, longer, warm_start
 from lenet_alexnet.training.compiled import compile_run
 from lenet_alexnet.training.experiment import Experiment, build
 from lenet_alexnet.training.matmul_precision import matmul_precision
@@ -49,8 +49,7 @@ def train_and_evaluate(
     """Trains the network of `config` in `workdir`, resuming from its newest checkpoint.
 
     Args:
-      config: of the run, see `config/`.
-      workdir: the run's folder.
+      config, workdir: of the run, see `config/`; its folder.
       stop_requested: called before every dispatch.
       devices: how many share each batch, see `experiment.build`.
       allow_other_bits: a run may resume even if its numbers would not be the same bits.
@@ -78,10 +77,13 @@ def train_and_evaluate(
             return done
         begun = run.begun()
         with matmul_precision(config), run.outcome(), fingerprint.as_begun(begun) as loops_used:
-            built = build(config, devices=devices, read=objects.read, model=objects.model)
+            form = conv_form.choose(config, begun, devices)
+            built = build(
+                config, devices=devices, read=objects.read, model=objects.model, form=form
+            )
             experiment = cut_at(span, built)
             start = cache(partial(warm_start.read, config, experiment))
-            facts = fingerprint.facts(fingerprint.of_data(experiment), begun)
+            facts = fingerprint.facts(fingerprint.of_data(experiment), begun, form)
             if not warm_start.resume([workdir]):
                 facts |= warm_start.fact(start())
             require_same("data", facts["data"] | {"init_from": facts.get("init_from")})

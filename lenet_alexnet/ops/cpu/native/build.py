@@ -16,11 +16,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import jax
 
-from lenet_alexnet.runtime import signals, storage
+from lenet_alexnet.runtime import backend, signals, storage
 
 SOURCE = Path(__file__).with_name("conv.cc")
 # -w: JAX's own headers cause warnings.
@@ -69,7 +68,7 @@ def _library(compiler: list[str]) -> Path:
     """The library for this source, compiler and machine; a home may be shared by many kinds."""
     parts = [SOURCE.read_text(), jax.__version__, shlex.join(compiler), *FLAGS, *_machine()]
     name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    folder = _folder()
+    folder = backend.cache_folder("native")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if why := storage.problem_of_owner(folder):
         raise BuildError(f"{why}, so its files are not run")
@@ -77,15 +76,6 @@ def _library(compiler: list[str]) -> Path:
     if not _whole(library):
         _compile(compiler, library)
     return library
-
-
-def _folder() -> Path:
-    """A folder for each user: JAX's cache may be shared."""
-    config: Any = jax.config  # whose attributes the type checker does not see
-    cache = Path(config.jax_compilation_cache_dir or "~/.cache/lenet_alexnet/xla").expanduser()
-    # Our cache has a folder for each number of cores; the loops do not depend on it.
-    base = cache.parent if cache.parent.name == "lenet_alexnet" else cache
-    return base / f"native-{os.geteuid()}"
 
 
 def _whole(library: Path) -> bool:
