@@ -18,7 +18,7 @@ from tests.helpers.compiler import needs_compiler
 
 @pytest.fixture
 def cache(monkeypatch, tmp_path):
-    monkeypatch.setattr(build, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(build.backend, "cache_folder", lambda name: tmp_path)
     return tmp_path
 
 
@@ -43,7 +43,7 @@ def test_why_the_loops_cannot_be_had(monkeypatch, cache, capfd):
     (cache / "file").touch()
     with monkeypatch.context() as full:
         full.delenv("CXX")
-        full.setattr(build, "_folder", lambda: cache / "file" / "below")
+        full.setattr(build.backend, "cache_folder", lambda name: cache / "file" / "below")
         assert "could not be compiled" in why()
     (cache / "file").unlink()
     capfd.readouterr()

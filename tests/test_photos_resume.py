@@ -5,8 +5,14 @@ import pytest
 from lenet_alexnet.data.prepare import shards
 from lenet_alexnet.errors import DataError
 from tests.helpers.photo_files import (
+    make_official,
     prepare_imagenet,
 )
+
+
+@pytest.fixture
+def official(tmp_path, monkeypatch):
+    return make_official(tmp_path, monkeypatch)
 
 
 def interrupted(official, data_dir, monkeypatch, after=3):
