@@ -6,6 +6,8 @@ import pytest
 
 from lenet_alexnet.models import create_model
 
+ALEXNET = {"name": "alexnet", "num_classes": 7, "image_size": 70, "dropout": 0.0}
+
 
 def put(net, ours):
     """Our parameters into a PyTorch network, layer by layer, in the papers' order."""
@@ -14,7 +16,9 @@ def put(net, ours):
     assert len(layers) == len(ours)
     seen = None
     for layer, (kernel, bias) in zip(layers, ours, strict=True):
-        if layer.weight.ndim == 4:
+        if layer.weight.ndim == 1:  # batch normalisation
+            weight = kernel.reshape(-1)
+        elif layer.weight.ndim == 4:
             kernel = kernel[None] if kernel.ndim == 4 else kernel  # [tower, h, w, c, f]
             weight = kernel.transpose(0, 4, 3, 1, 2).reshape(layer.weight.shape)
             seen = layer.weight.shape[0]
@@ -33,14 +37,33 @@ def put(net, ours):
             weight = kernel.reshape(layer.in_features, -1).T
         with torch.no_grad():
             layer.weight.copy_(torch.tensor(weight.copy()))
-            layer.bias.copy_(torch.tensor(bias.reshape(layer.bias.shape).copy()))
+            if bias is not None:
+                layer.bias.copy_(torch.tensor(bias.reshape(layer.bias.shape).copy()))
+
+
+def place(name):
+    """C1 .. F6, output; convolutions, each before its bn, local layers; fc6 .. fc8; fc64, fc10."""
+    kind = name.startswith("bn")
+    return name == "fc10", name.startswith("fc"), name.replace("bn", "conv"), kind
+
+
+def leaves(params):
+    """A layer's kernel (or scale) and its bias, if it has one."""
+    return params.get("kernel", params.get("scale")), params.get("bias")
 
 
 @pytest.mark.parametrize(
     ("options", "count"),
     [
         ({"name": "lenet5", "activation": "relu"}, 61_706),
-        ({"name": "alexnet", "num_classes": 7, "image_size": 70, "dropout": 0.0}, 20_196_743),
+        (ALEXNET, 20_196_743),
+        (ALEXNET | {"variant": "source2012"}, 20_196_743),
+        (ALEXNET | {"variant": "caffe"}, 20_196_743),
+        (ALEXNET | {"variant": "caffenet"}, 20_196_743),
+        (ALEXNET | {"variant": "single"}, 21_609_863),
+        (ALEXNET | {"variant": "owt"}, 20_332_359),
+        (ALEXNET | {"variant": "bn"}, 20_198_119),
+        (ALEXNET | {"variant": "half"}, 19_029_831),
         ({"name": "cuda_convnet", "variant": "80sec"}, 145_578),
         ({"name": "cuda_convnet", "variant": "19pct"}, 89_578),
         ({"name": "cuda_convnet", "variant": "18pct"}, 89_578),
@@ -54,7 +77,8 @@ def test_the_peer_is_the_same_network(rng, options, count):
 
     model = create_model(**options)
     x = rng.normal(size=(2, *model.input_shape)).astype(np.float32)
-    params = jax.device_get(jax.jit(model.init)(jax.random.key(0), x))["params"]
+    variables = jax.device_get(jax.jit(model.init)(jax.random.key(0), x))
+    params = variables["params"]
     # Larger weights than the paper's, so that the biases do not dominate.
     params = jax.tree.map(
         lambda p: rng.normal(0, (2 / p[0].size * p.shape[-1]) ** 0.5, p.shape).astype(np.float32),
@@ -63,10 +87,8 @@ def test_the_peer_is_the_same_network(rng, options, count):
     net = peer_torch.create(model).eval()
     assert sum(p.numel() for p in net.parameters()) == count
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
-    # C1 .. F6, output; convolutions, local layers, fc6 .. fc8 or fc64, fc10.
-    names = sorted(params, key=lambda name: (name == "fc10", name.startswith("fc"), name))
-    put(net, [(params[name]["kernel"], params[name]["bias"]) for name in names])
-    expected = jax.jit(model.apply)({"params": params}, x)
+    put(net, [leaves(params[name]) for name in sorted(params, key=place)])
+    expected = jax.jit(model.apply)({**variables, "params": params}, x)
     with torch.no_grad():
         found = net(torch.tensor(x.transpose(0, 3, 1, 2).copy())).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
