@@ -19,6 +19,8 @@ HEADER = """| measured | batch | images/s | against | images/s | ratio | of GEMM
 def rows(path: Path) -> list[str]:
     """A row for each ratio of each group of one file."""
     everything = json.loads(path.read_text())
+    flags = [flag.partition("=") for flag in everything["command"]]
+    variants = [value for name, _, value in flags if name == "--variant"]
     lines = []
     for found in everything["results"]:
         rates = {one["name"]: one["rate"] for one in found["rates"]}
@@ -27,7 +29,7 @@ def rows(path: Path) -> list[str]:
         for one in found["ratios"]:
             spread = f"{one['median']:.2f} ({one['lowest']:.2f} .. {one['highest']:.2f})"
             cells = [
-                f"{found['subject']}: {one['of']}",
+                f"{' '.join([found['subject'], *variants])}: {one['of']}",
                 str(found["batch"]),
                 number(rates[one["of"]]),
                 one["to"],
