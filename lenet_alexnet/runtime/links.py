@@ -4,10 +4,12 @@ import contextlib
 import json
 import selectors
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
 LONGEST = 1 << 16  # bytes of a message
+PARTING = 5.0  # seconds for the others to read the last message
 
 
 class Link:
@@ -92,3 +94,22 @@ class Links:
         """Sends a message to all other watchers."""
         for link in self.known.values():
             link.send(**message)
+
+    def close(self) -> None:
+        """Closes the connections to other watchers, once they have read what was sent.
+
+        A connection that is closed with something left to read is reset, and the last message is
+        lost if an earlier one is not acknowledged yet (Nagle). So this end says that it is done,
+        and reads until the other end is done too.
+        """
+        deadline = time.monotonic() + PARTING
+        for link in self.known.values():
+            with contextlib.suppress(OSError):
+                link.connection.shutdown(socket.SHUT_WR)
+        for link in self.known.values():
+            with contextlib.suppress(OSError):
+                while (left := deadline - time.monotonic()) > 0:
+                    link.connection.settimeout(left)
+                    if not link.connection.recv(LONGEST):
+                        break
+            link.connection.close()

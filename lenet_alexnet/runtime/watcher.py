@@ -104,6 +104,8 @@ class Watcher:
         """
         if self.process == 0:
             self.others.send(end={"line": line, "code": code, "stacks": stacks, "of": of})
+        for link in list(self.others.known.values()) if self.process else ():
+            self.others.drop(link)  # The watcher of process 0 waits until it has been heard.
         if of == self.process:
             self.trainer.send(end=True)
             sys.exit()
@@ -181,4 +183,8 @@ def main() -> None:
     """Watches, with the options in the last argument."""
     options = json.loads(sys.argv[-1])
     control = socket.socket(fileno=options.pop("control"))
-    Watcher(Watched(**options), control).run()
+    watcher = Watcher(Watched(**options), control)
+    try:
+        watcher.run()
+    finally:
+        watcher.others.close()
