@@ -69,6 +69,11 @@ class Links:
         if link.process is not None:
             self.known.pop(link.process, None)
 
+    def drop_all(self) -> None:
+        """Forgets the connections to other watchers."""
+        for link in list(self.known.values()):
+            self.drop(link)
+
     def listen(self, hear: Callable[[Link], None]) -> int:
         """Accepts connections on a free port, which is returned."""
         address: tuple[str, int] = ("", 0)

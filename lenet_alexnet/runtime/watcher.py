@@ -26,12 +26,7 @@ KILLED = "it was killed or crashed"
 
 
 class Watcher:
-    """Watches one process, with the watchers of the others.
-
-    Args:
-      watched: the process.
-      control: its end of a connection.
-    """
+    """Watches one process, with the watchers of the others; `control` is its connection to it."""
 
     def __init__(self, watched: Watched, control: socket.socket) -> None:
         self.watched, self.process, self.token = watched, 0, ""
@@ -104,8 +99,8 @@ class Watcher:
         """
         if self.process == 0:
             self.others.send(end={"line": line, "code": code, "stacks": stacks, "of": of})
-        for link in list(self.others.known.values()) if self.process else ():
-            self.others.drop(link)  # The watcher of process 0 waits until it has been heard.
+        else:  # The watcher of process 0 waits until it has been heard.
+            self.others.drop_all()
         if of == self.process:
             self.trainer.send(end=True)
             sys.exit()
