@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from lenet_alexnet.ops import scale
 from lenet_alexnet.ops.fast import mark
 from lenet_alexnet.ops.forms import ConvForm
-from lenet_alexnet.ops.layouts import HWNC, Maps, Scaled, channels_last, nhwc
+from lenet_alexnet.ops.layouts import HWNC, Maps, Normalised, Scaled, channels_last, nhwc
 from lenet_alexnet.runtime import target
 
 
@@ -64,7 +64,7 @@ def activate(x: Maps, activation: Callable[[Array], Array]) -> Maps:
     """The activation of every unit."""
     if isinstance(x, Scaled) and activation is jax.nn.relu:
         return x.replace(relu=True)
-    return jax.tree.map(activation, channels_last(x))
+    return jax.tree.map(activation, nhwc(x) if isinstance(x, Normalised | Scaled) else x)
 
 
 def flatten(x: Maps) -> Float[Array, "b n"]:

@@ -47,14 +47,12 @@ def conv2d(
         native.require()
     elif form == "products":
         form = "block" if stride == 1 else "winograd"
-        if form == "block" and padding != NO_PADDING:
-            x, padding = jnp.pad(nhwc(x), ((0, 0), *padding, (0, 0))), NO_PADDING
     elif form == "folded":
         if stride > 1:
             x, kernel = fold_stride(nhwc(x), kernel, stride, padding)
             stride, padding = 1, NO_PADDING
         form = "plain"
-    if form == "plain" or not cpu.fits(form, kernel, stride, padding):
+    if form == "plain" or not cpu.fits(form, kernel, stride):
         out = _conv_plain(nhwc(x), kernel, stride, padding)
         return out if bias is None else out + bias
     x, kernel, bias = jax.tree.map(mark, (x, kernel, bias))

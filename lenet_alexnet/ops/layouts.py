@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from lenet_alexnet.ops.lrn import Window, fast_normalise
 from lenet_alexnet.ops.scale import fast_positive, scale
 
-VECTOR = 16  # kLanes of cpu/native/conv.cc
+VECTOR = 16  # kLanes of cpu/native/loops.cc
 
 
 class HWNC(flax.struct.PyTreeNode):
@@ -151,6 +151,13 @@ def channels_last(x: Maps) -> ChannelsLast:
     return x.nhwc() if isinstance(x, Folded | Vectors | Normalised | Scaled) else x
 
 
-def rows_axis(x: ChannelsLast) -> int:
+def rows_then_columns(x: Maps) -> ChannelsLast | Vectors:
+    """Maps with an axis of their array for the rows, and the next for the columns."""
+    return x if isinstance(x, Vectors) else channels_last(x)
+
+
+def rows_axis(x: ChannelsLast | Vectors) -> int:
     """The axis of the rows in their array; the columns follow."""
+    if isinstance(x, Vectors):
+        return 2
     return 0 if isinstance(x, HWNC) else 1

@@ -18,6 +18,7 @@ from lenet_alexnet.ops.layouts import (
     Scaled,
     channels_last,
     rows_axis,
+    rows_then_columns,
 )
 from lenet_alexnet.runtime import target
 
@@ -39,13 +40,13 @@ def _average_plain(x: ChannelsLast, size: int) -> ChannelsLast:
     return jax.tree.map(pool, x)
 
 
-def overlapping_average_pool(x: Maps, *, size: int, stride: int) -> ChannelsLast:
+def overlapping_average_pool(x: Maps, *, size: int, stride: int) -> Maps:
     """The mean of each size x size window, `stride` apart.
 
     A last window that reaches over the edge counts, too; its mean is over the inputs inside, as in
     cuda-convnet (conv_util.cuh: `AvgPooler`, `regionSize`).
     """
-    x = channels_last(x)
+    x = rows_then_columns(x)
     rows = rows_axis(x)
 
     def pool(data: Array) -> Array:
@@ -67,7 +68,7 @@ def _line_mean(x: Array, axis: int, size: int, stride: int) -> Array:
 
 def max_pool(
     x: Maps, *, size: int, stride: int, ceil: bool = False, form: ConvForm = "plain"
-) -> ChannelsLast:
+) -> Maps:
     """The largest of each size x size window, `stride` apart.
 
     With `ceil`, a last window that reaches over the edge counts, too, as in the source of 2012
@@ -77,6 +78,9 @@ def max_pool(
     whole = not (ceil and _over(x.shape, size, stride))
     if whole and (isinstance(x, Normalised) or (isinstance(x, Scaled) and x.relu)):
         return gpu.unstored_window_max(x, size, stride)
+    pooled = cpu.max_pool(x, size=size, stride=stride, ceil=ceil)
+    if pooled is not None:
+        return pooled
     x = channels_last(x)
     rows = rows_axis(x)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lenet_alexnet.ops.cpu import native
@@ -25,8 +26,10 @@ def conv2d(
 ) -> Maps:
     """The convolution of `ops.conv2d` as `native`, `block` or `winograd`, if it `fits`."""
     if form == "native":
-        return conv_vectors(x if isinstance(x, Vectors) else nhwc(x), kernel, bias)
+        return conv_vectors(x if isinstance(x, Vectors) else nhwc(x), kernel, bias, padding)
     if form == "block":
+        if padding != NO_PADDING:
+            x = jnp.pad(nhwc(x), ((0, 0), *padding, (0, 0)))
         blocks = conv_folded(x if isinstance(x, Folded) else nhwc(x), kernel)
         return blocks if bias is None else add_bias(blocks, bias)
     out = conv_winograd(x if isinstance(x, HWNC) else nhwc(x), kernel, stride, padding)
@@ -40,14 +43,17 @@ def fastest_form(shape: tuple[Any, ...], kernel: Array, stride: int, padding: Pa
       UsageError: a size is a symbol, as in an export for any batch.
     """
     require_numbers(shape)
-    few = kernel.shape[2] <= 16 and kernel.shape[3] <= 32
-    if not few or not fits("block", kernel, stride, padding):
+    channels, filters = kernel.shape[2:]
+    few = channels <= 4 or (channels <= 16 and filters <= 32)
+    if not few or stride > 1:
         return "winograd"
-    return "native" if shape[0] >= VECTOR and native.ensure_compiled() is None else "block"
+    if shape[0] >= VECTOR and native.ensure_compiled() is None:
+        return "native"
+    return "block" if padding == NO_PADDING else "winograd"
 
 
-def fits(form: ConvForm, kernel: Array, stride: int, padding: Padding) -> bool:
+def fits(form: ConvForm, kernel: Array, stride: int) -> bool:
     """Whether a form supports this convolution."""
     if form in ("native", "block"):
-        return stride == 1 and padding == NO_PADDING
+        return stride == 1
     return -(-kernel.shape[0] // stride) in LARGEST_TILE

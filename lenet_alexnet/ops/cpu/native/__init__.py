@@ -15,7 +15,7 @@ from lenet_alexnet.runtime import target
 from lenet_alexnet.runtime.console import say
 
 PREFIX = "LenetAlexnet"
-NAMES = ("Conv", "ConvInputs", "ConvWeights")
+NAMES = ("Conv", "ConvInputs", "ConvWeights", "MaxPool", "MaxPoolInputs")
 CPUS = "they are for CPUs"
 
 

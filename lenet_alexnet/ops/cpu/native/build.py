@@ -21,7 +21,7 @@ import jax
 
 from lenet_alexnet.runtime import backend, signals, storage
 
-SOURCE = Path(__file__).with_name("conv.cc")
+SOURCE = Path(__file__).with_name("loops.cc")
 # -w: JAX's own headers cause warnings.
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-w")
 PATIENCE_SECONDS = (10, 110)  # until a message, then until the compiler is killed

@@ -1,6 +1,7 @@
-// Convolution with stride 1 on CPU and its gradients, for maps [b / 16, c, h, w, 16]. The same
-// place of 16 images is one or more whole vectors. A tile of filters x images stays in registers
-// while all taps are added. The 16 images of a thread fit its cache.
+// Convolution with stride 1 and max pooling on CPU, and their gradients, for maps
+// [b / 16, c, h, w, 16]. The same place of 16 images is one or more whole vectors. In a convolution,
+// a tile of filters x images stays in registers while all taps are added. The 16 images of a thread
+// fit its cache.
 //
 // Compiled by build.py on the machine that runs it; called by XLA.
 
@@ -264,6 +265,76 @@ ffi::Error ConvWeights(ffi::ThreadPool pool, Array x, Array gradients, Result we
   return ffi::Error::Success();
 }
 
+struct Pool {
+  int64_t maps, height, width, rows, columns, size, stride;
+};
+
+// Calls at(top, bottom, left, right) for each window, by rows; the last ones end at the edge.
+template <typename At>
+void EachWindow(const Pool& p, const At& at) {
+  for (int64_t row = 0; row < p.rows; ++row) {
+    const int64_t top = row * p.stride, bottom = std::min(top + p.size, p.height);
+    for (int64_t column = 0; column < p.columns; ++column) {
+      const int64_t left = column * p.stride;
+      at(top, bottom, left, std::min(left + p.size, p.width));
+    }
+  }
+}
+
+// x: [b / 16, c, h, w, 16], out: [b / 16, c, h', w', 16]. The largest of each size x size window,
+// `stride` apart; NaN if the window has one.
+ffi::Error MaxPool(ffi::ThreadPool pool, Array x, int64_t size, int64_t stride, Result out) {
+  const auto from = x.dimensions(), to = out->dimensions();
+  const Pool p{from[0] * from[1], from[2], from[3], to[2], to[3], size, stride};
+  Parallel(pool, p.maps, [&](int64_t map) {
+    const float* inputs = x.typed_data() + map * p.height * p.width * kLanes;
+    float* result = out->typed_data() + map * p.rows * p.columns * kLanes;
+    EachWindow(p, [&](int64_t top, int64_t bottom, int64_t left, int64_t right) {
+      for (int v = 0; v < kLanes; v += kWidth, result += kWidth) {
+        Vector largest = Load(inputs + (top * p.width + left) * kLanes + v);
+        for (int64_t i = top; i < bottom; ++i) {
+          for (int64_t j = left; j < right; ++j) {
+            const Vector seen = Load(inputs + (i * p.width + j) * kLanes + v);
+            largest = (largest >= seen) | (largest != largest) ? largest : seen;
+          }
+        }
+        Store(result, largest);
+      }
+    });
+  });
+  return ffi::Error::Success();
+}
+
+// x and out: [b / 16, c, h, w, 16], y = MaxPool(x) and gradients: [b / 16, c, h', w', 16]. Each
+// gradient goes to the first of the window's largest inputs, by rows.
+ffi::Error MaxPoolInputs(ffi::ThreadPool pool, Array x, Array y, Array gradients, int64_t size,
+                         int64_t stride, Result out) {
+  const auto from = x.dimensions(), to = gradients.dimensions();
+  const Pool p{from[0] * from[1], from[2], from[3], to[2], to[3], size, stride};
+  Parallel(pool, p.maps, [&](int64_t map) {
+    const int64_t first = map * p.height * p.width * kLanes;
+    const float* inputs = x.typed_data() + first;
+    float* sums = out->typed_data() + first;
+    std::fill_n(sums, p.height * p.width * kLanes, 0.0f);
+    int64_t at = map * p.rows * p.columns * kLanes;
+    EachWindow(p, [&](int64_t top, int64_t bottom, int64_t left, int64_t right) {
+      for (int v = 0; v < kLanes; v += kWidth, at += kWidth) {
+        const Vector largest = Load(y.typed_data() + at);
+        Vector left_over = Load(gradients.typed_data() + at);
+        for (int64_t i = top; i < bottom; ++i) {
+          for (int64_t j = left; j < right; ++j) {
+            const int64_t place = (i * p.width + j) * kLanes + v;
+            const auto hit = Load(inputs + place) == largest;
+            Store(sums + place, Load(sums + place) + (hit ? left_over : Vector{}));
+            left_over = hit ? Vector{} : left_over;
+          }
+        }
+      }
+    });
+  });
+  return ffi::Error::Success();
+}
+
 }  // namespace
 
 #define DEFINE(function, binding) \
@@ -274,3 +345,17 @@ DEFINE(Conv,
 DEFINE(ConvInputs, ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Array>().Arg<Array>().Ret<Array>());
 DEFINE(ConvWeights,
        ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Array>().Arg<Array>().Ret<Array>().Ret<Array>());
+DEFINE(MaxPool, ffi::Ffi::Bind()
+                    .Ctx<ffi::ThreadPool>()
+                    .Arg<Array>()
+                    .Attr<int64_t>("size")
+                    .Attr<int64_t>("stride")
+                    .Ret<Array>());
+DEFINE(MaxPoolInputs, ffi::Ffi::Bind()
+                          .Ctx<ffi::ThreadPool>()
+                          .Arg<Array>()
+                          .Arg<Array>()
+                          .Arg<Array>()
+                          .Attr<int64_t>("size")
+                          .Attr<int64_t>("stride")
+                          .Ret<Array>());
