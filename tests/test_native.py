@@ -61,9 +61,7 @@ def test_equals_the_plain_form(rng, batch, height, width, channels, filters, siz
 
 
 @needs_compiler
-@pytest.mark.parametrize(
-    ("batch", "height", "width", "channels", "size", "stride", "ceil"), POOLS
-)
+@pytest.mark.parametrize(("batch", "height", "width", "channels", "size", "stride", "ceil"), POOLS)
 @pytest.mark.parametrize("many_equal", [False, True])
 def test_max_pool_equals_the_plain_form(
     rng, batch, height, width, channels, size, stride, ceil, many_equal

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lenet_alexnet.ops import cpu
@@ -28,9 +27,9 @@ def conv2d(
 
     `padding` is the number of zeros at the (top, bottom) and (left, right). `plain` has all
     derivatives and can be exported; the fast forms have gradients. `auto` takes `plain`, except on
-    CPU, where XLA's convolutions are slow inside a loop. There, kernels with few channels, stride 1
-    and no padding get `native` (loops in C++, if there is a compiler and the batch fills their
-    vectors) or `block` (matrix products); other kernels get `winograd`, up to side 5 (times the
+    CPU, where XLA's convolutions are slow inside a loop. There, kernels with stride 1 and few
+    channels get `native` (loops in C++, if there is a compiler and the batch fills their vectors)
+    or, without padding, `block` (matrix products); others get `winograd`, up to side 5 (times the
     stride). `products` takes `block` or, for other strides, `winograd`: only matrix products, for
     many kernels side by side (vmap), which a GPU would get as one convolution with as many groups.
     `folded` makes blocks of stride x stride neighbours channels: the same sums with stride 1, for
