@@ -6,8 +6,8 @@ from PIL import Image
 
 from lenet_alexnet.data import image_files
 from lenet_alexnet.data.preprocess import statistics
-from lenet_alexnet.data.sources import example
 from lenet_alexnet.data.sources import prepared as records
+from lenet_alexnet.data.sources import tf_example
 from lenet_alexnet.errors import DataError
 from tests.helpers.photo_files import encoded, manifest, picture, prepare_folder, write_folder
 
@@ -123,12 +123,12 @@ def test_records_are_what_tfds_writes(rng):
     image = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
     for label in (0, 1, 127, 128, 999):
         content = {"image": image, "label": label, "file_name": "a/é.JPEG"}
-        ours = example.encode(example.Example(image.tobytes(), label, "a/é.JPEG"))
+        ours = tf_example.encode(tf_example.Example(image.tobytes(), label, "a/é.JPEG"))
         message = tf_example_generated_pb2.Example.FromString
         assert message(ours) == message(features.serialize_example(content))
         for record in (ours, features.serialize_example(content)):
-            stored, found = example.decode(record)
+            stored, found = tf_example.decode(record)
             assert (bytes(stored), found) == (image.tobytes(), label)
     for broken in (ours[:5], b"", ours[:1], b"\x08\x01", ours[:-4]):
         with pytest.raises(ValueError, match="record"):
-            example.decode(broken)
+            tf_example.decode(broken)

@@ -10,7 +10,7 @@ from lenet_alexnet.data import raw_index
 from lenet_alexnet.data.prepare import photos
 from lenet_alexnet.data.raw_index import BLOCK, BLOCK_HEADER, CONTENT
 from lenet_alexnet.data.records import Records
-from lenet_alexnet.data.sources import example
+from lenet_alexnet.data.sources import tf_example
 from lenet_alexnet.data.streamed import Streamed
 from lenet_alexnet.errors import DataError
 from tests.helpers.photo_files import write_folder
@@ -46,7 +46,9 @@ def equal(a, b):
 def write(path, images):
     writer = ArrayRecordWriter(str(path), "group_size:1,uncompressed")
     for label, image in enumerate(images):
-        writer.write(example.encode(example.Example(image.tobytes(), label, "x" * (label % 7))))
+        writer.write(
+            tf_example.encode(tf_example.Example(image.tobytes(), label, "x" * (label % 7)))
+        )
     writer.close()
 
 
@@ -185,6 +187,6 @@ def test_records_that_are_compressed_have_no_index(tmp_path):
     path = tmp_path / "a.array_record-00000-of-00001"
     writer = ArrayRecordWriter(str(path), "group_size:1")
     image = bytes(3000)
-    writer.write(example.encode(example.Example(image, 1, "a")))
+    writer.write(tf_example.encode(tf_example.Example(image, 1, "a")))
     writer.close()
     assert raw_index.build(path) is None

@@ -8,7 +8,7 @@ from lenet_alexnet.data.order import Order
 from lenet_alexnet.data.prepare import photos, shards
 from lenet_alexnet.data.read_ahead import ReadAhead
 from lenet_alexnet.data.records import Records
-from lenet_alexnet.data.sources import example, prepared
+from lenet_alexnet.data.sources import prepared, tf_example
 from lenet_alexnet.data.streamed import Streamed
 from lenet_alexnet.errors import DataError, UsageError
 from tests.helpers.photo_files import SIZE, write_folder
@@ -72,10 +72,16 @@ def test_records_by_number_are_those_in_memory(data_dir, name):
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        (example.encode(example.Example(b"short", 0, "a")), "cannot decode record 3 of"),
+        (tf_example.encode(tf_example.Example(b"short", 0, "a")), "cannot decode record 3 of"),
         (b"\x0a\x02no", "cannot decode record 3 of"),
-        (example.encode(example.Example(bytes(SIZE * SIZE * 3), 2, "a")), r"labels outside 0\.\.1"),
-        (example.encode(example.Example(bytes(SIZE * SIZE * 3), 1 << 40, "a")), "cannot decode"),
+        (
+            tf_example.encode(tf_example.Example(bytes(SIZE * SIZE * 3), 2, "a")),
+            r"labels outside 0\.\.1",
+        ),
+        (
+            tf_example.encode(tf_example.Example(bytes(SIZE * SIZE * 3), 1 << 40, "a")),
+            "cannot decode",
+        ),
     ],
 )
 def test_a_damaged_record_is_one_error(data_dir, monkeypatch, record, message):
@@ -89,7 +95,7 @@ def test_a_damaged_record_is_one_error(data_dir, monkeypatch, record, message):
 
 def test_a_jpeg_of_another_size_is_one_error(data_dir, monkeypatch):
     row = stored_images.encode_jpeg(np.zeros((1, SIZE, 3), np.uint8))
-    record = example.encode(example.Example(row, 0, "a"))
+    record = tf_example.encode(tf_example.Example(row, 0, "a"))
     monkeypatch.setattr(Records, "content", lambda file, i: record)
     with pytest.raises(DataError, match=r"cannot decode record 3 of .*shape is \(1, 16, 3\)"):
         Streamed("jpeg", data_dir, "train").read([3])

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8, UInt64
 
 from lenet_alexnet.data.foreign_files import load_arrays, open_regular
-from lenet_alexnet.data.sources import example
+from lenet_alexnet.data.sources import tf_example
 from lenet_alexnet.errors import DataError
 
 BLOCK, BLOCK_HEADER = 65536, 24
@@ -100,7 +100,7 @@ def build(records: Path) -> dict[str, np.ndarray] | None:
             for i in range(reader.num_records()):
                 end = _end_of_record(file.fileno(), end)
                 record = reader.read([i])[0]
-                image, label = example.decode(record)
+                image, label = tf_example.decode(record)
                 # The record is the last part of its chunk.
                 position, found = end - len(record) + _offset(image, record), bytearray(len(image))
                 read_content(file.fileno(), position, memoryview(found))

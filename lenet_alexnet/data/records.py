@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lenet_alexnet.data import raw_index, stored_images
-from lenet_alexnet.data.sources import example
+from lenet_alexnet.data.sources import tf_example
 from lenet_alexnet.errors import DataError
 
 # Measured: neither reading ahead nor larger buffers speed up random access.
@@ -34,7 +34,7 @@ class Records:
         index = self._find_index() if self._raw else None
         if index is not None and (label := index.read_into(record, image)) is not None:
             return label
-        stored, label = example.decode(self.content(record))
+        stored, label = tf_example.decode(self.content(record))
         if self._raw:
             decoded = np.frombuffer(stored, np.uint8).reshape(image.shape)
         else:

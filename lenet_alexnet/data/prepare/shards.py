@@ -23,7 +23,7 @@ from lenet_alexnet.data.foreign_files import load_arrays
 from lenet_alexnet.data.prepare import durable, workers
 from lenet_alexnet.data.prepare.photo_sources import Photo
 from lenet_alexnet.data.preprocess.statistics import Sums
-from lenet_alexnet.data.sources import example
+from lenet_alexnet.data.sources import tf_example
 from lenet_alexnet.errors import DataError
 from lenet_alexnet.runtime import storage
 
@@ -140,7 +140,7 @@ def write(shard: Shard, advance: Callable[[int], Any]) -> None:
                 if shard.store == "jpeg":
                     stored = stored_images.encode_jpeg(image)
                     image = stored_images.decode(stored)  # The sums are of what is read back.
-                writer.write(example.encode(example.Example(stored, photo.label, photo.name)))
+                writer.write(tf_example.encode(tf_example.Example(stored, photo.label, photo.name)))
                 if sums is not None:
                     sums.add(image[None])
                 if notes:
