@@ -8,12 +8,12 @@ import statistics
 import subprocess
 import sys
 
-TURNS = 5
+TURNS = 3
 SUBJECTS = {
     "lenet5, batch 128": ("lenet5", "--batch=128"),
-    "alexnet, batch 32": ("alexnet", "--batch=32"),
-    "cifar 19pct, batch 128": ("cifar", "--variant=19pct", "--batch=128"),
-    "16 runs of lenet5": ("sweep", "--runs=16"),
+    "alexnet, batch 32": ("alexnet", "--batch=32", "--seconds=1.5"),
+    "cifar 19pct, batch 128": ("cifar", "--variant=19pct", "--batch=128", "--seconds=1"),
+    "16 runs of lenet5": ("sweep", "--runs=16", "--seconds=1.5"),
 }
 
 
