@@ -81,6 +81,13 @@ def test_max_pool_equals_the_plain_form(
     assert_close(found, expected)
 
 
+def test_a_window_beyond_the_edge_is_left_to_the_plain_form(rng):
+    """With stride > size and `ceil` there can be one; the loops would read beyond the maps."""
+    x = numbers(rng, 16, 6, 6, 2)
+    pool = partial(ops.max_pool, size=2, stride=3, ceil=True)
+    np.testing.assert_array_equal(pool(Vectors.of(x)), pool(x))
+
+
 @needs_compiler
 def test_max_pool_keeps_nan():
     """A diverged run must be noticed: the largest with a NaN is NaN, wherever it stands."""
@@ -130,7 +137,7 @@ def test_the_first_layers_of_a_network_for_photos_stay_in_the_order(rng):
     ],
 )
 def test_the_form_that_auto_takes(batch, kernel, stride, padding, form):
-    """The choice of docs/performance.md."""
+    """The choice that `ops.conv2d` describes."""
     zeros = ((padding, padding), (padding, padding))
     shape = (batch, 32, 32, kernel[2])
     assert cpu.fastest_form(shape, jnp.zeros(kernel), stride, zeros) == form
