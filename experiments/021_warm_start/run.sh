@@ -21,5 +21,5 @@ done
 for set in same other; do
   $LA train --config=configs/alexnet_imagenette.py --workdir="$W/scratch_$set/0" $size $data \
     --config.data.name=$set --config.data.train=train --config.data.validation=validation \
-    --config.train.batch_size=32 --config.train.duration="600 epochs" --config.eval.every="10 epochs"
+    --config.train.batch_size=32 --config.train.duration="3600 epochs" --config.eval.every="30 epochs"
 done
