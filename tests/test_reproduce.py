@@ -156,6 +156,7 @@ def test_the_page_needs_nothing_else(capsys, tmp_path):
         (["lenet5_fig6", "lenet5_fig5"], "one claim at a time"),
         (["alexnet_table1"], "ILSVRC-2010"),
         (["lenet5_fig5", "--scale=small"], "no --scale=small"),
+        (["alexnet_lrn", "--record"], "no folder of experiments/ is named for 'alexnet_lrn'"),
     ],
 )
 def test_what_cannot_be_run_is_one_line(capsys, arguments, words):

@@ -121,6 +121,8 @@ def _run(claim: Claim, values: Any) -> int:
     if values.record:
         if shipped.IN_WHEEL:
             raise UsageError("--record needs a checkout of the repository: this is a package")
+        if not scale.experiment:
+            raise UsageError(f"--record: no folder of experiments/ is named for '{claim.name}'")
         if checkout()["git_dirty"]:
             raise UsageError("--record: the checkout is changed, so results would prove nothing")
         folders.append(shipped.ROOT / "experiments" / scale.experiment)
