@@ -16,6 +16,7 @@ def _published(net: str, error: float, title: str, needs: str, seeds: int = 5) -
         Scale(
             (Row(net, error),),
             {net: Set(f"cifar10_{net}.py")},
+            experiment="022_cifar10_published",
             needs=f"{NEEDS}; {needs}",
             seeds=seeds,
             least=seeds,
