@@ -76,7 +76,8 @@ def _products(
 
     The way back from the points to a 5 x 5 kernel enlarges a rounding error 35 times, and XLA adds
     up a few hundred tiles in one go: the gradient then errs by 1.2e-5 of the largest, in parts by
-    0.6e-5. More tiles it adds up by blocks, and parts of them gain nothing.
+    0.6e-5. More tiles it adds up by blocks; parts of them cost more and gain less
+    (experiments/004_speed/NOTES.md).
     """
     return inputs @ weights
 
