@@ -18,8 +18,9 @@ for set in same other; do
       --config.model.num_classes=10 --config.train.init_from="$W/converted"
   done
 done
-for set in same other; do
+for scratch in same/3600 other/2400; do
+  set=${scratch%/*}
   $LA train --config=configs/alexnet_imagenette.py --workdir="$W/scratch_$set/0" $size $data \
     --config.data.name=$set --config.data.train=train --config.data.validation=validation \
-    --config.train.batch_size=32 --config.train.duration="3600 epochs" --config.eval.every="30 epochs"
+    --config.train.batch_size=32 --config.train.duration="${scratch#*/} epochs" --config.eval.every="30 epochs"
 done
