@@ -251,13 +251,16 @@ def test_goodput_in_the_summary_and_the_report(tmp_path, capsys):
         train_and_evaluate(make_tiny_config(), tmp_path, stop_requested=stop_after(3))
     assert json.loads((tmp_path / "summary.json").read_text())["wall_time"]["starts"] == 1
     start = time.monotonic()
-    found = train_and_evaluate(make_tiny_config(), tmp_path)["wall_time"]
+    summary = train_and_evaluate(make_tiny_config(), tmp_path)
+    found = summary["wall_time"]
     took = time.monotonic() - start
     assert found["starts"] == 2
     assert found["steps_again"] == 0
     assert total(found) == pytest.approx(found["seconds"], abs=0.01)
     _, second = wall_time.read(tmp_path / wall_time.NAME)
     assert second.step == 60
+    assert summary["train_seconds"] == pytest.approx(found["steps"] + found["data_wait"], abs=2e-3)
+    assert summary["train_seconds"] > second.parts[STEPS]  # Those of the first start count, too.
     assert took - 0.5 < second.seconds <= took
     assert all(found[part] > 0 for part in ("compile", "steps", "evaluation", "saving"))
     assert main(["lenet-alexnet", "report", f"--workdir={tmp_path}"]) == 0
@@ -279,6 +282,8 @@ def test_goodput_of_lanes(tmp_path):
         config.train.duration = "20 steps"
     for summary in train_seeds(config, [0, 1], tmp_path):
         found = summary["wall_time"]
+        trained = found["steps"] + found["data_wait"]
+        assert summary["train_seconds"] == pytest.approx(trained, abs=2e-3)
         assert total(found) == pytest.approx(found["seconds"], abs=0.01)
         assert all(found[part] > 0 for part in ("compile", "steps", "evaluation", "saving"))
     assert [path.parent.name for path in sorted(tmp_path.glob(f"*/{wall_time.NAME}"))] == [

@@ -153,17 +153,19 @@ class LaneGroup:
         images = (self.step - self.first_step) * self.config.train.batch_size
         leaves = jax.tree.leaves(self.state.params)
         params = sum(leaf.size for leaf in leaves) // len(self.devices.index)
-        found = costs(params, images, self.clock, self.compile_seconds) | {
+        together = {
             "side_by_side": len(self.lanes),
             "wall_seconds": round(time.monotonic() - self.began, 3),
         }
         with self.times.spent_on(SAVING):
             for lane in self.lanes:  # All saves come before any summary: after a kill,
                 lane.checkpoints.wait()  # lanes without a summary resume without the others.
-        return [
-            lane.finish(status, self.step, found | self.times.so_far(lane.out.folder))
-            for lane in self.lanes
-        ]
+        found = []
+        for lane in self.lanes:
+            times = self.times.so_far(lane.out.folder)
+            size = costs(params, images, self.clock, self.compile_seconds, times)
+            found.append(lane.finish(status, self.step, size | together))
+        return found
 
 
 def _lane_of(stacked: Any, i: int) -> Any:

@@ -218,7 +218,7 @@ def _follow_to_the_end(run: SingleRun) -> None:
 def _summary(run: SingleRun, status: str) -> dict[str, Any]:
     images = (run.step - run.first_step) * run.config.train.batch_size
     params = sum(leaf.size for leaf in jax.tree.leaves(run.state.params))
-    found = costs(params, images, run.clock, run.compiled.seconds)
-    found |= run.times.so_far(run.out.folder)
+    times = run.times.so_far(run.out.folder)
+    found = costs(params, images, run.clock, run.compiled.seconds, times)
     summary = run.log.summary(status, run.step, run.checkpoints.best(), found)
     return summary | ({"back_offs": run.back_off.count} if run.config.train.back_off else {})

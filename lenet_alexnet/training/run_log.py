@@ -1,6 +1,7 @@
 """What a run reports in its folder: metrics.jsonl, step_sizes.jsonl and the summary."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from lenet_alexnet.config.options import setting
 from lenet_alexnet.optimizers.sdlm import step_report, step_sizes
 from lenet_alexnet.runs.directory import RunDirectory
 from lenet_alexnet.runs.metrics import MetricsLog
+from lenet_alexnet.runs.wall_time import STEPS
 from lenet_alexnet.runtime.console import first_process
 from lenet_alexnet.sinks.feed import Sinks
 from lenet_alexnet.sinks.sink import About, OfSweep
@@ -88,14 +90,22 @@ class RunLog:
         }
 
 
-def costs(params: int, images: int, clock: Stopwatch, compile_seconds: float) -> dict[str, Any]:
-    """A summary's entries on size and time: parameters, seconds, images per second."""
-    seconds = clock.seconds
+def costs(
+    params: int, images: int, clock: Stopwatch, compile_seconds: float, times: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A summary's entries on size and time.
+
+    Args:
+      images: trained on in the seconds of `clock`: of this start of the run, as `compile_seconds`.
+      times: of all starts, see `WallTime.so_far`.
+    """
+    seconds, whole = clock.seconds, times.get("wall_time")
     return {
         "params": params,
-        "train_seconds": round(seconds, 3),
+        "train_seconds": round(whole[STEPS] + whole["data_wait"] if whole else seconds, 3),
         "compile_seconds": round(compile_seconds, 3),
         "images_per_second": round(images / seconds, 1) if seconds else None,
+        **times,
     }
 
 
