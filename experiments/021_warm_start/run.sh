@@ -18,6 +18,12 @@ for set in same other; do
       --config.model.num_classes=10 --config.train.init_from="$W/converted"
   done
 done
+for set in same other; do
+  $LA train --config=configs/alexnet_finetune.py --workdir="$W/warm_${set}_300/0" $size $data \
+    --config.data.name=$set --config.data.train=train --config.data.validation=validation \
+    --config.model.num_classes=10 --config.train.init_from="$W/converted" \
+    --config.train.duration="300 epochs" --config.eval.every="30 epochs"
+done
 for scratch in same/3600 other/2400; do
   set=${scratch%/*}
   $LA train --config=configs/alexnet_imagenette.py --workdir="$W/scratch_$set/0" $size $data \
