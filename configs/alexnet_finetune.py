@@ -10,7 +10,12 @@ convolutions keep its weights. fc6, fc7 and a new fc8 are trained at a modest co
 crops and reflections as the only distortions. A fifth of the training photos is held out.
 
 With --config.train.freeze="()" the convolutions are trained too, at a tenth of the rate. A longer
---config.train.duration on the same workdir continues the run. Nothing has been measured yet.
+--config.train.duration on the same workdir continues the run: 30 epochs can be too few for photos
+unlike those of the first training.
+
+Measured with 20 photos a class of ten classes (experiments/021_warm_start): 29 % error in half a
+minute on classes that the weights know, against 55 % from scratch in two hours. On others, enlarged
+from 32 pixels, 72 % in half a minute and 62 % in five, which is what an hour from scratch gives.
 """
 
 import alexnet_imagenette
