@@ -72,6 +72,19 @@ def test_a_lane_that_diverges_stops_alone(together):
     assert comparable(folders[2]) == []
 
 
+def test_each_row_of_the_log_is_shown_as_a_range_over_the_runs(tmp_path, capsys):
+    folders = [tmp_path / str(i) for i in range(2)]
+    train_lanes(lane_configs(lanes=LANES[:2]), folders)
+    shown = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    pairs = list(zip(comparable(folders[0]), comparable(folders[1]), strict=True))
+    assert len(shown) == len(pairs) > 10
+    for line, rows in zip(shown, pairs, strict=True):
+        low, high = sorted(100 * row["top1_error"] for row in rows)
+        assert f"{rows[0]['split']:<10}  error {low:5.2f} .. {high:5.2f} % of 2 runs" in line
+        assert ("img/s" in line) == (rows[0]["split"] == "train")
+        assert line.endswith(" left") == (rows[0]["step"] < 100)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("at_once", [True, False])
 def test_lanes_at_once_and_in_turn_agree_and_resume(together, tmp_path, at_once):

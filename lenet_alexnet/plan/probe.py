@@ -45,6 +45,9 @@ class _Silent:
     def show(self, row: dict[str, Any]) -> None:
         """Nothing."""
 
+    def show_runs(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Nothing."""
+
 
 class _Opened(NamedTuple):
     """A program that is compiled and open in the folders of its runs."""
@@ -173,6 +176,7 @@ def _side_by_side(
     quiet = [_without_sinks(config) for config in lane_configs]
     with vmap.opened(e, quiet, folders, stop_requested=stop, began=began) as group:
         orders = [lane.e.order for lane in group.lanes]
+        group.progress = _Silent()  # type: ignore[assignment]
         again = partial(compile_lanes, lane_configs, e, group.devices, orders)
         group.start_clock()
         used, copies = group.devices.mesh.size, len(group.devices.index)

@@ -18,7 +18,7 @@ from lenet_alexnet.sweep.lane_functions import LaneDevices
 from lenet_alexnet.training import warm_start
 from lenet_alexnet.training.evaluation import results, summarize_steps
 from lenet_alexnet.training.experiment import Experiment
-from lenet_alexnet.training.progress import Stopwatch
+from lenet_alexnet.training.progress import Progress, Stopwatch
 from lenet_alexnet.training.run_log import costs
 from lenet_alexnet.training.state import NEVER, Noted
 from lenet_alexnet.training.warm_start import WarmStart
@@ -41,6 +41,7 @@ class LaneGroup:
         self.config, self.schedule = lanes[0].config, experiment.schedule
         self.step = self.first_step = 0
         self.clock, self.began = Stopwatch(), time.monotonic()
+        self.progress: Progress
 
     @heartbeat.during("compilation")
     def start(self, weights: Callable[[], WarmStart | None]) -> None:
@@ -95,15 +96,20 @@ class LaneGroup:
         """Copies a dispatch's sums to the host; marks diverged lanes; writes log lines if due."""
         sums = jax.device_get(sums)
         self.times.step = step
+        self.progress.advance(step)
         due = step % self.schedule.log == 0 or step == self.schedule.total
         speed = self.clock.lap(step) * self.config.train.batch_size if due else None
+        rows = []
         for i, lane in self._live():
             mine = _lane_of(sums, i)
             if mine.first_bad_step != NEVER:
                 lane.bad_step = int(mine.first_bad_step)
                 say(f"{lane.out.folder.name} diverged at step {lane.bad_step:,}; others continue")
             elif due:
-                lane.log.write(step, "train", summarize_steps(mine), images_per_second=speed)
+                result = summarize_steps(mine)
+                rows.append(lane.log.write(step, "train", result, images_per_second=speed))
+        if rows:
+            self.progress.show_runs(rows)
 
     def save_overdue(self) -> bool:
         """Whether some lane's last save is too long ago."""
@@ -129,16 +135,12 @@ class LaneGroup:
         with self.times.spent_on(EVALUATION):
             for split in splits:
                 sums = jax.device_get(self.compiled.evaluate(self.state.variables, split))
-                for i, lane in self._live():
+                rows = [
                     lane.log.write(self.step, split, results(_lane_of(sums, i), lane.class_names))
-        shown = "".join(self.e.curve)
-        errors = [lane.log.error(shown) for _, lane in self._live()]
-        known = [100 * error for error in errors if error is not None]
-        if known and splits:
-            say(
-                f"epoch {self.step / self.e.steps_per_epoch:6.2f}  {shown} "
-                f"error {min(known):.2f} .. {max(known):.2f} % of {len(known)} runs"
-            )
+                    for i, lane in self._live()
+                ]
+                if rows:
+                    self.progress.show_runs(rows)
 
     def _save(self, *, evaluated: bool) -> None:
         with self.times.spent_on(SAVING):

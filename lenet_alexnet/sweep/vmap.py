@@ -22,6 +22,7 @@ from lenet_alexnet.sweep.lane_group import LaneGroup
 from lenet_alexnet.training import fingerprint, warm_start
 from lenet_alexnet.training.experiment import Experiment, build
 from lenet_alexnet.training.matmul_precision import matmul_precision
+from lenet_alexnet.training.progress import Progress
 from lenet_alexnet.training.schedule import follow
 
 
@@ -124,12 +125,13 @@ def train_seeds(
 def _run(group: LaneGroup, until: float) -> list[dict[str, Any]]:
     """Trains, evaluates, writes the summaries."""
     total, status = group.schedule.total, "interrupted"
-    try:
-        group.start_clock()
-        with group.times.spent_on(STEPS):
-            if follow(group.schedule, group, math.ceil(min(until, 1.0) * total)):
-                group.finish()
-                status = "completed"
-    finally:
-        summaries = group.summaries(status)
+    with Progress(total, group.step, group.e.steps_per_epoch) as group.progress:
+        try:
+            group.start_clock()
+            with group.times.spent_on(STEPS):
+                if follow(group.schedule, group, math.ceil(min(until, 1.0) * total)):
+                    group.finish()
+                    status = "completed"
+        finally:
+            summaries = group.summaries(status)
     return summaries

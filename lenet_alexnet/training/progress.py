@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lenet_alexnet.runtime.console import duration, first_process, say
@@ -107,16 +107,24 @@ class Progress(contextlib.AbstractContextManager):
 
     def show(self, row: dict[str, Any]) -> None:
         """Shows a new row: training in the bar, an evaluation as a separate line."""
-        train = row["split"] == "train"
-        text = (
-            f"epoch {row['epoch']:6.2f}  {row['split']:<10}  loss {row['loss']:.4f}  "
-            f"error {100 * row['top1_error']:5.2f} %"
-        )
-        if train:
-            text += f"  {row['images_per_second']:,.0f} img/s"
+        text = f"loss {row['loss']:.4f}  error {100 * row['top1_error']:5.2f} %"
+        self._write(row, text, row["images_per_second"])
+
+    def show_runs(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Shows the new rows of runs side by side as one: the range of their errors."""
+        errors = [100 * row["top1_error"] for row in rows]
+        runs = f"{len(rows)} run{'s' if len(rows) > 1 else ''}"
+        text = f"error {min(errors):5.2f} .. {max(errors):5.2f} % of {runs}"
+        speed = rows[0]["images_per_second"]  # Of each: they train in step.
+        self._write(rows[0], text, speed and speed * len(rows))
+
+    def _write(self, row: dict[str, Any], result: str, images_per_second: float | None) -> None:
+        text = f"epoch {row['epoch']:6.2f}  {row['split']:<10}  {result}"
+        if images_per_second is not None:
+            text += f"  {images_per_second:,.0f} img/s"
         if self._bar.disable:
             say(f"{text}{self._time_left(row['step'])}")
-        elif train:
+        elif row["split"] == "train":
             self._bar.set_description_str(text, refresh=True)
         else:
             self._bar.write(text, file=sys.stderr)
