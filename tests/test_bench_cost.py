@@ -15,8 +15,9 @@ PHOTOS = "--config=configs/alexnet_imagenet.py"
 needs_plugin = pytest.mark.skipif(
     not absent.has_plugin(), reason=f"JAX's plugin for CUDA is not installed: {absent.INSTALL}"
 )
-# Billions of bytes that a step of 512 images in bfloat16 accesses, at most.
-MOST = {"paper": 10.5, "owt": 6.6, "bn": 9.6}
+# Billions of bytes that a step of 512 images in bfloat16 accesses, at most. Fewer are not always
+# faster: on an H200, sums that computed what they add up took longest (experiments/016_gpu).
+MOST = {"paper": 11.0, "owt": 7.0, "bn": 9.6}
 
 
 @pytest.mark.parametrize(

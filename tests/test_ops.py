@@ -27,6 +27,22 @@ def test_plain_form_is_a_cross_correlation(rng):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("side", [26, 6])  # maps of more and of fewer than 500 positions
+@pytest.mark.usefixtures("platform")
+def test_the_gradients_of_a_convolution_with_a_bias(rng, side):
+    x, kernel, bias = numbers(rng, 2, side, side, 3), numbers(rng, 3, 3, 3, 4), numbers(rng, 4)
+
+    def loss(form, *weights):
+        return (jnp.sin(ops.nhwc(ops.conv2d(x, weights[0], form, bias=weights[1]))) ** 2).sum()
+
+    gradients = {
+        form: jax.jit(jax.grad(partial(loss, form), (0, 1)))(kernel, bias)
+        for form in ("auto", "plain")
+    }
+    for found, expected in zip(*gradients.values(), strict=True):
+        assert_close(found, expected)
+
+
 @pytest.mark.parametrize("channels", [1, 6])
 def test_block_form_under_vmap(rng, channels):
     x, kernels = numbers(rng, 4, 2, 12, 12, channels), numbers(rng, 4, 5, 5, channels, 3)

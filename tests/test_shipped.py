@@ -154,7 +154,7 @@ def without_extra(monkeypatch):
 
 
 NEEDS = (
-    "prepared data sets need array_record, importlib_resources and tensorflow_datasets: "
+    "prepared data sets need array_record, importlib_resources, tensorflow_datasets and xxhash: "
     "pip install 'lenet-alexnet[data]'"
 )
 

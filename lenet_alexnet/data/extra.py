@@ -5,7 +5,7 @@ import importlib.util
 from lenet_alexnet.errors import UsageError
 
 # tensorflow-datasets needs importlib_resources but declares it for old Pythons only.
-LIBRARIES = ("array_record", "importlib_resources", "tensorflow_datasets")
+LIBRARIES = ("array_record", "importlib_resources", "tensorflow_datasets", "xxhash")
 INSTALL = "pip install 'lenet-alexnet[data]'"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 from jaxtyping import Array, Float
 
-from lenet_alexnet.ops import cpu
+from lenet_alexnet.ops import cpu, gpu
 from lenet_alexnet.ops.blocks import fold_stride
 from lenet_alexnet.ops.cpu import native
 from lenet_alexnet.ops.fast import mark
@@ -39,6 +39,7 @@ def conv2d(
     Raises:
       UsageError: `native` is not available here; see `fast.mark` for the fast forms.
     """
+    plain = form == "plain"
     if form == "auto":
         on_cpu = target.platform() == "cpu"
         form = cpu.fastest_form(x.shape, kernel, stride, padding) if on_cpu else "plain"
@@ -53,7 +54,9 @@ def conv2d(
         form = "plain"
     if form == "plain" or not cpu.fits(form, kernel, stride):
         out = _conv_plain(nhwc(x), kernel, stride, padding)
-        return out if bias is None else out + bias
+        if bias is None:
+            return out
+        return out + bias if plain or not gpu.sums_apart(out) else gpu.add_bias(mark(out), bias)
     x, kernel, bias = jax.tree.map(mark, (x, kernel, bias))
     return cpu.conv2d(x, kernel, bias, form, stride=stride, padding=padding)
 

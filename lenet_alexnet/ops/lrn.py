@@ -24,19 +24,28 @@ def _forward(x: Array, window: Window, k: float, alpha: float, beta: float) -> t
 
 
 def gradient(
-    window: Window, k: float, alpha: float, beta: float, x: Array, g: Array
+    window: Window,
+    k: float,
+    alpha: float,
+    beta: float,
+    x: Array,
+    g: Array,
+    again: Array | None = None,
 ) -> tuple[Array]:
-    """That of x, for that of the values, g.
+    """That of x, for that of the values, g; `again` is g once more, if it is computed twice.
 
     Everything except x is computed again, to save memory in AlexNet's first layers.
     """
-    wide, g = x.astype(jnp.float32), g.astype(jnp.float32)
+    wide = x.astype(jnp.float32)
     divisor = k + alpha * _window_sums(wide * wide, window)
-    scaled = g / _power(divisor, beta)
+    power = _power(divisor, beta)
+    scaled = g.astype(jnp.float32) / power
     term = scaled * wide / divisor
     if target.platform() != "cpu":
         # Else XLA computes it again for each of its neighbours, and reads all that it depends on.
         term = jax.lax.optimization_barrier(term.astype(x.dtype)).astype(jnp.float32)
+    if again is not None:
+        scaled = again.astype(jnp.float32) / power
     inner = _window_sums(term, window, transposed=True)
     return ((scaled - 2 * alpha * beta * wide * inner).astype(x.dtype),)
 

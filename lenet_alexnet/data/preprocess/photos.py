@@ -74,8 +74,7 @@ def create_photo_preprocess(
             return (_cut(images, places, crop).astype(jnp.float32) - means(places)) / divisor
         place_key, flip_key, noise_key = _split3(keys)
         if place == "random":
-            draw = partial(jax.random.randint, shape=(2,), minval=0, maxval=free + 1)
-            places = jax.vmap(draw)(_first(place_key, share))
+            places = _draw_places(_first(place_key, share), free)
         x = _cut(images, places, crop).astype(jnp.float32) - means(places)
         if flip:
             turned = jax.vmap(jax.random.bernoulli)(_first(flip_key, share))
@@ -162,6 +161,13 @@ def _split3(keys: Key[Array, " b"]) -> Key[Array, "3 b"]:
 def _first(keys: Key[Array, " b"], share: int) -> Key[Array, " b"]:
     """Replaces each key by that of the first of its `share` neighbours."""
     return keys if share == 1 else keys[jnp.arange(len(keys)) // share * share]
+
+
+def _draw_places(keys: Key[Array, " b"], free: int) -> Int[Array, "b 2"]:
+    """Random top left corners of crops, from 0 to `free`."""
+    draw = partial(jax.random.randint, shape=(2,), minval=0, maxval=free + 1)
+    # Else XLA on GPUs draws an image's place again for each of its pixels.
+    return jax.lax.optimization_barrier(jax.vmap(draw)(keys))
 
 
 def _cut(images: Array, places: Int[Array, "b 2"], crop: int) -> Array:

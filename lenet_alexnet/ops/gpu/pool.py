@@ -55,18 +55,38 @@ def _largest(
 
 
 def _back(size: int, stride: int, rows: int, sides: Sides, which: Array, g: Array) -> Array:
-    """The gradient of each window at the place of its maximum; windows that share it are added."""
+    """The gradient of each window at the place of its maximum; windows that share it are added.
+
+    Entries whose row and column have one remainder by the stride lie in the same few windows: for
+    size 3 and stride 2, in 4, 2, 2 or 1 of them. So their sums have no terms that are always 0.
+    """
     zero = jnp.zeros((), g.dtype)
+    blocks = [-(-side // stride) for side in sides]
 
     def placed(n: int, i: int, j: int) -> Array:
         padding = [(0, 0, 0)] * g.ndim
-        for axis, start, side in ((rows, i, sides[0]), (rows + 1, j, sides[1])):
-            last = start + (g.shape[axis] - 1) * stride
-            padding[axis] = (start, side - 1 - last, stride - 1)
+        for axis, start, end in (
+            (rows, i // stride, blocks[0]),
+            (rows + 1, j // stride, blocks[1]),
+        ):
+            padding[axis] = (start, end - start - g.shape[axis], 0)
         return jax.lax.pad(jnp.where(which == n, g, zero), zero, padding)
 
-    first, *others = [placed(n, i, j) for n, (i, j) in _places(size)]
-    return sum(others, first)
+    def of_remainders(r: int, c: int) -> Array:
+        own = [(n, i, j) for n, (i, j) in _places(size) if (i % stride, j % stride) == (r, c)]
+        parts = [placed(n, i, j) for n, i, j in own]
+        return sum(parts[1:], parts[0]) if parts else jnp.full(placed(0, 0, 0).shape, zero)
+
+    # The blocks' own rows and columns become axes behind those of the blocks.
+    lines = [
+        jnp.stack([of_remainders(r, c) for c in range(stride)], rows + 2) for r in range(stride)
+    ]
+    whole = jnp.stack(lines, rows + 1)
+    shape = (*g.shape[:rows], *(n * stride for n in blocks), *g.shape[rows + 2 :])
+    whole = whole.reshape(shape)
+    for axis, side in zip((rows, rows + 1), sides, strict=True):
+        whole = jax.lax.slice_in_dim(whole, 0, side, axis=axis)
+    return whole
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
@@ -106,7 +126,10 @@ def _normalised_backward(
     size: int, stride: int, norm: Norm, saved: tuple[Array, Array], g: Array
 ) -> tuple[Array]:
     x, which = saved
-    return lrn.gradient(*norm, x, _back(size, stride, 1, x.shape[1:3], which, g))
+    # It is needed twice, and cheaper to compute again than to store.
+    again = jax.lax.optimization_barrier((which, g))
+    back, once_more = (_back(size, stride, 1, x.shape[1:3], *of) for of in ((which, g), again))
+    return lrn.gradient(*norm, x, back, once_more)
 
 
 _normalised_max.defvjp(_normalised_forward, _normalised_backward)
