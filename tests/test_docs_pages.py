@@ -90,7 +90,7 @@ def test_readme_results_are_those_of_the_records():
         (ROOT / "README.md").read_text(),
         re.MULTILINE,
     )
-    assert len(rows) == 8
+    assert len(rows) == 11
     for config, name, error, n, experiment in rows:
         table = records.table(records.read(ROOT / "experiments" / experiment / "results.csv"))
         (cells,) = [

@@ -36,6 +36,7 @@ CLAIMS = (
         Scale(
             (Row("13pct", 13.0, text="without LRN"), Row("11pct", 11.0, text="with LRN")),
             {net: Set(f"cifar10_{net}.py") for net in ("13pct", "11pct")},
+            experiment="019_cifar10_13_to_11",
             needs=f"{NEEDS}; 5 and 15 hours of one core a seed",
             seeds=3,
             least=3,
