@@ -17,59 +17,27 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lenet_alexnet.reproduce.cifar10_fig1 import ARMS, CONFIG, FIRST_RATES, LONGEST, changes
 from lenet_alexnet.reproduce.fig1 import GOAL, best_rate
 from lenet_alexnet.runs.checkout import checkout
 
 ROOT = Path(__file__).parents[2]
 SEED = 100  # not the seed of any reported run
-LONGEST = 60  # epochs
 FACTOR = 1.5
-PIXEL_STD = 62.0  # of CIFAR-10's training pixels less the mean image, about
-FAN_INS = {"19pct": (75, 800, 800, 1024), "13pct": (75, 1600, 576, 288, 1152)}
-NETS: dict[str, dict[str, Any]] = {
-    "19pct": {},
-    "13pct": {"model.variant": "13pct", "data.photo.crop": 24},
-}
 FIELDS = ("arm", "learning_rate", "seed", "epochs_to_25_percent", "watched", "error", "commit")
-FIRST = {"own": 0.001, "scaled": 0.01}  # the source's, and a usual one
-ARMS = [
-    f"{net}/{weights}/{activation}"
-    for net in NETS
-    for weights in FIRST
-    for activation in ("relu", "tanh", "sigmoid")
-]
-
-
-def overrides(arm: str) -> dict[str, Any]:
-    """What an arm changes in configs/cifar10_19pct.py."""
-    net, weights, activation = arm.split("/")
-    found = NETS[net] | {
-        "model.activation": activation,
-        "optimizer.weight_decay": 0.0,
-        "optimizer.layer_decay.fc10": 0.0,
-        "optimizer.schedule.boundaries": (),
-    }
-    if weights == "scaled":
-        # He et al. 2015 for ReLU; LeCun et al. 1998, sec. 4.6 of "Efficient BackProp", for others.
-        gain = 2 if activation == "relu" else 1
-        stds = tuple(round(math.sqrt(gain / fan_in), 6) for fan_in in FAN_INS[net])
-        found |= {"model.stds": stds, "data.photo.std": PIXEL_STD}
-    return found
 
 
 def train(arm: str, rate: float, best: float, workdir: Path, data_dir: str) -> dict[str, Any]:
     """Runs one trial until the error reaches the line or `best` epochs are over."""
     folder = workdir / arm.replace("/", "_") / f"{rate:.6g}"
-    changes = overrides(arm) | {
+    flat = changes(arm) | {
         "optimizer.learning_rate": rate,
         "seed": SEED,
         "data.data_dir": data_dir,
-        "data.test": "",
         "train.duration": f"{LONGEST} epochs",
-        "eval.every": "0 steps",
     }
-    flags = [f"--config.{key}={value}" for key, value in changes.items()]
-    config = ROOT / "configs" / "cifar10_19pct.py"
+    flags = [f"--config.{key}={value}" for key, value in flat.items()]
+    config = ROOT / "configs" / CONFIG
     command = [sys.executable, "-m", "lenet_alexnet", "train", f"--config={config}"]
     process = subprocess.Popen([*command, f"--workdir={folder}", *flags], cwd=ROOT)
     stopped = False
@@ -108,7 +76,7 @@ def _errors(folder: Path) -> list[tuple[int, float]]:
 
 def search(arm: str, workdir: Path, data_dir: str) -> float:
     """Goes up or down in factors of 1.5 until both neighbours of the best rate are worse."""
-    first = FIRST[arm.split("/")[1]]
+    first = FIRST_RATES[arm.split("/")[1]]
     best, power = 0, 0
     while True:
         known = {row["learning_rate"]: row for row in _rows(workdir) if row["arm"] == arm}

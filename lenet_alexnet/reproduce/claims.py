@@ -22,6 +22,7 @@ class Row(NamedTuple):
       column: of results.csv, a fraction; "test_error@3": after pass 3, from curves.csv.
       text: its name, if it is not the label.
       margin: for this number; None: `Scale.margin`.
+      either: neither a smaller nor a larger number is better.
     """
 
     label: str
@@ -29,6 +30,7 @@ class Row(NamedTuple):
     column: str = "test_error"
     text: str = ""
     margin: Margin | None = None
+    either: bool = False
 
     @property
     def of_training(self) -> bool:

@@ -35,6 +35,8 @@ FIELDS = (
 )
 CURVE_FIELDS = ("set", "seed", "epoch", "split", "error", "loss")
 Records = list[dict[str, Any]]
+# Of a run whose config has no data to evaluate on: it is about training alone.
+NOT_EVALUATED = dict.fromkeys(("top1_error", "loss", "examples"), "")
 
 
 def gather(folders: Mapping[str, Path], *, clean: bool = True) -> tuple[Records, Records]:
@@ -60,7 +62,7 @@ def gather(folders: Mapping[str, Path], *, clean: bool = True) -> tuple[Records,
             if clean and run["git_dirty"]:
                 raise DataError(f"{path.parent}: run from a changed checkout, so it proves nothing")
             try:
-                results.append(_result(label, summary, run, rows))
+                results.append(_result(label, summary | _tested(path.parent, summary), run, rows))
                 curves += _curve(label, summary["seed"], rows)
             except (KeyError, TypeError, IndexError) as error:
                 raise DataError(f"{path.parent}: its files are incomplete ({error!r})") from error
@@ -80,6 +82,14 @@ def _curve(label: str, seed: int, rows: Records) -> Records:
         for row in rows
         if row["split"] != "train" or abs(row["epoch"] - round(row["epoch"])) < 0.05
     ]
+
+
+def _tested(folder: Path, summary: Any) -> dict[str, Any]:
+    """What to add to a summary without results, if the run's config asks for none."""
+    if summary["eval"]:
+        return {}
+    data = read_json(folder / "config.json", "data", data=dict)["data"]
+    return {} if data["test"] or data["validation"] else {"eval": {"test": NOT_EVALUATED}}
 
 
 def _result(label: str, summary: Any, run: Any, rows: Records) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from lenet_alexnet import config as configs
 from lenet_alexnet.config import shipped
+from lenet_alexnet.config.options import admit
 from lenet_alexnet.reproduce.claims import Scale, Set
 from lenet_alexnet.runs.checkout import checkout
 from lenet_alexnet.runs.directory import read_summary
@@ -63,6 +64,7 @@ def side_by_side(config: ConfigDict, seeds: list[int]) -> bool:
 def load(runs: Set, data_dir: str = "") -> ConfigDict:
     """The config of a set."""
     config = configs.load(str(shipped.CONFIGS / runs.config)).get_config()
+    admit(config, runs.overrides)
     with config.unlocked():
         config.update_from_flattened_dict(dict(runs.overrides))
         if data_dir:

@@ -20,7 +20,7 @@ WIDE, FEW, CERTAIN = "too wide", "too few seeds", "no interval"
 WORDS = {
     REPRODUCED: "the whole interval is within the margin of the paper's number",
     BETTER: "the whole interval is below that margin",
-    NOT: "the whole interval is above it",
+    NOT: "the whole interval is above it, or, for a ratio, on either side",
     CLOSER: "as better, for a training error",
     LESS: "as not reproduced, for a training error",
     WIDE: "the interval crosses an edge of the margin",
@@ -73,6 +73,9 @@ def row_word(values: Sequence[float], row: Row, scale: Scale) -> str:
     below, above = row.paper - margin, row.paper + margin
     if below <= found[0] and found[1] <= above:
         return REPRODUCED
+    outside = found[1] < below or found[0] > above
+    if row.either and outside:
+        return NOT
     if found[1] < below:
         return CLOSER if row.of_training else BETTER
     if found[0] > above:

@@ -1,0 +1,101 @@
+"""Fig. 1 at full scale: its arms, their runs, and what is measured of them."""
+
+import math
+
+import pytest
+
+from lenet_alexnet.cli.entry import main
+from lenet_alexnet.config import shipped
+from lenet_alexnet.models import create_model
+from lenet_alexnet.reproduce import cifar10_fig1 as fig1
+from lenet_alexnet.reproduce import records
+from lenet_alexnet.reproduce.fig1 import best_rate
+from lenet_alexnet.reproduce.measured import measure
+from lenet_alexnet.reproduce.run import load
+
+PAIR = {"19pct/own/relu": fig1.Found(0.002, 5.5), "19pct/own/tanh": fig1.Found(0.001, 31.0)}
+
+
+def curves(**arms):
+    """Training errors of an epoch: 90 %, then 20 % from a seed's epoch on."""
+    return [
+        {"set": f"19pct/own/{arm}", "seed": str(seed), "split": "train"}
+        | {"epoch": str(epoch), "error": "0.2" if epoch >= first else "0.3"}
+        for arm, (length, *firsts) in arms.items()
+        for seed, first in enumerate(firsts)
+        for epoch in range(1, length + 1)
+    ]
+
+
+@pytest.mark.parametrize("arm", fig1.ARMS)
+def test_an_arm_trains_its_network_without_regularisation(arm):
+    net, weights, activation = arm.split("/")
+    config = load(fig1.run(arm, fig1.Found(0.005, 7.2)))
+    assert config.train.duration == "16 epochs"
+    assert config.optimizer.learning_rate == 0.005
+    assert (config.data.test, config.data.validation, config.data.train) == ("", "", "train")
+    decays = [config.optimizer.weight_decay, *config.optimizer.layer_decay.to_dict().values()]
+    assert not any(decays)
+    assert (config.data.photo.place, config.data.photo.flip) == ("centre", False)
+    assert config.model.variant == net
+    assert config.data.photo.crop == (24 if net == "13pct" else 32)
+    assert config.model.activation == activation
+    own = create_model(name="cuda_convnet", variant=net, num_classes=10)
+    assert (create_model(**config.model.to_dict()).stds == own.stds) == (weights == "own")
+    assert config.data.photo.std == (1.0 if weights == "own" else fig1.PIXEL_STD)
+
+
+def test_no_run_is_longer_than_the_search():
+    assert load(fig1.run("13pct/own/tanh", fig1.Found(1.0, 40))).train.duration == "60 epochs"
+    never = fig1.Found(1.0, math.inf)
+    assert load(fig1.run("13pct/own/tanh", never)).train.duration == "60 epochs"
+
+
+def test_times_are_of_the_two_runs_of_a_seed():
+    found = fig1.measure([], curves(relu=(8, 4, 5, 8), tanh=(40, 12, 20, 41)))
+    assert found["19pct/own/relu"] == [3.5, 4.5, 7.5]
+    assert found["19pct/own/tanh"] == [11.5, 19.5, math.inf]
+    assert found["19pct/own/times"] == [11.5 / 3.5, 19.5 / 4.5, math.inf]
+
+
+@pytest.mark.parametrize(
+    ("tanh", "word"), [(24, "reproduced"), (12, "not reproduced"), (36, "not reproduced")]
+)
+def test_six_times_is_missed_on_either_side(tanh, word):
+    runs = curves(relu=(10, *(5,) * 5), tanh=(60, *(round(tanh * 4.5 / 4),) * 5))
+    rows, verdicts = measure(fig1.scale(PAIR), [], runs)
+    assert [row.row.label for row in rows] == ["19pct/own/times", *PAIR]
+    assert rows[0].verdict == word
+    assert [one.word for one in verdicts] == ["lower"]
+
+
+def test_without_a_pair_of_rates_nothing_can_run():
+    for found in ({}, {"19pct/own/relu": fig1.Found(0.002, 5.5)}):
+        assert not fig1.scale(found).runs
+        assert fig1.scale(found).why
+
+
+def test_the_rates_are_those_of_the_search():
+    rows = records.read(shipped.ROOT / "experiments" / "018_cifar10_fig1" / "selection.csv")
+    for arm, found in fig1.FOUND.items():
+        tried = {
+            float(row["learning_rate"]): (float(row["epochs_to_25_percent"]), float(row["error"]))
+            for row in rows
+            if row["arm"] == arm
+        }
+        best = best_rate((rate, *result) for rate, result in tried.items())
+        assert (found.rate, found.epochs) == (best, tried[best][0])
+        # Both neighbours were tried: the search had ended.
+        for other in (best * 1.5, best / 1.5):
+            assert any(math.isclose(rate, other, rel_tol=1e-3) for rate in tried)
+
+
+def test_an_arm_without_test_data_is_recorded(tmp_path):
+    flags = ["--config.train.duration=20 steps", "--config.train.log_every=10 steps"]
+    flags += ["--config.data.test=", "--config.eval.every=0 steps"]
+    flags += ["--config.data.validation=", f"--workdir={tmp_path / 'arm' / 'seed_0'}"]
+    assert main(["lenet-alexnet", "train", "--config=lenet5_quickstart", *flags]) == 0
+    results, _ = records.gather({"arm": tmp_path / "arm"}, clean=False)
+    assert [(row["set"], row["test_error"]) for row in results] == [("arm", "")]
+    records.save(tmp_path / "e", *records.gather({"arm": tmp_path / "arm"}, clean=False))
+    assert "| arm |" in records.table(records.read(tmp_path / "e" / "results.csv"))
