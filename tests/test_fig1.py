@@ -9,7 +9,6 @@ from lenet_alexnet.config import shipped
 from lenet_alexnet.models import create_model
 from lenet_alexnet.reproduce import cifar10_fig1 as fig1
 from lenet_alexnet.reproduce import records
-from lenet_alexnet.reproduce.fig1 import best_rate
 from lenet_alexnet.reproduce.measured import measure
 from lenet_alexnet.reproduce.run import load
 
@@ -75,19 +74,40 @@ def test_without_a_pair_of_rates_nothing_can_run():
         assert fig1.scale(found).why
 
 
-def test_the_rates_are_those_of_the_search():
-    rows = records.read(shipped.ROOT / "experiments" / "018_cifar10_fig1" / "selection.csv")
-    for arm, found in fig1.FOUND.items():
-        tried = {
-            float(row["learning_rate"]): (float(row["epochs_to_25_percent"]), float(row["error"]))
-            for row in rows
-            if row["arm"] == arm
-        }
-        best = best_rate((rate, *result) for rate, result in tried.items())
-        assert (found.rate, found.epochs) == (best, tried[best][0])
-        # Both neighbours were tried: the search had ended.
-        for other in (best * 1.5, best / 1.5):
-            assert any(math.isclose(rate, other, rel_tol=1e-3) for rate in tried)
+def rows(arm, *trials):
+    return [
+        {"arm": arm, "learning_rate": f"{rate:.6g}", "epochs_to_25_percent": e, "error": error}
+        for rate, e, error in trials
+    ]
+
+
+def test_the_search_ends_when_both_neighbours_are_worse():
+    arm, tried = "19pct/own/relu", [(0.001, "9", "0.24")]
+    assert fig1.next_power({}) == 0
+    for rate, epochs, power in ((0.0015, "8", 2), (0.00225, "6", 3), (0.003375, "inf", None)):
+        assert arm not in fig1.searched(rows(arm, *tried))
+        tried.append((rate, epochs, "0.25"))
+        assert fig1.next_power(fig1.trials(arm, rows(arm, *tried))) == power
+    assert fig1.searched(rows(arm, *tried)) == {arm: fig1.Found(0.00225, 6.0)}
+    # Another arm's trials, and one further away, do not matter.
+    tried.append((0.0075937500001, "inf", "0.2"))
+    other = rows("19pct/own/tanh", (0.001, "inf", "0.3"))
+    assert fig1.searched(rows(arm, *tried) + other) == {arm: fig1.Found(0.00225, 6.0)}
+
+
+def test_a_search_goes_down_if_the_first_rate_is_too_high():
+    arm, tried = "13pct/scaled/tanh", [(0.01, "inf", "0.5"), (0.015, "inf", "0.6")]
+    assert fig1.next_power(fig1.trials(arm, rows(arm, *tried))) == -1
+    tried.append((0.00666667, "inf", "0.55"))
+    # Where no rate gets there, the lowest error at the end counts.
+    assert fig1.searched(rows(arm, *tried)) == {arm: fig1.Found(0.01, math.inf)}
+
+
+def test_the_claim_has_the_arms_of_the_record():
+    record = records.read(shipped.ROOT / "experiments" / "018_cifar10_fig1" / "selection.csv")
+    assert {row["arm"] for row in record} <= set(fig1.ARMS)
+    found = fig1.searched(record)
+    assert set(fig1.FULL.sets) in (set(), set(found))
 
 
 def test_an_arm_without_test_data_is_recorded(tmp_path):

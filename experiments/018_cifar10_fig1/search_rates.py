@@ -17,27 +17,28 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lenet_alexnet.reproduce.cifar10_fig1 import ARMS, CONFIG, FIRST_RATES, LONGEST, changes
-from lenet_alexnet.reproduce.fig1 import GOAL, best_rate
+from lenet_alexnet.errors import UsageError
+from lenet_alexnet.reproduce import cifar10_fig1 as fig1
+from lenet_alexnet.reproduce.fig1 import GOAL
 from lenet_alexnet.runs.checkout import checkout
+from lenet_alexnet.runs.directory import read_summary
 
 ROOT = Path(__file__).parents[2]
 SEED = 100  # not the seed of any reported run
-FACTOR = 1.5
 FIELDS = ("arm", "learning_rate", "seed", "epochs_to_25_percent", "watched", "error", "commit")
 
 
 def train(arm: str, rate: float, best: float, workdir: Path, data_dir: str) -> dict[str, Any]:
     """Runs one trial until the error reaches the line or `best` epochs are over."""
     folder = workdir / arm.replace("/", "_") / f"{rate:.6g}"
-    flat = changes(arm) | {
+    flat = fig1.changes(arm) | {
         "optimizer.learning_rate": rate,
         "seed": SEED,
         "data.data_dir": data_dir,
-        "train.duration": f"{LONGEST} epochs",
+        "train.duration": f"{fig1.LONGEST} epochs",
     }
     flags = [f"--config.{key}={value}" for key, value in flat.items()]
-    config = ROOT / "configs" / CONFIG
+    config = ROOT / "configs" / fig1.CONFIG
     command = [sys.executable, "-m", "lenet_alexnet", "train", f"--config={config}"]
     process = subprocess.Popen([*command, f"--workdir={folder}", *flags], cwd=ROOT)
     stopped = False
@@ -48,10 +49,9 @@ def train(arm: str, rate: float, best: float, workdir: Path, data_dir: str) -> d
             stopped = True
         time.sleep(2)
     points = _errors(folder)
-    if not points or (process.returncode and not stopped):
-        diverged = process.returncode == 1 and points
-        if not diverged:
-            sys.exit(f"error: {arm} at {rate:g} ended with {process.returncode}")
+    if process.returncode and not stopped and not _diverged(folder):
+        sys.exit(f"error: {arm} at {rate:g} ended with {process.returncode}")
+    points = points or [(0, 1.0)]  # It diverged in the first epoch.
     reached = next((epoch for epoch, error in points if error <= GOAL), math.inf)
     return {
         "arm": arm,
@@ -62,6 +62,13 @@ def train(arm: str, rate: float, best: float, workdir: Path, data_dir: str) -> d
         "error": round(points[-1][1], 4),
         "commit": checkout()["git_commit"],
     }
+
+
+def _diverged(folder: Path) -> bool:
+    try:
+        return read_summary(folder / "summary.json")["status"] == "diverged"
+    except UsageError:
+        return False
 
 
 def _errors(folder: Path) -> list[tuple[int, float]]:
@@ -76,32 +83,14 @@ def _errors(folder: Path) -> list[tuple[int, float]]:
 
 def search(arm: str, workdir: Path, data_dir: str) -> float:
     """Goes up or down in factors of 1.5 until both neighbours of the best rate are worse."""
-    first = FIRST_RATES[arm.split("/")[1]]
-    best, power = 0, 0
     while True:
-        known = {row["learning_rate"]: row for row in _rows(workdir) if row["arm"] == arm}
-        rate = first * FACTOR**power
-        if f"{rate:.6g}" not in known:
-            reached = [float(row["epochs_to_25_percent"]) for row in known.values()]
-            limit = min(reached, default=math.inf)
-            row = train(arm, rate, min(limit, LONGEST), workdir, data_dir)
-            _append(workdir, row)
-            continue
-        tried = {
-            n: known[f"{first * FACTOR**n:.6g}"]
-            for n in range(-20, 20)
-            if f"{first * FACTOR**n:.6g}" in known
-        }
-        best = int(
-            best_rate(
-                (n, float(row["epochs_to_25_percent"]), float(row["error"]))
-                for n, row in tried.items()
-            )
-        )
-        untried = [n for n in (best + 1, best - 1) if n not in tried]
-        if not untried:
-            return first * FACTOR**best
-        power = untried[0]
+        tried = fig1.trials(arm, _rows(workdir))
+        power = fig1.next_power(tried)
+        if power is None:
+            return fig1.rate(arm, fig1.best(tried))
+        limit = min((trial.epochs for trial in tried.values()), default=math.inf)
+        row = train(arm, fig1.rate(arm, power), min(limit, fig1.LONGEST), workdir, data_dir)
+        _append(workdir, row)
 
 
 def _rows(workdir: Path) -> list[dict[str, str]]:
@@ -121,7 +110,7 @@ def _append(workdir: Path, row: dict[str, Any]) -> None:
 
 def main(workdir: str, data_dir: str, *arms: str) -> None:
     """Searches the arms in turn and prints each one's rate."""
-    for arm in arms or ARMS:
+    for arm in arms or fig1.ARMS:
         rate = search(arm, Path(workdir).resolve(), str(Path(data_dir).resolve()))
         print(f"{arm}: {rate:.6g}", flush=True)
 

@@ -6,11 +6,13 @@ activation: "19pct/own/relu". The plan is in experiments/018_cifar10_fig1.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lenet_alexnet.config import shipped
+from lenet_alexnet.reproduce import records
 from lenet_alexnet.reproduce.claims import Comparison, Margin, Row, Scale, Set, Values
-from lenet_alexnet.reproduce.fig1 import GOAL, epochs_to
+from lenet_alexnet.reproduce.fig1 import GOAL, best_rate, epochs_to
 
 CONFIG = "cifar10_19pct.py"
 NETS: dict[str, dict[str, Any]] = {
@@ -23,6 +25,8 @@ FIRST_RATES = {"own": 0.001, "scaled": 0.01}  # the source's, and a usual one
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 ARMS = [f"{net}/{weights}/{act}" for net in NETS for weights in FIRST_RATES for act in ACTIVATIONS]
 LONGEST = 60  # epochs
+FACTOR = 1.5  # between two rates of the search
+SELECTION = shipped.ROOT / "experiments" / "018_cifar10_fig1" / "selection.csv"
 WHY = "each activation's rate is being searched: experiments/018_cifar10_fig1"
 
 
@@ -33,8 +37,51 @@ class Found(NamedTuple):
     epochs: float
 
 
-# By `best_rate` from experiments/018_cifar10_fig1/selection.csv; arms whose search has ended.
-FOUND: dict[str, Found] = {}
+class Trial(NamedTuple):
+    """A rate that was tried: its epochs to 25 % or infinity, and the training error at the end."""
+
+    epochs: float
+    error: float
+
+
+def rate(arm: str, power: int) -> float:
+    """The rate that is `power` steps above the first one of an arm."""
+    return float(f"{FIRST_RATES[arm.split('/')[1]] * FACTOR**power:.6g}")
+
+
+def trials(arm: str, rows: Sequence[Mapping[str, str]]) -> dict[int, Trial]:
+    """The trials of an arm among the rows of selection.csv, by the power of their rates."""
+    powers = {rate(arm, power): power for power in range(-20, 20)}
+    return {
+        powers[float(row["learning_rate"])]: Trial(
+            float(row["epochs_to_25_percent"]), float(row["error"])
+        )
+        for row in rows
+        if row["arm"] == arm and float(row["learning_rate"]) in powers
+    }
+
+
+def best(tried: Mapping[int, Trial]) -> int:
+    """The power of the best rate, see `fig1.best_rate`."""
+    return int(best_rate((power, *trial) for power, trial in tried.items()))
+
+
+def next_power(tried: Mapping[int, Trial]) -> int | None:
+    """What the search tries next; None: both neighbours of the best rate are worse."""
+    if not tried:
+        return 0
+    middle = best(tried)
+    return next((power for power in (middle + 1, middle - 1) if power not in tried), None)
+
+
+def searched(rows: Sequence[Mapping[str, str]]) -> dict[str, Found]:
+    """The arms whose search has ended."""
+    found = {}
+    for arm in ARMS:
+        tried = trials(arm, rows)
+        if next_power(tried) is None:
+            found[arm] = Found(rate(arm, best(tried)), tried[best(tried)].epochs)
+    return found
 
 
 def changes(arm: str) -> dict[str, Any]:
@@ -126,4 +173,4 @@ def _words(arm: str, count: int = 3) -> str:
     return ", ".join(arm.split("/")[:count])
 
 
-FULL = scale(FOUND)
+FULL = scale(searched(records.read(SELECTION)))
