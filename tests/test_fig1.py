@@ -5,7 +5,6 @@ import math
 import pytest
 
 from lenet_alexnet.cli.entry import main
-from lenet_alexnet.config import shipped
 from lenet_alexnet.models import create_model
 from lenet_alexnet.reproduce import cifar10_fig1 as fig1
 from lenet_alexnet.reproduce import records
@@ -51,10 +50,13 @@ def test_no_run_is_longer_than_the_search():
 
 
 def test_times_are_of_the_two_runs_of_a_seed():
-    found = fig1.measure([], curves(relu=(8, 4, 5, 8), tanh=(40, 12, 20, 41)))
-    assert found["19pct/own/relu"] == [3.5, 4.5, 7.5]
-    assert found["19pct/own/tanh"] == [11.5, 19.5, math.inf]
-    assert found["19pct/own/times"] == [11.5 / 3.5, 19.5 / 4.5, math.inf]
+    runs = curves(relu=(8, 4, 5, 8, 9, 9), tanh=(40, 12, 20, 41, 12, 41))
+    found = fig1.measure([], runs)
+    assert found["19pct/own/relu"] == [3.5, 4.5, 7.5, math.inf, math.inf]
+    assert found["19pct/own/tanh"] == [11.5, 19.5, math.inf, 11.5, math.inf]
+    assert found["19pct/own/times"] == [11.5 / 3.5, 19.5 / 4.5, *(math.inf,) * 3]
+    rows, _ = measure(fig1.scale(PAIR), [], runs)
+    assert rows[0].verdict == "too wide"
 
 
 @pytest.mark.parametrize(
@@ -104,10 +106,12 @@ def test_a_search_goes_down_if_the_first_rate_is_too_high():
 
 
 def test_the_claim_has_the_arms_of_the_record():
-    record = records.read(shipped.ROOT / "experiments" / "018_cifar10_fig1" / "selection.csv")
-    assert {row["arm"] for row in record} <= set(fig1.ARMS)
+    record = records.read(fig1.SELECTION)
+    for row in record:
+        assert float(row["learning_rate"]) in [fig1.rate(row["arm"], n) for n in range(-20, 20)]
     found = fig1.searched(record)
-    assert set(fig1.FULL.sets) in (set(), set(found))
+    assert found["19pct/own/relu"] == fig1.Found(0.003375, 6.0)
+    assert fig1.scale(found) == fig1.FULL
 
 
 def test_an_arm_without_test_data_is_recorded(tmp_path):

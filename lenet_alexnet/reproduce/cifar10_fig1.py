@@ -120,7 +120,8 @@ def run(arm: str, found: Found) -> Set:
 def measure(results: list[dict[str, str]], curves: list[dict[str, str]]) -> Values:
     """Epochs to 25 % of each arm by seed, and tanh's over ReLU's of the same seed.
 
-    A run that does not get there within the length of its arm is infinite.
+    A run that does not get there within the length of its arm is infinite, and so is a ratio of
+    one.
     """
     del results
     found: Values = {}
@@ -128,7 +129,9 @@ def measure(results: list[dict[str, str]], curves: list[dict[str, str]]) -> Valu
         found |= epochs_to(GOAL, [row for row in curves if row["set"] == arm])
     for arm in [name for name in found if name.endswith("/tanh")]:
         relu = found.get(_partner(arm), [])
-        found[times(arm)] = [a / b for a, b in zip(found[arm], relu, strict=False)]
+        found[times(arm)] = [
+            a / b if math.isfinite(b) else math.inf for a, b in zip(found[arm], relu, strict=False)
+        ]
     return found
 
 
