@@ -100,15 +100,16 @@ def test_a_log_file_gets_lines_of_a_sweep(sweep, capsys, monkeypatch):
     fake(sweep, trials[0], 0.25)
     sweep.folder(trials[1].id).mkdir(parents=True)
     sweep.end(trials[1].id, "failed", "exit code 1; no space left")
-    shown.watch([trials[2].id])
+    program = [trials[0].id, trials[2].id]  # one program, of which one trial has ended
+    shown.watch(program)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == f"[1/3] {trials[0].id} seed=0  completed test error 25.00 %"
     assert lines[1] == f"[2/3] {trials[1].id} seed=1  failed exit code 1; no space left"
     clock.now += 59
-    shown.watch([trials[2].id])
+    shown.watch(program)
     assert capsys.readouterr().err == ""
     clock.now += 2
-    shown.watch([trials[2].id])
+    shown.watch(program)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("1 at work, 0 waiting, 1 completed, 1 failed")
     assert line.endswith(f"best: {trials[0].id}, test error 25.00 %")

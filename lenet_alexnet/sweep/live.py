@@ -43,9 +43,8 @@ class Live:
         if began < self._next:
             return
         lines = [line for one in self.trials.values() if (line := self._ended(one))]
-        working = [self.trials[name] for name in at_work]
-        for one in working:
-            one.read()
+        # A program of several trials writes their ends one by one.
+        working = [one for name in at_work if not (one := self.trials[name]).ended]
         if self._terminal:
             self._redraw(lines, working)
         else:
