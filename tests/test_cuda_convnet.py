@@ -45,24 +45,22 @@ def scaled(model, key):
 
 
 @pytest.mark.parametrize("form", ["plain", "auto"])
-@pytest.mark.parametrize("variant", COUNTS)
-def test_logits_are_those_of_naive_loops(variant, form):
-    # Narrow, so that the loops are quick; 20 pixels: pools reach over both kinds of edge.
-    local = {"local_widths": (6, 5)} if variant in ("13pct", "11pct") else {}
-    model = create_model(
-        name="cuda_convnet",
-        variant=variant,
-        image_size=21,
-        widths=(12, 10) if local else (12, 10, 8),
-        conv_form=form,
-        **local,
-    )
+@pytest.mark.parametrize("blocks", [*COUNTS, "plain pools"])
+def test_logits_are_those_of_naive_loops(blocks, form):
+    # Narrow, so that the loops are quick; 21 pixels: pools reach over both kinds of edge.
+    options = {"local_widths": (6, 5)} if blocks in ("13pct", "11pct") else {}
+    options["widths"] = (12, 10) if options else (12, 10, 8)
+    if blocks == "plain pools":
+        options["pools"] = ("max_2x2", "average_2x2", "none")
+    else:
+        options["variant"] = blocks
+    model = create_model(name="cuda_convnet", image_size=21, conv_form=form, **options)
     params = scaled(model, jax.random.key(3))
     x = 60 * jax.random.normal(jax.random.key(1), (2, 21, 21, 3))
     found = jax.jit(model.apply)({"params": params}, x)
     tree = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
     for image, logits in zip(np.asarray(x, np.float64), found, strict=True):
-        expected = naive_net(tree, image, variant)
+        expected = naive_net(tree, image, blocks)
         assert np.abs(logits - expected).max() < 1e-4 * np.abs(expected).max()
 
 

@@ -116,7 +116,7 @@ def cuda_convnet(model: CudaConvNet) -> nn.Module:
     maps, side = model.channels, model.image_size
     for width, kind, norm in zip(model.widths, model.pools, model.norms, strict=True):
         layers += [nn.Conv2d(maps, width, 5, padding=2), nn.ReLU()]
-        pool = (nn.MaxPool2d if kind == "max" else nn.AvgPool2d)(3, 2, ceil_mode=True)
+        pool = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}[kind](3, 2, ceil_mode=True)
         across = nn.LocalResponseNorm(9, alpha=0.001, beta=0.75, k=1.0)
         layers += {
             "none": [pool],

@@ -21,7 +21,8 @@ from lenet_alexnet.models.layers import Shape, identity
 from lenet_alexnet.models.lenet import ACTIVATIONS, Activation
 from lenet_alexnet.ops import ConvForm, Maps
 
-POOLS = ("max", "average")
+# The side of the windows, which are 2 apart: those of 3x3 overlap. "none": no pooling.
+POOLS = {"max": 3, "average": 3, "max_2x2": 2, "average_2x2": 2, "none": 1}
 NORMS = ("none", "within", "across", "across_before_pool")
 
 # What each network changes in the defaults, which are those of layers-19pct.cfg.
@@ -79,11 +80,13 @@ class Local(nn.Module):
 
 
 class AveragePool(layers.Plain):
-    """The mean of each 3x3 window, 2 apart; at the edge of the inputs inside."""
+    """The mean of each window, 2 apart; at the edge of the inputs inside."""
+
+    size: int
 
     def apply_to(self, x: Maps) -> Maps:
         """Averages."""
-        return ops.overlapping_average_pool(x, size=3, stride=2)
+        return ops.overlapping_average_pool(x, size=self.size, stride=2)
 
 
 class WithinMapNorm(layers.Plain):
@@ -97,7 +100,7 @@ class WithinMapNorm(layers.Plain):
 
 
 class CudaConvNet(nn.Module):
-    """Convolutions (5x5, pad 2), each pooled by 3x3 windows 2 apart, then local and dense layers.
+    """Convolutions (5x5, pad 2), each with its pool and norm, then local and dense layers.
 
     The defaults are layers-19pct.cfg, 89,578 parameters; `CUDA_CONVNETS` has the others. Inputs are
     on the scale 0..255 without their mean. Initial biases are 0.
@@ -106,8 +109,9 @@ class CudaConvNet(nn.Module):
       image_size: side of the input; 24 for crops.
       widths: maps of each convolution. local_widths: of each local layer after them.
       dense_width: units of a hidden dense layer (fc64), 0: none.
-      pools, norms: of each convolution, from POOLS and NORMS; the pool precedes the norm except
-        for `across_before_pool`. Across maps: 9 neighbours, scale .001; within: 3x3, scale 5e-5.
+      pools: after each convolution, from POOLS; windows are 2 apart, and of 3x3 in the source.
+      norms: of each convolution, from NORMS; the pool precedes the norm except for
+        `across_before_pool`. Across maps: 9 neighbours, scale .001; within: 3x3, scale 5e-5.
       dropout: of the last hidden layer's outputs; 0 in 2011.
       stds: of the initial weights, layer by layer; None: He's sqrt(2 / fan-in).
       conv_form: the form of the convolutions (`ops.conv2d`) and, "plain" or fast, of the rest.
@@ -182,20 +186,24 @@ class CudaConvNet(nn.Module):
         return output(dropout([out], key))
 
     def _pool_and_norm(self, n: int, maps: TowerMaps) -> TowerMaps:
-        pool: nn.Module = (
-            layers.MaxPool(size=3, stride=2, ceil=True, form=self.conv_form, name=f"pool{n}")
-            if self.pools[n - 1] == "max"
-            else AveragePool(name=f"pool{n}")
-        )
         norm = self.norms[n - 1]
         if norm == "none":
-            return pool(maps)
+            return self._pool(n, maps)
         if norm == "within":
-            return WithinMapNorm(form=self.conv_form, name=f"rnorm{n}")(pool(maps))
+            return WithinMapNorm(form=self.conv_form, name=f"rnorm{n}")(self._pool(n, maps))
         across = normalisation.ResponseNorm(
             size=9, k=1.0, alpha=0.001 / 9, beta=0.75, form=self.conv_form, name=f"rnorm{n}"
         )
-        return across(pool(maps)) if norm == "across" else pool(across(maps))
+        return across(self._pool(n, maps)) if norm == "across" else self._pool(n, across(maps))
+
+    def _pool(self, n: int, maps: TowerMaps) -> TowerMaps:
+        kind, name = self.pools[n - 1], f"pool{n}"
+        if kind == "none":
+            return maps
+        if kind.startswith("average"):
+            return AveragePool(size=POOLS[kind], name=name)(maps)
+        pool = layers.MaxPool(size=POOLS[kind], stride=2, ceil=True, form=self.conv_form, name=name)
+        return pool(maps)
 
     @nn.nowrap
     def check(self) -> None:

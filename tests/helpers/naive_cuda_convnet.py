@@ -5,9 +5,9 @@ import numpy as np
 from tests.helpers.naive_alexnet import naive_conv, naive_pool, relu
 
 
-def naive_average(x):
-    starts = 2 * np.arange(-(-(x.shape[0] - 3) // 2) + 1)
-    return np.array([[x[i : i + 3, j : j + 3].mean((0, 1)) for j in starts] for i in starts])
+def naive_average(x, size=3):
+    starts = 2 * np.arange(-(-(x.shape[0] - size) // 2) + 1)
+    return np.array([[x[i : i + size, j : j + size].mean((0, 1)) for j in starts] for i in starts])
 
 
 def naive_within(x):
@@ -42,12 +42,14 @@ BLOCKS = {
     "18pct": ([max_pool, naive_within], [naive_average, naive_within], [naive_average]),
     "13pct": ([max_pool], [max_pool]),
     "11pct": ([max_pool, naive_across], [naive_across, max_pool]),
+    # Not published: the windows of 2x2, and a convolution without pooling.
+    "plain pools": ([lambda x: naive_pool(x, 2)], [lambda x: naive_average(x, 2)], []),
 }
 
 
-def naive_net(params, x, variant):
-    """Logits of one image [h, w, c]."""
-    for n, block in enumerate(BLOCKS[variant], 1):
+def naive_net(params, x, blocks):
+    """Logits of one image [h, w, c]; `blocks`: a key of `BLOCKS`."""
+    for n, block in enumerate(BLOCKS[blocks], 1):
         layer = params[f"conv{n}"]
         x = relu(naive_conv(x, layer["kernel"][0], layer["bias"][0], 1, 2, 2))
         for step in block:
