@@ -13,7 +13,10 @@ SHIPPED = (
     "configs/**/*.py",
     "experiments/*/results.csv",
     "experiments/*/curves.csv",
-    "experiments/018_cifar10_fig1/selection.csv",  # From it follow the rates of Fig. 1's runs.
+    # From these follow the settings of a claim's runs.
+    "experiments/018_cifar10_fig1/selection.csv",
+    "experiments/019_cifar10_13_to_11/selection.csv",
+    "experiments/020_cifar10_one_change/selection.csv",
 )
 TARGET = "lenet_alexnet/shipped"
 

@@ -1,6 +1,6 @@
 """The CIFAR-10 networks of cuda-convnet; sec. 3.3 of the paper of 2012 cites two of them."""
 
-from lenet_alexnet.reproduce import cifar10_small
+from lenet_alexnet.reproduce import cifar10_13_to_11, cifar10_one_change, cifar10_small
 from lenet_alexnet.reproduce.claims import Claim, Margin, Row, Scale, Set
 
 NEEDS = "CIFAR-10 (`lenet-alexnet data prepare cifar10`)"
@@ -44,10 +44,22 @@ CLAIMS = (
         ),
     ),
     Claim(
+        "cifar10_13_to_11",
+        "2012, sec. 3.3",
+        "CIFAR-10: each difference of the 13 % and the 11 % network alone",
+        cifar10_13_to_11.FULL,
+    ),
+    Claim(
+        "cifar10_one_change",
+        "2012, secs. 3 to 7",
+        "CIFAR-10: each of AlexNet's changes alone",
+        cifar10_one_change.FULL,
+    ),
+    Claim(
         "cifar10_depth",
         "2012, sec. 7",
         "more convolutions, the same number of parameters",
-        Scale((Row("depth", None),), why="not planned yet at the size of `19pct`"),
+        Scale((Row("depth", None),), why="it is a part of `cifar10_one_change`"),
         cifar10_small.DEPTH,
     ),
 )

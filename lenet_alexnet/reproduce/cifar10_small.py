@@ -11,6 +11,7 @@ from typing import Any
 
 from lenet_alexnet.reproduce.claims import Comparison, Row, Scale, Set, Values
 from lenet_alexnet.reproduce.fig1 import GOAL, epochs_to
+from lenet_alexnet.reproduce.gap import gaps
 
 NEEDS = "CIFAR-10 (`lenet-alexnet data prepare cifar10`); minutes on a CPU"
 DEPTHS = {
@@ -47,22 +48,6 @@ def _fig1(results: list[dict[str, str]], curves: list[dict[str, str]]) -> Values
     middle = statistics.median(found["relu"]) if "relu" in found else math.inf
     if math.isfinite(middle):
         found["times"] = [epochs / middle for epochs in found.get("tanh", [])]
-    return found
-
-
-def _gaps(results: list[dict[str, str]], curves: list[dict[str, str]]) -> Values:
-    """The test error, and its excess over the training images' error, in per cent."""
-    found: Values = {}
-    for row in results:
-        same = [
-            float(r["error"])
-            for r in curves
-            if (r["set"], str(r["seed"]), r["split"])
-            == (row["set"], str(row["seed"]), "validation")
-        ]
-        test = float(row["test_error"])
-        found.setdefault(row["set"], []).append(100 * test)
-        found.setdefault(f"gap, {row['set']}", []).append(100 * (test - same[-1]))
     return found
 
 
@@ -128,7 +113,7 @@ AUGMENTATION = _scale(
     "011_augmentation",
     AUGMENTATIONS,
     tuple(Row(f"{what}{label}", None) for what in ("", "gap, ") for label in AUGMENTATIONS),
-    measure=_gaps,
+    measure=gaps,
     comparisons=(
         Comparison("crops and reflections", "none"),
         Comparison("gap, crops and reflections", "gap, none", "size"),

@@ -43,13 +43,15 @@ def stated(scale: Scale) -> str:
     """The rule for a claim, in words."""
     if scale.compute:
         return "it is not random: one value beside the paper's, without a verdict"
+    rows = f"{ROWS}. {margins(scale)}".strip()
     if not scale.comparisons:
-        return f"{ROWS}. {margins(scale)}".strip()
+        return rows
     claims = "; ".join(f"{c.what} of {c.first} below that of {c.second}" for c in scale.comparisons)
     ranks = all(c.ranks for c in scale.comparisons)
     test = "the exact rank test (Mann-Whitney)" if ranks else "Welch's t test"
     holm = ", with Holm's correction," if len(scale.comparisons) > 1 else ""
-    return f"{claims}: by {test}{holm} at p <= {LEVEL}, with at least {scale.least} seeds each"
+    rule = f"{claims}: by {test}{holm} at p <= {LEVEL}, with at least {scale.least} seeds each"
+    return f"{rule}; {rows}" if scale.margins() else rule
 
 
 def margins(scale: Scale) -> str:
