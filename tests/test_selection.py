@@ -157,7 +157,7 @@ def test_the_networks_with_one_change():
     base = counts["base"]
     assert base == 89_578
     assert counts["four convolutions"] == base + 64 * 25 * 64 + 64
-    assert counts["four, narrower"] == pytest.approx(base, rel=0.002)
+    assert counts["four narrower convolutions"] == pytest.approx(base, rel=0.002)
     # A convolution is left out with its pool, so that fc10 has 64 instead of 16 places.
     # The first two have the same maps, but other pools.
     assert counts["no conv1"] == counts["no conv2"] == 2_432 + 51_264 + 40_970
