@@ -12,6 +12,11 @@ MISSING = "no figures: pip install 'lenet-alexnet[plots]'"
 # Okabe and Ito 2008: distinguishable with any kind of colour vision.
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 ORANGE, SKY = "#E69F00", "#56B4E9"
+ACTIVATIONS = {  # name, colour and marker of each
+    "relu": ("ReLU", BLUE, "o"),
+    "tanh": ("tanh", VERMILLION, "s"),
+    "sigmoid": ("sigmoid", GREEN, "^"),
+}
 
 
 def pyplot() -> Any:

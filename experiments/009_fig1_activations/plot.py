@@ -10,11 +10,7 @@ from pathlib import Path
 from lenet_alexnet import plots
 
 HERE = Path(__file__).parent
-STYLES = {
-    "relu": ("ReLU", plots.BLUE, "o"),
-    "tanh": ("tanh", plots.VERMILLION, "s"),
-    "sigmoid": ("sigmoid", plots.GREEN, "^"),
-}
+STYLES = plots.ACTIVATIONS
 SMALL = {
     f"{name}, small output weights": (f"{STYLES[name][0]}, small output weights", *STYLES[name][1:])
     for name in ("relu", "tanh")

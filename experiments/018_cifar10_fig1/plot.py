@@ -11,16 +11,11 @@ from lenet_alexnet import plots
 from lenet_alexnet.reproduce import records
 
 HERE = Path(__file__).parent
-STYLES = {
-    "relu": ("ReLU", plots.BLUE, "o"),
-    "tanh": ("tanh", plots.VERMILLION, "s"),
-    "sigmoid": ("sigmoid", plots.GREEN, "^"),
-}
 
 
 def errors(axes: Any, rows: list[dict[str, str]]) -> None:
     """Training error by epoch: each seed a thin line, their mean a thick one."""
-    for name, (label, colour, _) in STYLES.items():
+    for name, (label, colour, _) in plots.ACTIVATIONS.items():
         runs: dict[str, dict[int, float]] = {}
         for row in rows:
             if row["set"].endswith(f"/{name}"):
@@ -47,7 +42,7 @@ def errors(axes: Any, rows: list[dict[str, str]]) -> None:
 def gradients(axes: Any, rows: list[dict[str, str]]) -> None:
     """The gradient's norm by layer: each seed a mark, their geometric mean a line."""
     layers = list(dict.fromkeys(row["layer"] for row in rows))
-    for name, (label, colour, marker) in STYLES.items():
+    for name, (label, colour, marker) in plots.ACTIVATIONS.items():
         mine = [row for row in rows if row["set"].endswith(f"/{name}")]
         norms = [
             [float(row["gradient_norm"]) for row in mine if row["layer"] == layer]
