@@ -33,7 +33,7 @@ def errors(axes: Any, rows: list[dict[str, str]]) -> None:
             list(means), list(means.values()), color=colour, label=f"{label}, {len(runs)} seeds"
         )
     axes.axhline(25, color="black", linestyle="--", linewidth=1)
-    axes.text(0.3, 25.5, "25 %", va="bottom")
+    axes.text(0.99, 25.5, "25 %", ha="right", transform=axes.get_yaxis_transform())
     axes.set(xlabel="epoch", ylabel="training error, %", xlim=(0, None), ylim=(0, 70))
     axes.legend(loc="upper right", fontsize=10)
     axes.grid(alpha=0.3)
@@ -54,7 +54,8 @@ def gradients(axes: Any, rows: list[dict[str, str]]) -> None:
             axes.plot([place] * len(values), values, marker, color=colour, alpha=0.4, markersize=4)
         middles = [statistics.geometric_mean(values) for values in norms]
         axes.plot(range(len(layers)), middles, color=colour, label=label)
-    axes.set_yscale("log")
+    plots.log_axis(axes)
+    axes.legend(fontsize=10)
     axes.set_xticks(range(len(layers)), layers)
     axes.set(xlabel="layer", ylabel="norm of the gradient until 25 %")
     axes.grid(alpha=0.3)
