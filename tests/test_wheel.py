@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from lenet_alexnet.data import extra
-from lenet_alexnet.reproduce import listing
+from lenet_alexnet.reproduce import cifar10_fig1, listing
 from lenet_alexnet.reproduce.catalogue import CLAIMS
+from lenet_alexnet.reproduce.collect import SELECTIONS
 from lenet_alexnet.runs.directory import read_json, read_summary
 from tests.helpers import ROOT
 
 SHIPPED = "lenet_alexnet/shipped"
 MOST_BYTES = 5 << 20
+RECORDS = ("results", "curves")
 SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "NOTICE")
 FOLDERS = ("lenet_alexnet", "configs", "experiments")
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
@@ -97,7 +99,14 @@ def test_it_has_every_config_and_the_records_that_the_list_reads(wheel):
     assert {f"{SHIPPED}/{path}" for path in configs} <= names
     scales = [scale for claim in CLAIMS.values() for scale in (claim.full, claim.small) if scale]
     experiments = {scale.experiment for scale in scales} - {""}
-    assert {f"{SHIPPED}/experiments/{name}/results.csv" for name in experiments} <= names
+    records = [ROOT / f"experiments/{n}/{file}.csv" for n in experiments for file in RECORDS]
+    records += [
+        cifar10_fig1.SELECTION,
+        *(ROOT / f"experiments/{n}/selection.csv" for n in SELECTIONS),
+    ]
+    there = {path.relative_to(ROOT).as_posix() for path in records if path.exists()}
+    assert {f"{SHIPPED}/{path}" for path in there} <= names
+    assert "experiments/018_cifar10_fig1/selection.csv" in there
     assert {Path(name).suffix for name in shipped} == {".py", ".csv"}
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"lenet_alexnet"}
     assert size < MOST_BYTES
